@@ -1,0 +1,21 @@
+"""The Temporal activities of stepgraph: run one node, open a thread.
+
+`activities_for` makes them for a worker that serves certain graphs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from typing import Any
+
+from stepgraph.code import GraphCode
+from stepgraph_activities.node import NodeActivity
+from stepgraph_activities.opening import OpeningActivity
+
+__all__ = ["activities_for"]
+
+
+def activities_for(graphs: Mapping[str, GraphCode], executor: Executor) -> list[Callable[..., Any]]:
+    """The activity functions to register with a worker; functions of nodes that are not async run on the executor."""
+    return [NodeActivity(graphs, executor).run, OpeningActivity(graphs).open_thread]

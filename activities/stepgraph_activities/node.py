@@ -1,0 +1,146 @@
+"""The activity that runs one node, whichever its type says: ``research.analyze``.
+
+Owns what Temporal asks of an activity (heartbeats, cancellation, which failures are final) and nothing of what nodes
+may return, which is `stepgraph.nodes`'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import random
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+from temporalio import activity
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
+
+from stepgraph.code import GraphCode
+from stepgraph.engine.checkpoint import TaskResult
+from stepgraph.engine.failures import failure_from
+from stepgraph.errors import MissingNodeError
+from stepgraph.logs import get_logger
+from stepgraph.nodes import TaskRequest, run_task
+from stepgraph.payloads import from_raw, to_raw
+from stepgraph.retry import pause_before
+from stepgraph_activities.state import StateUnavailableError, state_of
+
+HEARTBEATS_PER_TIMEOUT = 3
+MISSING_NODE_ATTEMPTS = 4
+"""How many workers in a row may lack a node before the run fails: during a deployment, old ones and new ones poll."""
+
+log = get_logger("node")
+
+
+class NodeActivity:
+    """Runs nodes of the graphs a worker has."""
+
+    def __init__(self, graphs: Mapping[str, GraphCode], executor: Executor) -> None:
+        self._graphs = dict(graphs)
+        self._executor = executor
+
+    @activity.defn(dynamic=True)
+    async def run(self, args: Sequence[RawValue]) -> RawValue:
+        """One attempt at one task."""
+        info = activity.info()
+        try:
+            request = TaskRequest.model_validate(from_raw(args[0]))
+        except (ValidationError, ValueError, IndexError) as error:
+            raise ApplicationError(
+                f"Activity {info.activity_type!r} is not a task of a graph, or comes from another version of stepgraph.",
+                type="UnknownActivity",
+                non_retryable=True,
+            ) from error
+        bound = log.bind(
+            graph=request.graph,
+            thread=request.thread_id,
+            run=request.run_id,
+            step=request.step,
+            node=request.node,
+            checkpoint_id=request.checkpoint_id,
+            attempt=info.attempt,
+        )
+        bound.info("node starts")
+        try:
+            async with _heartbeats(info.heartbeat_timeout):
+                result = await self._result(request, info.attempt)
+        except asyncio.CancelledError:
+            bound.info("node interrupted", worker_stops=activity.is_worker_shutdown())
+            raise
+        except Exception as error:
+            self._fail(error, request, info.attempt, bound)
+        bound.info("node done", wrote=sorted({name for write in result.writes for name in write}))
+        return to_raw(result.model_dump(mode="json", exclude_defaults=True))
+
+    async def _result(self, request: TaskRequest, attempt: int) -> TaskResult:
+        code = self._graphs.get(request.graph)
+        if code is None:
+            raise MissingNodeError(
+                f"This worker polls task queue {activity.info().task_queue!r} but has no graph {request.graph!r}; it has "
+                f"{', '.join(map(repr, sorted(self._graphs)))}. Start it with that graph too, then resume the thread.",
+                graph=request.graph,
+                node=request.node,
+                run_spec=request.spec_hash,
+                worker_spec=None,
+            )
+        return await run_task(code, request, await state_of(request), run_sync=self._on_a_thread, attempt=attempt)
+
+    async def _on_a_thread(self, function: Callable[[], Any]) -> Any:
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(
+            self._executor, context.run, _no_stop_iteration, function
+        )
+
+    def _fail(self, error: Exception, request: TaskRequest, attempt: int, bound: Any) -> NoReturn:
+        """Ends the attempt. Final, unless the node's retry policy names the exception or another worker may do better."""
+        final, pause = True, None
+        code = self._graphs.get(request.graph)
+        node = code.nodes.get(request.node) if code is not None else None
+        retry = code.spec.node(request.node).retry if code is not None and node is not None else None
+        if isinstance(error, MissingNodeError):
+            final, pause = attempt >= MISSING_NODE_ATTEMPTS, float(attempt)
+        elif isinstance(error, StateUnavailableError):
+            final = False
+        elif (
+            node is not None and node.retry_policy is not None and retry is not None and node.retry_policy.names(error)
+        ):
+            final, pause = attempt >= retry.max_attempts, pause_before(attempt + 1, retry, random.random())
+        failure = failure_from(error, attempts=attempt)
+        bound.warning("node failed" if final else "node failed, will be tried again", error=failure.summary)
+        raise ApplicationError(
+            failure.summary,
+            failure.model_dump(mode="json"),
+            type=type(error).__name__,
+            non_retryable=final,
+            next_retry_delay=timedelta(seconds=pause) if pause is not None and not final else None,
+        ) from error
+
+
+@asynccontextmanager
+async def _heartbeats(timeout: timedelta | None) -> AsyncIterator[None]:
+    """Sends signs of life for the node, whatever it is doing, as long as this worker lives."""
+    beating = asyncio.create_task(_beat(timeout / HEARTBEATS_PER_TIMEOUT)) if timeout else None
+    try:
+        yield
+    finally:
+        if beating is not None:
+            beating.cancel()
+
+
+async def _beat(every: timedelta) -> None:
+    while True:
+        await asyncio.sleep(every.total_seconds())
+        activity.heartbeat()
+
+
+def _no_stop_iteration(function: Callable[[], Any]) -> Any:
+    """Calls it; a `StopIteration` cannot travel through a future, and would leave it pending for ever."""
+    try:
+        return function()
+    except StopIteration as error:
+        raise RuntimeError(f"the node raised StopIteration({error.value!r})") from error

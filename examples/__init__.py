@@ -1,0 +1,1 @@
+"""Graphs a newcomer can run and read."""

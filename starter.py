@@ -1,0 +1,6 @@
+"""The operator's command line: run, resume and read threads. ``python starter.py --help``"""
+
+from stepgraph.cli.starter import main
+
+if __name__ == "__main__":
+    main()

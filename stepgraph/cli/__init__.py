@@ -1,0 +1,1 @@
+"""The command lines: `starter` for operators, `worker` for deployers."""

@@ -1,0 +1,43 @@
+"""The threads that visibility knows of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio.client import Client, WorkflowExecutionStatus
+
+from stepgraph.settings import text
+from stepgraph.validation import graph_name
+from stepgraph.wire import ENTRANCE
+
+_STATUS = {
+    WorkflowExecutionStatus.RUNNING: "running",
+    WorkflowExecutionStatus.COMPLETED: "complete",
+    WorkflowExecutionStatus.CONTINUED_AS_NEW: "running",
+    WorkflowExecutionStatus.TIMED_OUT: "timed out",
+}
+
+
+async def list_threads(client: Client, *, graph: str | None, limit: int) -> list[dict[str, Any]]:
+    """The latest threads, each as its latest run has it: ``thread_id``, ``graph``, ``status``, ``started``, ``ended``."""
+    task_queue = text("STEPGRAPH_TASK_QUEUE")
+    query = f"TaskQueue = '{task_queue}'" if task_queue else f"TaskQueue STARTS_WITH '{ENTRANCE}'"
+    if graph is not None:
+        query = f"WorkflowType = '{graph_name(graph)}'"
+    latest: dict[str, Any] = {}
+    async for execution in client.list_workflows(query):
+        known = latest.get(execution.id)
+        if known is None and len(latest) == limit:
+            break
+        if known is None or execution.start_time > known.start_time:
+            latest[execution.id] = execution
+    return [
+        {
+            "thread_id": execution.id,
+            "graph": execution.workflow_type,
+            "status": _STATUS.get(execution.status, execution.status.name.lower()),
+            "started": execution.start_time.isoformat(),
+            "ended": execution.close_time.isoformat() if execution.close_time else None,
+        }
+        for execution in sorted(latest.values(), key=lambda execution: execution.start_time, reverse=True)
+    ]

@@ -1,0 +1,136 @@
+"""Reading threads: where a snapshot is to be had, and what an answer that does not come means."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, DescribeTaskQueueRequest
+from temporalio.client import Client, WorkflowQueryFailedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from stepgraph.errors import CheckpointExpiredError, CheckpointNotFoundError, NoWorkerError, StepgraphError
+from stepgraph.runs import Run, ask, closing_of, latest_run
+from stepgraph.snapshot import view_of_record
+from stepgraph.wire import GET_HISTORY, GET_STATE
+
+PATIENCE = timedelta(seconds=2)
+"""How long a query may go unanswered before it is asked whether any worker is there at all."""
+
+
+async def head_of(client: Client, run: Run) -> dict[str, Any] | None:
+    """The head of a thread whose latest run this is, as JSON data."""
+    if not run.is_open:
+        record = (await closing_of(client, run)).record
+        if record is not None and "writes" not in record.omitted:
+            return view_of_record(record)
+    found: dict[str, Any] | None = await ask_worker(client, run, GET_STATE, {})
+    return found
+
+
+async def checkpoint_of(client: Client, thread_id: str, checkpoint_id: str) -> dict[str, Any]:
+    """One checkpoint, as JSON data."""
+    run = await run_holding(client, thread_id, checkpoint_id)
+    found: dict[str, Any] = await ask_worker(client, run, GET_STATE, {"checkpoint_id": checkpoint_id})
+    return found
+
+
+async def history_of(
+    client: Client, thread_id: str, *, filter: Mapping[str, Any] | None, before: str | None, limit: int | None
+) -> AsyncIterator[dict[str, Any]]:
+    """Checkpoints as JSON data, newest first, from run to earlier run for as long as the server keeps them."""
+    run = await run_holding(client, thread_id, before) if before else await latest_run(client, thread_id)
+    seen: set[str] = set()
+    while run is not None and (limit is None or len(seen) < limit):
+        left = None if limit is None else limit - len(seen) + 1  # one may have been seen in the run after
+        request = {"limit": left, "before": before, "filter": dict(filter) if filter else None}
+        answer = await ask_worker(client, run, GET_HISTORY, request)
+        for shown in answer["snapshots"]:
+            checkpoint_id = shown["config"]["configurable"]["checkpoint_id"]
+            if checkpoint_id not in seen and (limit is None or len(seen) < limit):
+                seen.add(checkpoint_id)
+                yield shown
+        before = answer["more_before"]
+        if before is None:
+            previous = answer["previous_run_id"]
+            run = await latest_run(client, thread_id, previous) if previous else None
+
+
+async def run_holding(client: Client, thread_id: str, checkpoint_id: str) -> Run:
+    """The run that made a checkpoint: its id says which."""
+    run_id = checkpoint_id.rpartition(".")[0]
+    try:
+        made = uuid.UUID(run_id)
+    except ValueError:
+        made = None
+    run = await latest_run(client, thread_id, run_id) if made is not None else None
+    if run is not None:
+        return run
+    if made is not None and made.version == 7 and await _retention_is_over(client, made):
+        raise CheckpointExpiredError(
+            f"Checkpoint {checkpoint_id!r} of thread {thread_id!r} is gone: the namespace's retention has removed run {run_id}.",
+            thread_id=thread_id,
+            run_id=run_id,
+        )
+    raise CheckpointNotFoundError(
+        f"Thread {thread_id!r} has no checkpoint {checkpoint_id!r}. Take an id from its history.",
+        thread_id=thread_id,
+        checkpoint_id=checkpoint_id,
+    )
+
+
+async def ask_worker(client: Client, run: Run, query: str, request: Mapping[str, Any]) -> Any:
+    """The answer to a query; `NoWorkerError` rather than a long wait when no worker could give one."""
+    asking = asyncio.ensure_future(ask(client, run, query, request))
+    try:
+        done, _ = await asyncio.wait([asking], timeout=PATIENCE.total_seconds())
+        if not done and not await has_workers(client, run.task_queue):
+            raise no_worker(run)
+        return await asking
+    except WorkflowQueryFailedError as error:
+        raise StepgraphError(f"Thread {run.thread_id!r} could not be read: {error}", thread_id=run.thread_id) from error
+    except RPCError as error:
+        if error.status in (
+            RPCStatusCode.DEADLINE_EXCEEDED,
+            RPCStatusCode.FAILED_PRECONDITION,
+            RPCStatusCode.CANCELLED,
+        ):
+            raise no_worker(run) from error
+        raise
+    finally:
+        asking.cancel()
+
+
+async def has_workers(client: Client, task_queue: str) -> bool:
+    """Whether a worker has polled the task queue for workflows within the last minutes."""
+    answer = await client.workflow_service.describe_task_queue(
+        DescribeTaskQueueRequest(
+            namespace=client.namespace,
+            task_queue=TaskQueue(name=task_queue),
+            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+        )
+    )
+    return bool(answer.pollers)
+
+
+def no_worker(run: Run) -> NoWorkerError:
+    """The error for work that waits in vain."""
+    return NoWorkerError(
+        f"No worker answers for thread {run.thread_id!r}: nobody polls task queue {run.task_queue!r}. Start one that has graph "
+        f"{run.graph!r}: worker.py --graphs MODULE:VARIABLE.",
+        thread_id=run.thread_id,
+        task_queue=run.task_queue,
+        graph=run.graph,
+    )
+
+
+async def _retention_is_over(client: Client, made: uuid.UUID) -> bool:
+    answer = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
+    kept = answer.config.workflow_execution_retention_ttl.ToTimedelta()
+    made_at = datetime.fromtimestamp((made.int >> 80) / 1000, UTC)
+    return made_at < datetime.now(UTC) - kept

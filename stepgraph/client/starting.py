@@ -1,0 +1,97 @@
+"""Starting the next run of a thread so that two clients at once never both go on from the same record.
+
+Temporal keeps no pointer from a run to the closed run before it. So a client reads which run is the latest, and starts
+the next with a request id made of that run's: the server answers a second such request with the run that the first
+one made. Whose run it is, its first event tells.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from temporalio.api.common.v1 import Payloads, WorkflowType
+from temporalio.api.enums.v1 import WorkflowIdConflictPolicy, WorkflowIdReusePolicy
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from stepgraph.codec import json_size
+from stepgraph.errors import PayloadTooLargeError, ThreadBusyError
+from stepgraph.nodes import RESULT_LIMIT
+from stepgraph.payloads import to_raw
+from stepgraph.run_config import RunConfig
+from stepgraph.runs import Run, latest_run, start_options
+from stepgraph.wire import StartOptions
+
+
+async def start_next(
+    client: Client,
+    graph: str,
+    given: dict[str, Any] | None,
+    config: RunConfig,
+    *,
+    after: Run | None,
+    task_queue: str,
+) -> Run:
+    """Starts the run that follows ``after``.
+
+    Raises:
+        ThreadBusyError: another client was faster.
+        PayloadTooLargeError: the input is larger than Temporal carries.
+    """
+    if given is not None:
+        _weigh(graph, given)
+    caller = uuid.uuid4().hex
+    options = StartOptions(
+        after=after.run_id if after else None,
+        caller=caller,
+        recursion_limit=config.recursion_limit,
+        config=config.passed_on,
+    )
+    request = StartWorkflowExecutionRequest(
+        namespace=client.namespace,
+        workflow_id=config.thread_id,
+        workflow_type=WorkflowType(name=graph),
+        task_queue=TaskQueue(name=task_queue),
+        input=Payloads(payloads=await client.data_converter.encode([to_raw(given), to_raw(options.to_json())])),
+        identity=client.identity,
+        request_id=f"after:{after.run_id if after else 'nothing'}",
+        workflow_id_reuse_policy=WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+        workflow_id_conflict_policy=WorkflowIdConflictPolicy.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
+    )
+    try:
+        response = await client.workflow_service.start_workflow_execution(request, retry=True)
+    except RPCError as error:
+        if error.status is RPCStatusCode.ALREADY_EXISTS:
+            raise busy(config.thread_id, await latest_run(client, config.thread_id)) from None
+        raise
+    run = await latest_run(client, config.thread_id, response.run_id)
+    assert run is not None
+    if (await start_options(client, run)).caller != caller:
+        raise busy(config.thread_id, run)
+    return run
+
+
+def busy(thread_id: str, run: Run | None) -> ThreadBusyError:
+    """The error for a thread that has its writer already."""
+    which = f" (run {run.run_id})" if run else ""
+    return ThreadBusyError(
+        f"Thread {thread_id!r} is running{which}, and a thread has one writer. Wait for it to end, or use another thread id.",
+        thread_id=thread_id,
+        run_id=run.run_id if run else None,
+    )
+
+
+def _weigh(graph: str, given: dict[str, Any]) -> None:
+    sizes = {name: json_size(value) for name, value in given.items()}
+    if sum(sizes.values()) > RESULT_LIMIT:
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise PayloadTooLargeError(
+            f"The input of graph {graph!r} has {sum(sizes.values()):,} bytes, of which {largest!r} has {sizes[largest]:,}; "
+            f"Temporal carries {RESULT_LIMIT:,}. Keep large values elsewhere and their address in the state.",
+            channel=largest,
+            size=sum(sizes.values()),
+            limit=RESULT_LIMIT,
+        )

@@ -1,0 +1,195 @@
+"""Every error stepgraph raises, as one tree.
+
+::
+
+    StepgraphError
+    ├── GraphDefinitionError (ValueError)     your graph is wrong              at compile()
+    ├── InvalidUpdateError (ValueError)       your values are wrong            at the call, or at the node
+    │   ├── InvalidInputError                 the input does not fit the state
+    │   ├── SerializationError                a value cannot make the round trip
+    │   └── PayloadTooLargeError              a value is larger than Temporal carries
+    ├── NodeError                             a node failed for good           at run time
+    │   └── MissingNodeError                  no worker has the node's code
+    ├── ReducerError                          a reducer raised                 at commit
+    ├── GraphRecursionError (RecursionError)  the super-steps allowed are used up
+    ├── ThreadError                           the thread cannot do that        at the call
+    │   ├── InvalidThreadError (ValueError)   no thread id, or an unusable one
+    │   ├── EmptyInputError                   nothing to resume, and no input
+    │   ├── ThreadBusyError                   the thread runs already
+    │   ├── GraphMismatchError                the thread belongs to another graph
+    │   ├── RunEndedError                     the run was cancelled, terminated or timed out
+    │   ├── CheckpointNotFoundError (LookupError)
+    │   └── CheckpointExpiredError            retention has removed it
+    ├── UnknownGraphError (LookupError)       nobody serves, or names, such a graph
+    └── ServerError                           Temporal is out of reach
+        ├── NoServerError
+        └── NoWorkerError                     no worker polls the task queue
+
+A message names the culprit, the rule and the mend; the parts of it are attributes. An error that crosses a process
+travels as ``{"type", "message", "parts"}`` and is raised again as its own class (`from_wire`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+
+class StepgraphError(Exception):
+    """The root: catches whatever stepgraph itself raises."""
+
+    def __init__(self, message: str = "", **parts: Any) -> None:
+        Exception.__init__(self, message)  # not super(): a node's own exception type may stand next in line
+        self.message = message
+        self.parts = parts
+
+    def __getattr__(self, name: str) -> Any:
+        parts = self.__dict__.get("parts", {})
+        if name in parts:
+            return parts[name]
+        raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
+
+    def __str__(self) -> str:
+        return self.message
+
+    def to_wire(self) -> dict[str, Any]:
+        """This error as plain data."""
+        return {"type": type(self).__name__, "message": self.message, "parts": self.parts}
+
+
+class GraphDefinitionError(StepgraphError, ValueError):
+    """The graph cannot work as it is drawn."""
+
+
+class InvalidUpdateError(StepgraphError, ValueError):
+    """Values that a channel cannot take. Parts: ``channel``, ``nodes``, ``step`` where known."""
+
+
+class InvalidInputError(InvalidUpdateError):
+    """The input does not fit the graph's state. Parts: ``graph``, ``key``."""
+
+
+class SerializationError(InvalidUpdateError):
+    """A value would come back as something else. Parts: ``channel``, ``value_type``."""
+
+
+class PayloadTooLargeError(InvalidUpdateError):
+    """A value, or the whole state, exceeds what Temporal carries. Parts: ``channel``, ``size``, ``limit`` in bytes."""
+
+
+class NodeError(StepgraphError):
+    """A node failed for good; its finished siblings are kept, and ``invoke(None, config)`` resumes.
+
+    Raised as a class that is also the node's own exception type where that type is already imported,
+    so ``except ConnectionError`` works. Parts: ``graph``, ``node``, ``step``, ``thread_id``, ``checkpoint_id``,
+    ``attempts``, ``error_type``, ``error_message``, ``traceback`` (the node's, as text).
+    """
+
+
+class MissingNodeError(NodeError):
+    """The worker's code lacks the node. Parts: ``graph``, ``node``, ``run_spec``, ``worker_spec`` (hashes)."""
+
+
+class ReducerError(StepgraphError):
+    """A reducer raised, or made a value its channel cannot hold. Parts: ``channel``, ``node``, ``step``."""
+
+
+class GraphRecursionError(StepgraphError, RecursionError):
+    """One invoke used up its super-steps. Parts: ``limit``, ``step``."""
+
+
+class ThreadError(StepgraphError):
+    """The thread cannot do what was asked of it. Part: ``thread_id``."""
+
+
+class InvalidThreadError(ThreadError, ValueError):
+    """The config carries no usable thread id."""
+
+
+class EmptyInputError(ThreadError):
+    """``invoke(None, ...)`` on a thread that has nothing to go on from."""
+
+
+class ThreadBusyError(ThreadError):
+    """The thread has one writer, and it is at work. Part: ``run_id``."""
+
+
+class GraphMismatchError(ThreadError):
+    """The thread belongs to another graph. Parts: ``graph``, ``thread_graph``."""
+
+
+class RunEndedError(ThreadError):
+    """The run ended from outside: cancelled, terminated or timed out. Parts: ``run_id``, ``status``."""
+
+
+class CheckpointNotFoundError(ThreadError, LookupError):
+    """No such checkpoint on the thread. Part: ``checkpoint_id``."""
+
+
+class CheckpointExpiredError(ThreadError):
+    """The namespace's retention has removed the run that held the checkpoint. Part: ``run_id``."""
+
+
+class UnknownGraphError(StepgraphError, LookupError):
+    """No graph of that name is served, or can be loaded. Part: ``graph``."""
+
+
+class ServerError(StepgraphError):
+    """Temporal, or a worker, is out of reach."""
+
+
+class NoServerError(ServerError):
+    """No Temporal server answers, and none can be started. Part: ``address``."""
+
+
+class NoWorkerError(ServerError):
+    """No worker polls the task queue that the work is waiting on. Part: ``task_queue``."""
+
+
+def near_miss(name: str, known: Iterable[str]) -> str:
+    """`` Did you mean 'x'?`` where something similar is known, otherwise the list of what is."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    if close:
+        return f" Did you mean {close[0]!r}?"
+    return f" Known: {', '.join(map(repr, names))}." if names else ""
+
+
+def _classes(root: type[StepgraphError] = StepgraphError) -> dict[str, type[StepgraphError]]:
+    found = {root.__name__: root}
+    for child in root.__subclasses__():
+        if child.__module__ == __name__:
+            found.update(_classes(child))
+    return found
+
+
+def from_wire(data: dict[str, Any]) -> StepgraphError:
+    """The error that `StepgraphError.to_wire` described; a `NodeError` gets its node's exception type back."""
+    cls = _classes().get(data.get("type", ""), StepgraphError)
+    if cls is NodeError:
+        cls = _also_the_nodes_own(str(data.get("parts", {}).get("error_type", "")))
+    error = cls.__new__(cls)
+    StepgraphError.__init__(error, data.get("message", ""), **data.get("parts", {}))
+    return error
+
+
+def _also_the_nodes_own(error_type: str) -> type[NodeError]:
+    """A `NodeError` that is also ``module:qualname``, if that is loaded here; importing it could run anything."""
+    module, _, qualname = error_type.partition(":")
+    found: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    if not isinstance(found, type) or not issubclass(found, Exception):
+        return NodeError
+    if issubclass(found, NodeError):
+        return found
+    try:
+        both: Any = type(
+            found.__name__, (NodeError, found), {"__module__": found.__module__, "__doc__": NodeError.__doc__}
+        )
+        both.__new__(both)
+    except TypeError:  # a final class, or one whose layout or constructor cannot be shared
+        return NodeError
+    return both

@@ -1,0 +1,211 @@
+"""`StateGraph`: how an author draws a graph, in LangGraph's shape.
+
+Owns collecting nodes and edges. What makes a graph workable is checked in `stepgraph.validation`, at `compile`.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
+
+from stepgraph import validation
+from stepgraph.code import GraphCode, NodeCode, RouterCode, takes_config
+from stepgraph.compiled import CompiledGraph
+from stepgraph.constants import END, START
+from stepgraph.errors import GraphDefinitionError
+from stepgraph.retry import RetryPolicy
+from stepgraph.spec import BranchSpec, ChannelSpec, GraphSpec, JoinSpec, NodeSpec
+from stepgraph.state import StateSchema
+
+Seconds = float | timedelta
+NodeFunction = Callable[..., Any]
+Router = Callable[..., Any]
+PathMap = Mapping[Hashable, str] | Sequence[str]
+
+DEFAULT_TIMEOUT = timedelta(days=1)
+DEFAULT_HEARTBEAT_TIMEOUT = timedelta(seconds=30)
+
+
+class StateGraph:
+    """A graph under construction: nodes that read and write a shared state.
+
+    Args:
+        state_schema: a `TypedDict`, dataclass or pydantic model. ``Annotated[type, reducer]`` gives a key a reducer.
+
+    Example:
+        >>> class State(typing.TypedDict):
+        ...     topic: str
+        ...     text: str
+        >>> builder = StateGraph(State)
+        >>> _ = builder.add_node("write", lambda state: {"text": f"On {state['topic']}"})
+        >>> _ = builder.add_edge(START, "write").add_edge("write", END)
+        >>> graph = builder.compile(name="essay")
+    """
+
+    def __init__(self, state_schema: type) -> None:
+        self.schema = StateSchema(state_schema)
+        self._nodes: dict[str, NodeSpec] = {}
+        self._functions: dict[str, NodeCode] = {}
+        self._edges: list[tuple[str, str]] = []
+        self._joins: list[JoinSpec] = []
+        self._branches: list[BranchSpec] = []
+        self._routers: dict[tuple[str, str], RouterCode] = {}
+
+    def add_node(
+        self,
+        node: str | NodeFunction,
+        action: NodeFunction | None = None,
+        *,
+        retry_policy: RetryPolicy | None = None,
+        timeout: Seconds = DEFAULT_TIMEOUT,
+        heartbeat_timeout: Seconds = DEFAULT_HEARTBEAT_TIMEOUT,
+        task_queue: str | None = None,
+    ) -> Self:
+        """Adds a node: a function, or a name and a function; sync or async.
+
+        The function takes the state, and LangGraph's ``config`` if it has a parameter of that name. It returns a
+        mapping of the channels it writes, a list of these, or `None`.
+
+        Args:
+            node: the node's name, or the function whose name it gets.
+            action: the function, when a name is given.
+            retry_policy: which exceptions are tried again; without one the node fails at its first.
+            timeout: seconds, or a `timedelta`, that one attempt may take before Temporal starts another.
+            heartbeat_timeout: seconds, or a `timedelta`, without a sign of life after which the worker counts as
+                crashed and Temporal starts the node elsewhere. The signs are sent for the node, in the background.
+            task_queue: where this node runs, if not with the rest of its graph.
+        """
+        name, function = self._named(node, action)
+        validation.check_node(name, function, self._nodes, self.schema)
+        if retry_policy is not None and not isinstance(retry_policy, RetryPolicy):
+            raise GraphDefinitionError(
+                f"Node {name!r}: retry_policy must be a stepgraph.RetryPolicy, got {retry_policy!r}.",
+                node=name,
+            )
+        try:
+            retry = retry_policy.spec() if retry_policy else None
+        except ValueError as error:
+            raise GraphDefinitionError(f"Node {name!r}: {error}.", node=name) from error
+        self._nodes[name] = NodeSpec(
+            name=name,
+            timeout=_seconds(name, "timeout", timeout),
+            heartbeat_timeout=_seconds(name, "heartbeat_timeout", heartbeat_timeout),
+            task_queue=task_queue,
+            retry=retry,
+        )
+        self._functions[name] = NodeCode(function, retry_policy, takes_config(function))
+        return self
+
+    def add_edge(self, start_key: str | Sequence[str], end_key: str) -> Self:
+        """Has ``end_key`` run after ``start_key``; after all of them, over as many super-steps as it takes, if a list."""
+        if isinstance(start_key, str):
+            self._edges.append((start_key, end_key))
+        else:
+            sources = tuple(dict.fromkeys(start_key))
+            if not sources:
+                raise GraphDefinitionError(f"The join before {end_key!r} has no sources.", node=end_key)
+            self._joins.append(JoinSpec(sources=sources, target=end_key))
+        return self
+
+    def add_conditional_edges(self, source: str, path: Router, path_map: PathMap | None = None) -> Self:
+        """Has ``path``, called with the state after ``source``, choose what runs next.
+
+        Args:
+            source: the node asked about, or `START`.
+            path: a function, sync or async, of the state; returns a node's name, several, or `END`.
+            path_map: names for what it returns, or a list of its possible destinations. Without one they are taken from
+                its return annotation (``-> Literal["a", "b"]``); without that, it may lead anywhere.
+        """
+        if not callable(path):
+            raise GraphDefinitionError(f"The router of {source!r} must be a function, got {path!r}.", node=source)
+        name = getattr(path, "__name__", type(path).__name__)
+        name = "router" if name == "<lambda>" else name
+        taken = [branch.name for branch in self._branches if branch.source == source]
+        if name in taken:
+            name = f"{name}_{len(taken) + 1}"
+        mapping, ends, labels = _destinations(path, path_map)
+        self._branches.append(BranchSpec(source=source, name=name, ends=ends, labels=labels))
+        self._routers[source, name] = RouterCode(path, mapping, takes_config(path))
+        return self
+
+    def set_entry_point(self, key: str) -> Self:
+        """``add_edge(START, key)``."""
+        return self.add_edge(START, key)
+
+    def set_finish_point(self, key: str) -> Self:
+        """``add_edge(key, END)``."""
+        return self.add_edge(key, END)
+
+    def compile(self, *, name: str) -> CompiledGraph:
+        """Checks the graph and makes it ready to run.
+
+        Args:
+            name: what the graph is called in Temporal: the workflow type of its runs, the prefix of its activity types.
+
+        Raises:
+            GraphDefinitionError: the graph cannot work; names the node or edge, and the mend.
+        """
+        spec = GraphSpec(
+            name=validation.graph_name(name),
+            channels=tuple(
+                ChannelSpec(
+                    name=channel.name,
+                    type=channel.type_text,
+                    reducer=getattr(channel.reducer, "__name__", None)
+                    or (repr(channel.reducer) if channel.reducer else None),
+                )
+                for channel in self.schema.channels
+            ),
+            nodes=tuple(self._nodes[node] for node in sorted(self._nodes)),
+            edges=tuple(dict.fromkeys(self._edges)),
+            joins=tuple(dict.fromkeys(self._joins)),
+            branches=tuple(self._branches),
+        )
+        validation.check(spec)
+        return CompiledGraph(GraphCode(spec, self.schema, dict(self._functions), dict(self._routers)))
+
+    def _named(self, node: Any, action: NodeFunction | None) -> tuple[str, NodeFunction]:
+        if isinstance(node, str):
+            if action is None:
+                raise GraphDefinitionError(f"Node {node!r} has no function: add_node({node!r}, function).", node=node)
+            return node, action
+        if action is not None or not callable(node):
+            raise GraphDefinitionError(f"add_node takes a function, or a name and a function; got {node!r}.")
+        name = getattr(node, "__name__", "")
+        if not name or name == "<lambda>":
+            raise GraphDefinitionError(f"{node!r} has no name of its own: add_node('name', function).")
+        return name, node
+
+
+def _seconds(node: str, option: str, value: Seconds) -> float:
+    try:
+        seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    except (TypeError, ValueError):
+        seconds = 0.0
+    if seconds <= 0:
+        raise GraphDefinitionError(
+            f"Node {node!r}: {option} must be a positive number of seconds or a timedelta, got {value!r}.",
+            node=node,
+        )
+    return seconds
+
+
+def _destinations(
+    path: Router, path_map: PathMap | None
+) -> tuple[Mapping[Any, str] | None, tuple[str, ...] | None, tuple[str, ...] | None]:
+    """The mapping for what a router returns, where it may lead, and what to write on the edges of a drawing."""
+    if isinstance(path_map, Mapping):
+        return dict(path_map), tuple(path_map.values()), tuple(str(label) for label in path_map)
+    if path_map is not None:
+        return None, tuple(dict.fromkeys(path_map)), None
+    try:
+        hint = get_type_hints(path).get("return")
+    except (NameError, TypeError):
+        hint = None
+    if get_origin(hint) in (list, tuple, Sequence, typing.Sequence):
+        hint = get_args(hint)[0]
+    if get_origin(hint) is Literal:
+        return None, tuple(str(name) for name in get_args(hint)), None
+    return None, None, None

@@ -1,0 +1,197 @@
+"""One task: calls a node's function and its routers, and turns what they return into a `TaskResult`.
+
+Owns what user code may take and return. Knows nothing of Temporal: a worker's activity and the in-memory runner both
+call `run_task`, and say how functions that are not async get off the event loop.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from stepgraph.channels import Values, Write
+from stepgraph.code import GraphCode, RouterCode, is_async
+from stepgraph.codec import json_size, type_name
+from stepgraph.constants import START
+from stepgraph.engine.checkpoint import TaskResult
+from stepgraph.errors import InvalidUpdateError, PayloadTooLargeError, near_miss
+
+RESULT_LIMIT = 1_900_000
+"""Bytes of JSON that one task may write: Temporal carries 2 MiB a payload."""
+
+RunSync = Callable[[Callable[[], Any]], Awaitable[Any]]
+"""Runs a function that is not async, off the event loop."""
+
+
+class TaskRequest(BaseModel):
+    """Everything a task's node may know."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    graph: str
+    node: str
+    step: int
+    thread_id: str
+    run_id: str
+    checkpoint_id: str
+    task_id: str
+    spec_hash: str
+    state: dict[str, Any] | None = None
+    """The values at the checkpoint, as JSON data; `None` when they are to be had by the checkpoint's id."""
+    input: dict[str, Any] | None = None
+    """For the start node: what it is to write."""
+    routers: tuple[str, ...] = ()
+    """The conditional edges to ask after the node, by name: those of the run's spec."""
+    config: dict[str, Any] = {}
+    """The caller's config: ``configurable``, ``tags``, ``metadata``."""
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same on every attempt at this task, and for no other task."""
+        return f"{self.thread_id}/{self.checkpoint_id}/{self.task_id}"
+
+
+async def run_task(
+    code: GraphCode, request: TaskRequest, state: Mapping[str, Any], *, run_sync: RunSync, attempt: int = 1
+) -> TaskResult:
+    """Runs a task on the values given as JSON data.
+
+    The node gets containers of its own: one that mutates its input harms neither its siblings nor the thread.
+
+    Raises:
+        MissingNodeError: the code lacks the node, or one of its routers.
+        InvalidUpdateError: the node returned what its channels cannot take.
+        Exception: whatever the node or a router raises.
+    """
+    config = _config(request, attempt)
+    if request.node == START:
+        writes: tuple[dict[str, Any], ...] = (dict(request.input or {}),)
+    else:
+        node = code.node(request.node, request.spec_hash)
+        view = code.schema.view(code.schema.channels.decode(state))
+        returned = await _call(node.function, view, config if node.takes_config else None, run_sync)
+        writes = tuple(_encoded(code, request.node, update) for update in _updates(code, request.node, returned))
+    _weigh(request.node, writes)
+    goto: list[str] = []
+    if request.routers:
+        after = _with_own_writes(code, request, state, writes)
+        for name in request.routers:
+            router = code.router(request.node, name, request.spec_hash)
+            view = code.schema.view(code.schema.channels.decode(code.schema.channels.encode(after)))
+            answer = await _call(router.function, view, config if router.takes_config else None, run_sync)
+            goto += _destinations(code, request.node, name, router, answer)
+    return TaskResult(writes=writes, goto=tuple(goto))
+
+
+def _config(request: TaskRequest, attempt: int) -> dict[str, Any]:
+    """LangGraph's config, with the place of the task in it."""
+    config = dict(request.config)
+    config["configurable"] = {
+        **config.get("configurable", {}),
+        "thread_id": request.thread_id,
+        "checkpoint_id": request.checkpoint_id,
+    }
+    config["metadata"] = {
+        **config.get("metadata", {}),
+        "graph": request.graph,
+        "node": request.node,
+        "step": request.step,
+        "run_id": request.run_id,
+        "task_id": request.task_id,
+        "attempt": attempt,
+        "idempotency_key": request.idempotency_key,
+    }
+    return config
+
+
+async def _call(function: Callable[..., Any], view: Any, config: dict[str, Any] | None, run_sync: RunSync) -> Any:
+    arguments = {} if config is None else {"config": config}
+    if is_async(function):
+        return await function(view, **arguments)
+    returned = await run_sync(lambda: function(view, **arguments))
+    return await returned if inspect.isawaitable(returned) else returned
+
+
+def _updates(code: GraphCode, node: str, returned: Any) -> Iterable[Mapping[str, Any]]:
+    for item in returned if isinstance(returned, list | tuple) else [returned]:
+        if item is None:
+            continue
+        update = code.schema.mapping(item)
+        if update is None:
+            raise InvalidUpdateError(
+                f"Node {node!r} returned {type_name(item)}. Return a mapping of the channels it writes "
+                f"({', '.join(map(repr, code.schema.channels.names))}), a list of mappings, or None.",
+                nodes=[node],
+            )
+        yield update
+
+
+def _encoded(code: GraphCode, node: str, update: Mapping[str, Any]) -> dict[str, Any]:
+    channels = code.schema.channels
+    encoded = {}
+    for name, value in update.items():
+        if name not in channels:
+            raise InvalidUpdateError(
+                f"Node {node!r} wrote {name!r}, which the state does not declare.{near_miss(str(name), channels.names)}",
+                channel=name,
+                nodes=[node],
+            )
+        try:
+            encoded[name] = channels[name].encode_write(value)
+        except InvalidUpdateError as error:
+            error.message = f"Node {node!r}: {error.message}"
+            error.parts["nodes"] = [node]
+            raise
+    return encoded
+
+
+def _weigh(node: str, writes: tuple[dict[str, Any], ...]) -> None:
+    sizes: dict[str, int] = {}
+    for write in writes:
+        for name, value in write.items():
+            sizes[name] = sizes.get(name, 0) + json_size(value)
+    if sum(sizes.values()) > RESULT_LIMIT:
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise PayloadTooLargeError(
+            f"Node {node!r} wrote {sizes[largest]:,} bytes to channel {largest!r}; Temporal carries {RESULT_LIMIT:,} "
+            "a task. Keep large values elsewhere and their address in the state.",
+            channel=largest,
+            nodes=[node],
+            size=sizes[largest],
+            limit=RESULT_LIMIT,
+        )
+
+
+def _with_own_writes(
+    code: GraphCode, request: TaskRequest, state: Mapping[str, Any], writes: tuple[dict[str, Any], ...]
+) -> Values:
+    channels = code.schema.channels
+    values = {**(channels.zeros() if request.node == START else {}), **channels.decode(state)}
+    own = [Write(request.node, name, value) for write in writes for name, value in write.items()]
+    return channels.fold(values, own, step=request.step)
+
+
+def _destinations(code: GraphCode, node: str, name: str, router: RouterCode, answer: Any) -> list[str]:
+    possible = next(code.spec.destinations(branch) for branch in code.spec.branches_of(node) if branch.name == name)
+    found = []
+    for label in answer if isinstance(answer, list | tuple) else [answer]:
+        destination = label
+        if router.mapping is not None:
+            if label not in router.mapping:
+                raise InvalidUpdateError(
+                    f"Router {name!r} of node {node!r} returned {label!r}, which its mapping does not name."
+                    f"{near_miss(str(label), map(str, router.mapping))}",
+                    nodes=[node],
+                )
+            destination = router.mapping[label]
+        if destination not in possible:
+            raise InvalidUpdateError(
+                f"Router {name!r} of node {node!r} leads to {destination!r}, which is not one of its destinations."
+                f"{near_miss(str(destination), possible)}",
+                nodes=[node],
+            )
+        found.append(destination)
+    return found

@@ -1,0 +1,179 @@
+"""Runs of a thread as Temporal knows them: which is the latest, and what a closed one left behind.
+
+Reads only; shared by the client and by the activity that opens a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import (
+    Client,
+    WorkflowExecution,
+    WorkflowExecutionStatus,
+    WorkflowHistoryEventFilterType,
+    WorkflowQueryFailedError,
+)
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from stepgraph.engine.record import Record
+from stepgraph.errors import StepgraphError, from_wire
+from stepgraph.payloads import from_raw, to_raw
+from stepgraph.wire import GET_RECORD, Pages, StartOptions
+
+QUERY_TIMEOUT = timedelta(seconds=20)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution of a thread's workflow."""
+
+    thread_id: str
+    run_id: str
+    graph: str
+    """Its workflow type."""
+    task_queue: str
+    status: WorkflowExecutionStatus
+    start_time: datetime
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still do something."""
+        return self.status is WorkflowExecutionStatus.RUNNING
+
+    @classmethod
+    def of(cls, execution: WorkflowExecution) -> Run:
+        """From what the SDK tells of an execution."""
+        assert execution.status is not None
+        return cls(
+            execution.id,
+            execution.run_id,
+            execution.workflow_type,
+            execution.task_queue,
+            execution.status,
+            execution.start_time,
+        )
+
+
+@dataclass(frozen=True)
+class Closing:
+    """How a run ended."""
+
+    record: Record | None = None
+    error: StepgraphError | None = None
+
+
+async def latest_run(client: Client, thread_id: str, run_id: str | None = None) -> Run | None:
+    """The thread's current run, or a certain one; `None` if the server knows of none. Consistent: no visibility lag."""
+    try:
+        return Run.of(await client.get_workflow_handle(thread_id, run_id=run_id).describe())
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND or (run_id and error.status is RPCStatusCode.INVALID_ARGUMENT):
+            return None
+        raise
+
+
+async def runs_of(client: Client, thread_id: str, *, limit: int) -> list[Run]:
+    """The latest runs of a thread, newest first, as visibility has them: it lags, and real servers ration it."""
+    quoted = thread_id.replace("\\", "\\\\").replace("'", "\\'")
+    listed = client.list_workflows(f"WorkflowId = '{quoted}'", limit=limit)
+    found = [Run.of(execution) async for execution in listed]
+    return sorted(found, key=lambda run: run.start_time, reverse=True)
+
+
+async def closing_of(client: Client, run: Run) -> Closing:
+    """How a closed run ended, from its last event alone: no worker, no replay."""
+    handle = client.get_workflow_handle(run.thread_id, run_id=run.run_id)
+    events = handle.fetch_history_events(event_filter_type=WorkflowHistoryEventFilterType.CLOSE_EVENT)
+    async for event in events:
+        return await _closing(client, event)
+    return Closing()
+
+
+async def load_record(client: Client, run: Run) -> Record | None:
+    """The record that a closed run left; if it was ended from outside, what a replay of it says; `None` if it had none.
+
+    A run that ended before it was opened hands on the record of the run before it.
+    """
+    closing = await closing_of(client, run)
+    if closing.record is not None:
+        return closing.record
+    try:
+        answer = await ask(client, run, GET_RECORD, {})
+    except WorkflowQueryFailedError:
+        answer = None
+    except RPCError as error:
+        if error.status not in (RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.INVALID_ARGUMENT):
+            raise
+        answer = None  # it ended before its first workflow task
+    if answer is not None:
+        return Record.model_validate(answer)
+    options = await start_options(client, run)
+    if options.record is not None:
+        return options.record
+    before = await latest_run(client, run.thread_id, options.after) if options.after else None
+    return await load_record(client, before) if before is not None else None
+
+
+async def start_options(client: Client, run: Run) -> StartOptions:
+    """The options that a run was started with, from its first event."""
+    handle = client.get_workflow_handle(run.thread_id, run_id=run.run_id)
+    async for event in handle.fetch_history_events(page_size=1):
+        payloads = event.workflow_execution_started_event_attributes.input.payloads
+        if len(payloads) > 1:
+            try:
+                _, options, *_ = await client.data_converter.decode(payloads, [RawValue] * len(payloads))
+                return StartOptions.model_validate(from_raw(options) or {})
+            except (ValidationError, ValueError):
+                pass
+        break
+    return StartOptions()
+
+
+async def ask(
+    client: Client, run: Run, query: str, request: Mapping[str, Any], *, timeout: timedelta = QUERY_TIMEOUT
+) -> Any:
+    """The answer to a query, put together from its pages; a `StepgraphError` in it is raised."""
+    handle = client.get_workflow_handle(run.thread_id, run_id=run.run_id)
+    pages = Pages()
+    while pages.wanted is not None:
+        asked = {**request, "page": pages.wanted}
+        answer = await handle.query(query, to_raw(asked), result_type=RawValue, rpc_timeout=timeout)
+        pages.take(from_raw(answer))
+    if isinstance(pages.answer, dict) and "error" in pages.answer:
+        raise from_wire(pages.answer["error"])
+    return pages.answer
+
+
+def closing_of_failure(error: BaseException) -> Closing:
+    """What a run's failure says: its error and its record, if stepgraph failed it."""
+    if not isinstance(error, ApplicationError) or len(error.details) != 2:
+        return Closing()
+    told, record = error.details
+    if not isinstance(told, dict) or "message" not in told:
+        return Closing()
+    return Closing(None if record is None else Record.model_validate(record), from_wire(told))
+
+
+async def _closing(client: Client, event: HistoryEvent) -> Closing:
+    converter = client.data_converter
+    if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
+        payloads = event.workflow_execution_completed_event_attributes.result.payloads
+        (result,) = await converter.decode(payloads, [RawValue])
+        return Closing(Record.model_validate(from_raw(result)))
+    if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
+        failure = event.workflow_execution_failed_event_attributes.failure
+        return closing_of_failure(await converter.decode_failure(failure))
+    if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
+        payloads = event.workflow_execution_continued_as_new_event_attributes.input.payloads
+        _, options = await converter.decode(payloads, [RawValue, RawValue])
+        return Closing(StartOptions.model_validate(from_raw(options)).record)
+    return Closing()

@@ -1,0 +1,151 @@
+"""`StateSnapshot`: what a user sees of a checkpoint.
+
+Owns the shape users read, and its JSON form as queries answer it. LangGraph's names and meanings:
+https://docs.langchain.com/oss/python/langgraph/persistence
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from stepgraph.channels import Channels
+from stepgraph.engine.checkpoint import Checkpoint, CheckpointData, Task, TaskFailure, TaskResult
+from stepgraph.engine.plan import plan
+from stepgraph.engine.record import Record
+from stepgraph.engine.thread import Thread
+from stepgraph.errors import InvalidUpdateError
+
+
+class TaskSnapshot(NamedTuple):
+    """One task of a checkpoint, and what became of it."""
+
+    id: str
+    name: str
+    error: str | None = None
+    """Why it failed: ``ConnectionError: no route``."""
+    interrupts: tuple[Any, ...] = ()
+    result: Any = None
+    """What it wrote: ``{}`` if it finished and wrote nothing, `None` while it has not finished."""
+
+
+class StateSnapshot(NamedTuple):
+    """The state of a thread at one checkpoint."""
+
+    values: dict[str, Any]
+    next: tuple[str, ...]
+    """The nodes that run next; empty when the graph is done."""
+    config: dict[str, Any]
+    """``{"configurable": {"thread_id", "checkpoint_id"}}``: names this checkpoint."""
+    metadata: dict[str, Any] | None = None
+    """``source``, ``step`` and ``writes``."""
+    created_at: str | None = None
+    """ISO 8601, UTC."""
+    parent_config: dict[str, Any] | None = None
+    tasks: tuple[TaskSnapshot, ...] = ()
+    interrupts: tuple[Any, ...] = ()
+
+    @property
+    def checkpoint_id(self) -> str | None:
+        """The checkpoint's id; `None` for a thread that has none."""
+        found: str | None = self.config["configurable"].get("checkpoint_id")
+        return found
+
+
+def config_for(thread_id: str, checkpoint_id: str | None = None) -> dict[str, Any]:
+    """The config that names a thread, or one of its checkpoints."""
+    configurable = {"thread_id": thread_id}
+    if checkpoint_id is not None:
+        configurable["checkpoint_id"] = checkpoint_id
+    return {"configurable": configurable}
+
+
+def view(thread: Thread, checkpoint: Checkpoint, *, as_head: bool = False) -> dict[str, Any]:
+    """A checkpoint as queries answer it. As the head, ``next`` names only what is still to run."""
+    outcomes = thread.outcomes(checkpoint)
+    values = thread.state if checkpoint is thread.head else thread.channels.encode(checkpoint.values)
+    return _view(thread.thread_id, checkpoint, values, outcomes, as_head=as_head)
+
+
+def view_of_record(record: Record, *, as_head: bool = True) -> dict[str, Any]:
+    """The head of a closed thread, from the record its last run left: no worker needed."""
+    head = record.checkpoint
+    outcomes = tuple((task, record.results.get(task.id), record.failures.get(task.id)) for task in plan(head))
+    return _view(record.thread_id, head, record.values, outcomes, as_head=as_head)
+
+
+def empty(thread_id: str) -> StateSnapshot:
+    """The snapshot of a thread that does not exist."""
+    return StateSnapshot({}, (), config_for(thread_id))
+
+
+def snapshot_from(data: Mapping[str, Any], channels: Channels | None = None) -> StateSnapshot:
+    """A snapshot from its JSON form; with a graph's channels, its values are of the declared types."""
+    metadata = dict(data["metadata"])
+    values = data["values"]
+    tasks = data["tasks"]
+    if channels is not None:
+        values = channels.decode(values)
+        if metadata["writes"] is not None:
+            metadata["writes"] = {name: _typed(channels, write) for name, write in metadata["writes"].items()}
+        tasks = [{**task, "result": _typed(channels, task["result"])} for task in tasks]
+    return StateSnapshot(
+        values=values,
+        next=tuple(data["next"]),
+        config=data["config"],
+        metadata=metadata,
+        created_at=data["created_at"],
+        parent_config=data["parent_config"],
+        tasks=tuple(TaskSnapshot(**{**task, "interrupts": tuple(task["interrupts"])}) for task in tasks),
+        interrupts=tuple(data["interrupts"]),
+    )
+
+
+def matches(data: Mapping[str, Any], metadata: Mapping[str, Any] | None) -> bool:
+    """Whether a checkpoint has all the metadata that a filter names."""
+    return all(data["metadata"].get(key) == wanted for key, wanted in (metadata or {}).items())
+
+
+def _view(
+    thread_id: str,
+    checkpoint: Checkpoint | CheckpointData,
+    values: Mapping[str, Any],
+    outcomes: tuple[tuple[Task, TaskResult | None, TaskFailure | None], ...],
+    *,
+    as_head: bool,
+) -> dict[str, Any]:
+    parent = checkpoint.parent_id
+    return {
+        "values": dict(values),
+        "next": [task.node for task, result, _ in outcomes if not (as_head and result is not None)],
+        "config": config_for(thread_id, checkpoint.id),
+        "metadata": {"source": checkpoint.source, "step": checkpoint.step, "writes": checkpoint.writes},
+        "created_at": checkpoint.created_at,
+        "parent_config": config_for(thread_id, parent) if parent else None,
+        "tasks": [
+            {
+                "id": task.id,
+                "name": task.node,
+                "error": failure.summary if failure else None,
+                "interrupts": [],
+                "result": None if result is None else (result.merged or {}),
+            }
+            for task, result, failure in outcomes
+        ],
+        "interrupts": [],
+    }
+
+
+def _typed(channels: Channels, write: Any) -> Any:
+    """What a node wrote, of the declared types where they still fit."""
+    if not isinstance(write, Mapping):
+        return write
+    typed = {}
+    for name, value in write.items():
+        try:
+            typed[name] = channels[name].decode_write(value)
+        except (InvalidUpdateError, ValidationError):
+            typed[name] = value
+    return typed

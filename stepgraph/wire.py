@@ -1,0 +1,157 @@
+"""What workflow, activities and clients say to each other: the names, and the data that crosses.
+
+Everything crosses as plain JSON data (``model_dump(mode="json")``), so any Temporal data converter carries it, the
+Web UI shows it, and ``temporal workflow start`` and ``query`` can write and read it by hand. Changing a name or a
+field's meaning breaks threads in flight; adding a field with a default does not.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import from_json, to_json
+
+from stepgraph.engine.record import Record
+from stepgraph.engine.thread import DEFAULT_RECURSION_LIMIT
+from stepgraph.spec import GraphSpec
+
+ENTRANCE: Final = "stepgraph"
+"""The task queue on which every worker process takes runs of any of its graphs, for starts made by hand."""
+
+OPEN_THREAD: Final = "stepgraph.open_thread"
+GET_STATE: Final = "get_state"
+GET_HISTORY: Final = "get_state_history"
+GET_RECORD: Final = "get_record"
+GET_VALUES: Final = "get_values"
+
+PAGE_SIZE: Final = 1_000_000
+"""Bytes of a query's answer beyond which it comes in pages: a result over 2 MiB would be refused."""
+
+HISTORY_PAGE: Final = 100
+"""Checkpoints a history query answers at the most; the rest is asked for with ``before``."""
+
+
+def task_queue_of(graph: str) -> str:
+    """A graph's own task queue: whoever has its code may poll it, and gets no other graph's work."""
+    return f"{ENTRANCE}.{graph}"
+
+
+def activity_type(graph: str, node: str) -> str:
+    """The activity type of a node: ``research.analyze``."""
+    return f"{graph}.{node}"
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, without what is at its default."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+class StartOptions(_Wire):
+    """A run's second argument; every field has a default, so a run started by hand needs none."""
+
+    after: str | None = None
+    """The thread's latest run, as the client saw it."""
+    caller: str | None = None
+    """Tells apart two clients that both asked for the run that follows ``after``."""
+    recursion_limit: int = DEFAULT_RECURSION_LIMIT
+    steps_left: int | None = None
+    """On a hand-over: what is left of the recursion limit."""
+    config: dict[str, Any] = {}
+    record: Record | None = None
+    """On a hand-over: what the run goes on from."""
+
+
+class OpenRequest(_Wire):
+    """What `OPEN_THREAD` is asked."""
+
+    graph: str
+    thread_id: str
+    run_id: str
+    after: str | None = None
+    by_client: bool = False
+    """A client started the run, and knows what came before it."""
+    has_record: bool = False
+
+
+class Settings(_Wire):
+    """The settings that decide a run's commands; recorded, so that a replay decides the same."""
+
+    inline_bytes: int
+    """A state up to this many bytes of JSON travels inside an activity's input, beyond it by its checkpoint's id."""
+    hand_over_steps: int
+    """Super-steps after which a run continues as new."""
+
+
+class Opening(_Wire):
+    """What `OPEN_THREAD` answers, and a run works from."""
+
+    settings: Settings
+    spec: GraphSpec | None
+    """`None` when the worker has no such graph."""
+    record: Record | None = None
+    known: tuple[str, ...] = ()
+    """The graphs the worker has, when it lacks the one asked for."""
+
+
+class HistoryRequest(_Wire):
+    """What `GET_HISTORY` is asked."""
+
+    limit: int | None = None
+    before: str | None = None
+    """A checkpoint id of the run: only what is older."""
+    filter: dict[str, Any] | None = None
+    page: int = 0
+
+
+class StateRequest(_Wire):
+    """What `GET_STATE` and `GET_VALUES` are asked; without a checkpoint id, about the head."""
+
+    checkpoint_id: str | None = None
+    page: int = 0
+
+
+def in_pages(answer: Any, page: int) -> Any:
+    """An answer to a query: as it is if it is small, otherwise one page of its text, to be put together by `Pages`."""
+    text = to_json(answer)
+    if len(text) <= PAGE_SIZE:
+        return answer
+    count = -(-len(text) // PAGE_SIZE)
+    piece = text[page * PAGE_SIZE : (page + 1) * PAGE_SIZE]
+    return {
+        "etag": hashlib.sha256(text).hexdigest()[:16],
+        "pages": count,
+        "piece": base64.b64encode(piece).decode(),
+    }
+
+
+class Pages:
+    """Puts the pages of an answer together again. Feed it answers until `wanted` is `None`."""
+
+    def __init__(self) -> None:
+        self.wanted: int | None = 0
+        self.answer: Any = None
+        self._etag = ""
+        self._pieces: list[bytes] = []
+
+    def take(self, answer: Any) -> None:
+        """Takes the answer to the page wanted. One that changed meanwhile is begun anew."""
+        if not isinstance(answer, Mapping) or "etag" not in answer:
+            self.answer, self.wanted = answer, None
+            return
+        if answer["etag"] != self._etag:
+            restart = bool(self._pieces)
+            self._etag, self._pieces = answer["etag"], []
+            if restart:
+                self.wanted = 0
+                return
+        self._pieces.append(base64.b64decode(answer["piece"]))
+        self.wanted = len(self._pieces)
+        if self.wanted == answer["pages"]:
+            self.answer, self.wanted = from_json(b"".join(self._pieces)), None

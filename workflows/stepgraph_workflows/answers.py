@@ -1,0 +1,90 @@
+"""Answers to queries. An error is part of the answer, so that its parts reach the asker; none runs user code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import ValidationError
+from temporalio.common import RawValue
+
+from stepgraph.codec import first_line
+from stepgraph.engine.record import record_of
+from stepgraph.engine.thread import Thread
+from stepgraph.errors import StepgraphError
+from stepgraph.payloads import to_raw
+from stepgraph.snapshot import matches, view
+from stepgraph.wire import HISTORY_PAGE, HistoryRequest, Opening, StateRequest, in_pages
+
+
+def state(thread: Thread | None, request: dict[str, Any] | None) -> RawValue:
+    """A snapshot; `None` on a thread without checkpoints."""
+
+    def found(asked: StateRequest) -> Any:
+        if thread is None or thread.head is None:
+            return None
+        if asked.checkpoint_id is None:
+            return view(thread, thread.head, as_head=True)
+        return view(thread, thread.checkpoint(asked.checkpoint_id))
+
+    return _answer(StateRequest, request, found)
+
+
+def history(thread: Thread | None, request: dict[str, Any] | None, previous_run_id: str | None) -> RawValue:
+    """The run's checkpoints, newest first, down to and including the one it took over from the run before."""
+
+    def found(asked: HistoryRequest) -> Any:
+        snapshots: list[dict[str, Any]] = []
+        more = None
+        begun = asked.before is None
+        for checkpoint in thread.newest_first() if thread else ():
+            if not begun:
+                begun = checkpoint.id == asked.before
+                continue
+            if len(snapshots) == min(HISTORY_PAGE, HISTORY_PAGE if asked.limit is None else asked.limit):
+                more = snapshots[-1]["config"]["configurable"]["checkpoint_id"] if snapshots else None
+                break
+            assert thread is not None
+            shown = view(thread, checkpoint)
+            if matches(shown, asked.filter):
+                snapshots.append(shown)
+        if thread is not None and not begun and asked.before is not None:
+            thread.checkpoint(asked.before)  # says that there is none
+        return {"snapshots": snapshots, "more_before": more, "previous_run_id": previous_run_id}
+
+    return _answer(HistoryRequest, request, found)
+
+
+def record(thread: Thread | None, opening: Opening | None, request: dict[str, Any] | None) -> RawValue:
+    """The record as of now."""
+
+    def found(_: StateRequest) -> Any:
+        made = record_of(thread) if thread is not None else opening.record if opening is not None else None
+        return made.model_dump(mode="json") if made is not None else None
+
+    return _answer(StateRequest, request, found)
+
+
+def values(thread: Thread | None, request: dict[str, Any] | None) -> RawValue:
+    """The values at a checkpoint, as JSON data."""
+
+    def found(asked: StateRequest) -> Any:
+        if thread is None or thread.head is None:
+            return {}
+        if asked.checkpoint_id in (None, thread.head.id):
+            return thread.state
+        assert asked.checkpoint_id is not None
+        return thread.channels.encode(thread.checkpoint(asked.checkpoint_id).values)
+
+    return _answer(StateRequest, request, found)
+
+
+def _answer(model: type[Any], request: dict[str, Any] | None, found: Callable[[Any], Any]) -> RawValue:
+    try:
+        asked = model.model_validate(request or {})
+        return to_raw(in_pages(found(asked), asked.page))
+    except ValidationError as error:
+        wrong = StepgraphError(f"The query's argument is not understood: {first_line(error)}.")
+        return to_raw({"error": wrong.to_wire()})
+    except StepgraphError as error:
+        return to_raw({"error": error.to_wire()})

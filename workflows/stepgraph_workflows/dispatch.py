@@ -1,0 +1,112 @@
+"""One task as a Temporal activity: its options from the spec, its outcome as the engine's data."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from pydantic import ValidationError
+from temporalio import workflow
+from temporalio.common import RawValue, RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
+from temporalio.exceptions import TimeoutError as ActivityTimeoutError
+
+from stepgraph.constants import START
+from stepgraph.engine.checkpoint import Task, TaskFailure, TaskResult
+from stepgraph.engine.thread import Thread
+from stepgraph.nodes import TaskRequest
+from stepgraph.payloads import from_raw, to_raw
+from stepgraph.spec import NodeSpec
+from stepgraph.statecache import states
+from stepgraph.wire import Settings, activity_type
+
+ENTRY_ROUTER = NodeSpec(name=START, timeout=3600.0, heartbeat_timeout=30.0)
+"""How the routers of the start node are run: they are code without a node to carry options."""
+
+
+async def perform(
+    thread: Thread, task: Task, settings: Settings, config: dict[str, Any], group: workflow.EventGroup
+) -> None:
+    """Runs one task to its end, and tells the thread of it."""
+    node = ENTRY_ROUTER if task.node == START else thread.spec.node(task.node)
+    thread.start(task)
+    try:
+        answer = await workflow.execute_activity(
+            activity_type(thread.spec.name, node.name),
+            to_raw(_request(thread, task, settings, config)),
+            result_type=RawValue,
+            task_queue=node.task_queue,
+            start_to_close_timeout=timedelta(seconds=node.timeout),
+            heartbeat_timeout=timedelta(seconds=node.heartbeat_timeout),
+            retry_policy=_retry_policy(node),
+            summary=f"step {task.step} · {node.name}",
+            event_groups=[group],
+        )
+        thread.finish(task, TaskResult.model_validate(from_raw(answer)))
+    except ActivityError as error:
+        thread.fail(task, failure_of(error))
+    except (ValidationError, ValueError) as error:
+        thread.fail(
+            task,
+            TaskFailure(
+                error_type="builtins:TypeError",
+                error_message=f"The worker answered what is no task result, so it runs another version: {error}",
+            ),
+        )
+
+
+def failure_of(error: ActivityError) -> TaskFailure:
+    """Why an activity failed for good."""
+    cause = error.cause
+    if isinstance(cause, ApplicationError) and cause.details and isinstance(cause.details[0], dict):
+        try:
+            return TaskFailure.model_validate(cause.details[0])
+        except ValidationError:
+            pass
+    if isinstance(cause, ActivityTimeoutError):
+        kind = cause.type.name.replace("_", "-").lower() if cause.type is not None else "unknown"
+        return TaskFailure(
+            error_type="builtins:TimeoutError",
+            error_message=f"no attempt ended in time ({kind}): its worker crashed or was too slow",
+        )
+    if isinstance(cause, CancelledError):
+        return TaskFailure(error_type="asyncio.exceptions:CancelledError", error_message="cancelled")
+    named = cause.type if isinstance(cause, ApplicationError) else None
+    return TaskFailure(error_type=named or type(cause).__name__, error_message=str(cause))
+
+
+def _request(thread: Thread, task: Task, settings: Settings, config: dict[str, Any]) -> TaskRequest:
+    assert thread.head is not None
+    inline = thread.state_size <= settings.inline_bytes
+    if not inline and not workflow.unsafe.is_replaying():
+        states.put(task.checkpoint_id, thread.state, thread.state_size)
+    return TaskRequest(
+        graph=thread.spec.name,
+        node=task.node,
+        step=task.step,
+        thread_id=thread.thread_id,
+        run_id=thread.run_id,
+        checkpoint_id=task.checkpoint_id,
+        task_id=task.id,
+        spec_hash=thread.spec.hash,
+        state=thread.state if inline else None,
+        input=dict(thread.head.input or {}) if task.node == START else None,
+        routers=tuple(branch.name for branch in thread.spec.branches_of(task.node)),
+        config=config,
+    )
+
+
+def _retry_policy(node: NodeSpec) -> RetryPolicy:
+    """Temporal's policy for a node.
+
+    Which exceptions are final is the activity's to say. Without a policy of the author's, what is left to retry are
+    crashes and timeouts, and those are retried for as long as it takes.
+    """
+    if node.retry is None:
+        return RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1))
+    return RetryPolicy(
+        initial_interval=timedelta(seconds=node.retry.initial_interval),
+        backoff_coefficient=node.retry.backoff_factor,
+        maximum_interval=timedelta(seconds=node.retry.max_interval),
+        maximum_attempts=node.retry.max_attempts,
+    )
