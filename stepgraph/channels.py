@@ -114,7 +114,7 @@ class Channel:
             raise
 
     def fold(self, value: Any, write: Any) -> Any:
-        """The value after one write. The reducer gets containers of its own, so one that mutates harms no checkpoint."""
+        """The value after one write. The reducer gets a container of its own: one that mutates harms no checkpoint."""
         if self.reducer is None:
             return write
         if value is NOTHING:

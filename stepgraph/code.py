@@ -70,8 +70,8 @@ class GraphCode:
 def missing_code(spec: GraphSpec, what: str, node: str, run_spec: str) -> MissingNodeError:
     """The error for a run that needs what this worker's code lacks."""
     return MissingNodeError(
-        f"This worker's code of graph {spec.name!r} has no {what}: the run was started from spec {run_spec}, the worker "
-        f"has {spec.hash}. Deploy a worker whose code has it, then resume the thread.",
+        f"This worker's code of graph {spec.name!r} has no {what}: the run was started from spec {run_spec}, "
+        f"the worker has {spec.hash}. Deploy a worker whose code has it, then resume the thread.",
         graph=spec.name,
         node=node,
         run_spec=run_spec,
@@ -83,7 +83,7 @@ def is_async(function: Callable[..., Any]) -> bool:
     """Whether calling it gives a coroutine; looks through partials and at ``__call__``."""
     while hasattr(function, "func") and hasattr(function, "keywords"):  # functools.partial
         function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 def takes_config(function: Callable[..., Any]) -> bool:

@@ -22,8 +22,8 @@ Config = Mapping[str, Any]
 class CompiledGraph:
     """A graph that runs on Temporal. `StateGraph.compile` makes it.
 
-    ``config`` is LangGraph's: ``{"configurable": {"thread_id": "t1"}, "recursion_limit": 50}``. What else ``configurable``
-    has, and ``tags`` and ``metadata``, nodes find in their ``config``; it must be plain JSON.
+    ``config`` is LangGraph's: ``{"configurable": {"thread_id": "t1"}, "recursion_limit": 50}``. What else
+    ``configurable`` has, and ``tags`` and ``metadata``, nodes find in their ``config``; it must be plain JSON.
     """
 
     def __init__(self, code: GraphCode) -> None:

@@ -192,4 +192,5 @@ def _also_the_nodes_own(error_type: str) -> type[NodeError]:
         both.__new__(both)
     except TypeError:  # a final class, or one whose layout or constructor cannot be shared
         return NodeError
-    return both
+    made: type[NodeError] = both
+    return made

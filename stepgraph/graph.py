@@ -99,7 +99,7 @@ class StateGraph:
         return self
 
     def add_edge(self, start_key: str | Sequence[str], end_key: str) -> Self:
-        """Has ``end_key`` run after ``start_key``; after all of them, over as many super-steps as it takes, if a list."""
+        """Has ``end_key`` run after ``start_key``; after all of a list, over as many super-steps as it takes."""
         if isinstance(start_key, str):
             self._edges.append((start_key, end_key))
         else:

@@ -17,10 +17,8 @@ from stepgraph.code import GraphCode, RouterCode, is_async
 from stepgraph.codec import json_size, type_name
 from stepgraph.constants import START
 from stepgraph.engine.checkpoint import TaskResult
-from stepgraph.errors import InvalidUpdateError, PayloadTooLargeError, near_miss
-
-RESULT_LIMIT = 1_900_000
-"""Bytes of JSON that one task may write: Temporal carries 2 MiB a payload."""
+from stepgraph.errors import InvalidUpdateError, near_miss
+from stepgraph.limits import weigh
 
 RunSync = Callable[[Callable[[], Any]], Awaitable[Any]]
 """Runs a function that is not async, off the event loop."""
@@ -135,7 +133,8 @@ def _encoded(code: GraphCode, node: str, update: Mapping[str, Any]) -> dict[str,
     for name, value in update.items():
         if name not in channels:
             raise InvalidUpdateError(
-                f"Node {node!r} wrote {name!r}, which the state does not declare.{near_miss(str(name), channels.names)}",
+                f"Node {node!r} wrote {name!r}, which the state does not declare."
+                f"{near_miss(str(name), channels.names)}",
                 channel=name,
                 nodes=[node],
             )
@@ -153,16 +152,7 @@ def _weigh(node: str, writes: tuple[dict[str, Any], ...]) -> None:
     for write in writes:
         for name, value in write.items():
             sizes[name] = sizes.get(name, 0) + json_size(value)
-    if sum(sizes.values()) > RESULT_LIMIT:
-        largest = max(sizes, key=lambda name: sizes[name])
-        raise PayloadTooLargeError(
-            f"Node {node!r} wrote {sizes[largest]:,} bytes to channel {largest!r}; Temporal carries {RESULT_LIMIT:,} "
-            "a task. Keep large values elsewhere and their address in the state.",
-            channel=largest,
-            nodes=[node],
-            size=sizes[largest],
-            limit=RESULT_LIMIT,
-        )
+    weigh(f"What node {node!r} wrote", sizes, nodes=[node])
 
 
 def _with_own_writes(

@@ -45,8 +45,8 @@ def is_transient(error: Exception) -> bool:
 class RetryPolicy(NamedTuple):
     """Which exceptions of a node are tried again by Temporal, and how often. Without one, a node fails at its first.
 
-    A worker that crashes, or a timeout, is not a failure of the node: Temporal starts such an attempt again in any case,
-    but with a policy it counts as one of ``max_attempts``.
+    A worker that crashes, or a timeout, is not a failure of the node: Temporal starts such an attempt again in any
+    case, but with a policy it counts as one of ``max_attempts``.
     """
 
     initial_interval: float = 0.5

@@ -1,7 +1,7 @@
 """What `graph.invoke` works through: one connection and one event loop a process, and a worker for each graph used.
 
-Everything runs on a loop in a thread of its own, so the same call works in a plain script, in pytest and inside a running
-event loop, and a graph's worker goes on between calls.
+Everything runs on a loop in a thread of its own, so the same call works in a plain script, in pytest and inside a
+running event loop, and a graph's worker goes on between calls.
 """
 
 from __future__ import annotations

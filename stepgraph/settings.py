@@ -19,7 +19,7 @@ ENVIRONMENT: Final = {
     "STEPGRAPH_WEB_UI": "Address of Temporal's Web UI, where it cannot be guessed from the server's.",
     "STEPGRAPH_INLINE_BYTES": "Largest state, in bytes of JSON, put into an activity's input; 4096 by default.",
     "STEPGRAPH_HAND_OVER_STEPS": "Super-steps after which a run continues as new; 500 by default.",
-    "STEPGRAPH_WORKERS": "in-process (default): graph.invoke() brings a worker of its own; external: others do the work.",
+    "STEPGRAPH_WORKERS": "in-process (default): graph.invoke() brings a worker of its own. external: others do it.",
 }
 """Variable -> meaning. `TEMPORAL_*` variables are read by `temporalio.envconfig`."""
 

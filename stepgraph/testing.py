@@ -6,7 +6,6 @@ For tests of graphs, and the oracle of stepgraph's own. Nothing is durable here;
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -58,7 +57,7 @@ class MemoryRunner:
             code.spec,
             code.schema.channels,
             thread_id=wanted.thread_id,
-            run_id=f"{len(self._runs.get(wanted.thread_id, [])) + 1:04d}-{uuid.uuid5(uuid.NAMESPACE_OID, wanted.thread_id)}",
+            run_id=f"run-{len(self._runs.get(wanted.thread_id, [])) + 1:04d}",
             clock=self._clock,
         )
         self._runs.setdefault(wanted.thread_id, []).append(thread)

@@ -21,7 +21,7 @@ def graph_name(name: Any) -> str:
     """The name, if it can be a Temporal workflow type, a prefix of activity types and part of a task queue's name."""
     if not isinstance(name, str) or not _GRAPH_NAME.fullmatch(name):
         raise GraphDefinitionError(
-            f"A graph's name must be 1 to 100 letters, digits, '_' or '-', and begin with a letter or digit; got {name!r}.",
+            f"A graph's name must be 1 to 100 letters, digits, '_' or '-', the first a letter or digit; got {name!r}.",
             graph=name,
         )
     return name

@@ -52,7 +52,7 @@ class NodeActivity:
             request = TaskRequest.model_validate(from_raw(args[0]))
         except (ValidationError, ValueError, IndexError) as error:
             raise ApplicationError(
-                f"Activity {info.activity_type!r} is not a task of a graph, or comes from another version of stepgraph.",
+                f"Activity {info.activity_type!r} is no task of a graph, or comes from another version of stepgraph.",
                 type="UnknownActivity",
                 non_retryable=True,
             ) from error
@@ -81,8 +81,8 @@ class NodeActivity:
         code = self._graphs.get(request.graph)
         if code is None:
             raise MissingNodeError(
-                f"This worker polls task queue {activity.info().task_queue!r} but has no graph {request.graph!r}; it has "
-                f"{', '.join(map(repr, sorted(self._graphs)))}. Start it with that graph too, then resume the thread.",
+                f"This worker polls task queue {activity.info().task_queue!r} but has no graph {request.graph!r}; "
+                f"it has {', '.join(map(repr, sorted(self._graphs)))}. Give it that graph, then resume.",
                 graph=request.graph,
                 node=request.node,
                 run_spec=request.spec_hash,
@@ -97,7 +97,7 @@ class NodeActivity:
         )
 
     def _fail(self, error: Exception, request: TaskRequest, attempt: int, bound: Any) -> NoReturn:
-        """Ends the attempt. Final, unless the node's retry policy names the exception or another worker may do better."""
+        """Ends the attempt: for good, unless the retry policy names the exception or another worker may do better."""
         final, pause = True, None
         code = self._graphs.get(request.graph)
         node = code.nodes.get(request.node) if code is not None else None

@@ -45,8 +45,8 @@ class OpeningActivity:
 async def _record_before(client: Client, request: OpenRequest) -> Record | None:
     """The record of the thread's run before this one.
 
-    A client names that run, having asked the server, which is consistent. Only for a run started by hand has visibility to
-    be asked, where a run that closed within the last second or so may be missing.
+    A client names that run, having asked the server, which is consistent. Only for a run started by hand has visibility
+    to be asked, where a run that closed within the last second or so may be missing.
     """
     if request.by_client:
         named = await latest_run(client, request.thread_id, request.after) if request.after else None

@@ -1,4 +1,4 @@
-"""Graphs by their address: ``module:variable`` or ``path/to/file.py:variable``; without a variable, all graphs in it."""
+"""Graphs by their address: ``module:variable`` or ``path/to/file.py:variable``; without a variable, all in it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def _load(address: str) -> list[CompiledGraph]:
         return [graphs[variable]]
     if hasattr(module, variable):
         raise UnknownGraphError(
-            f"{address!r} is a {type(getattr(module, variable)).__name__}, not a compiled graph.{near_miss(variable, graphs)}"
+            f"{address!r} is a {type(getattr(module, variable)).__name__}, not a compiled graph."
+            f"{near_miss(variable, graphs)}"
         )
     raise UnknownGraphError(f"{place!r} has no variable {variable!r}.{near_miss(variable, graphs)}")
 

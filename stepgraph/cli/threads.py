@@ -19,7 +19,7 @@ _STATUS = {
 
 
 async def list_threads(client: Client, *, graph: str | None, limit: int) -> list[dict[str, Any]]:
-    """The latest threads, each as its latest run has it: ``thread_id``, ``graph``, ``status``, ``started``, ``ended``."""
+    """The latest threads by their latest run: ``thread_id``, ``graph``, ``status``, ``started``, ``ended``."""
     task_queue = text("STEPGRAPH_TASK_QUEUE")
     query = f"TaskQueue = '{task_queue}'" if task_queue else f"TaskQueue STARTS_WITH '{ENTRANCE}'"
     if graph is not None:

@@ -1,8 +1,8 @@
 """``worker.py`` / ``stepgraph-worker``: a process that runs graphs' nodes until it is told to stop.
 
-It polls a task queue for each of its graphs, and the entrance, ``stepgraph``, for runs that were started by hand. On SIGTERM
-it takes no more work, lets running nodes finish for as long as `STEPGRAPH_DRAIN_SECONDS` says, and ends with status 0; what
-is not done by then, another worker does again.
+It polls a task queue for each of its graphs, and the entrance, ``stepgraph``, for runs that were started by hand. On
+SIGTERM it takes no more work, lets running nodes finish for as long as `STEPGRAPH_DRAIN_SECONDS` says, and ends with
+status 0; what is not done by then, another worker does again.
 """
 
 from __future__ import annotations

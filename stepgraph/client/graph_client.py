@@ -40,7 +40,7 @@ class GraphClient:
         client: a connected `temporalio.client.Client`.
         graph: the graph's name.
         task_queue: where its runs are started; by default the graph's own, or that of `STEPGRAPH_TASK_QUEUE`.
-        schema: the graph's state, when its code is here: values then come as the types it declares, otherwise as JSON data.
+        schema: the graph's state, when its code is here: values then come as the types it declares, not as JSON data.
         check_workers: whether to refuse a start that no worker is there to take.
 
     Example:
@@ -107,7 +107,7 @@ class GraphClient:
         return GraphRun(self.client, run.thread_id, run.run_id, self._channels, head=head)
 
     async def aget_run(self, config: Config) -> GraphRun | None:
-        """The run that a thread is in, or was last in; `None` for an unknown thread. Attaches to what another one started."""
+        """The run that a thread is in, or was last in, whoever started it; `None` for an unknown thread."""
         latest = await latest_run(self.client, parse_config(config).thread_id)
         if latest is None:
             return None

@@ -94,7 +94,8 @@ class GraphRun:
         ):
             if isinstance(failure.cause, kind):
                 return RunEndedError(
-                    f"Run {self.run_id} of thread {self.thread_id!r} was {status}. What it did is kept; resume the thread.",
+                    f"Run {self.run_id} of thread {self.thread_id!r} was {status}. "
+                    "What it did is kept; resume the thread.",
                     thread_id=self.thread_id,
                     run_id=self.run_id,
                     status=status,

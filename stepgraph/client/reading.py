@@ -73,7 +73,8 @@ async def run_holding(client: Client, thread_id: str, checkpoint_id: str) -> Run
         return run
     if made is not None and made.version == 7 and await _retention_is_over(client, made):
         raise CheckpointExpiredError(
-            f"Checkpoint {checkpoint_id!r} of thread {thread_id!r} is gone: the namespace's retention has removed run {run_id}.",
+            f"Checkpoint {checkpoint_id!r} of thread {thread_id!r} is gone: "
+            f"the namespace's retention has removed run {run_id}.",
             thread_id=thread_id,
             run_id=run_id,
         )
@@ -121,8 +122,8 @@ async def has_workers(client: Client, task_queue: str) -> bool:
 def no_worker(run: Run) -> NoWorkerError:
     """The error for work that waits in vain."""
     return NoWorkerError(
-        f"No worker answers for thread {run.thread_id!r}: nobody polls task queue {run.task_queue!r}. Start one that has graph "
-        f"{run.graph!r}: worker.py --graphs MODULE:VARIABLE.",
+        f"No worker answers for thread {run.thread_id!r}: nobody polls task queue {run.task_queue!r}. "
+        f"Start one that has graph {run.graph!r}: worker.py --graphs MODULE:VARIABLE.",
         thread_id=run.thread_id,
         task_queue=run.task_queue,
         graph=run.graph,

@@ -17,9 +17,9 @@ from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from stepgraph.codec import json_size
-from stepgraph.errors import PayloadTooLargeError, ThreadBusyError
-from stepgraph.nodes import RESULT_LIMIT
+from stepgraph.channels import size_by_channel
+from stepgraph.errors import ThreadBusyError
+from stepgraph.limits import weigh
 from stepgraph.payloads import to_raw
 from stepgraph.run_config import RunConfig
 from stepgraph.runs import Run, latest_run, start_options
@@ -42,7 +42,7 @@ async def start_next(
         PayloadTooLargeError: the input is larger than Temporal carries.
     """
     if given is not None:
-        _weigh(graph, given)
+        weigh(f"The input of graph {graph!r}", size_by_channel(given))
     caller = uuid.uuid4().hex
     options = StartOptions(
         after=after.run_id if after else None,
@@ -78,20 +78,8 @@ def busy(thread_id: str, run: Run | None) -> ThreadBusyError:
     """The error for a thread that has its writer already."""
     which = f" (run {run.run_id})" if run else ""
     return ThreadBusyError(
-        f"Thread {thread_id!r} is running{which}, and a thread has one writer. Wait for it to end, or use another thread id.",
+        f"Thread {thread_id!r} is running{which}, and a thread has one writer. "
+        "Wait for it to end, or use another thread id.",
         thread_id=thread_id,
         run_id=run.run_id if run else None,
     )
-
-
-def _weigh(graph: str, given: dict[str, Any]) -> None:
-    sizes = {name: json_size(value) for name, value in given.items()}
-    if sum(sizes.values()) > RESULT_LIMIT:
-        largest = max(sizes, key=lambda name: sizes[name])
-        raise PayloadTooLargeError(
-            f"The input of graph {graph!r} has {sum(sizes.values()):,} bytes, of which {largest!r} has {sizes[largest]:,}; "
-            f"Temporal carries {RESULT_LIMIT:,}. Keep large values elsewhere and their address in the state.",
-            channel=largest,
-            size=sum(sizes.values()),
-            limit=RESULT_LIMIT,
-        )

@@ -61,7 +61,7 @@ class Task(BaseModel):
 
 
 class TaskResult(BaseModel):
-    """What a finished task leaves: its writes, one mapping for each that the node returned, and where its routers lead."""
+    """What a finished task leaves: its writes, a mapping for each that the node returned; where its routers lead."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -33,7 +33,7 @@ class Record(BaseModel):
     run_id: str
     """The run that left the record."""
     omitted: tuple[str, ...] = ()
-    """Parts left out because the record would have been too large: ``writes``, then ``results`` (those tasks run again)."""
+    """Parts left out of a record that grew too large: ``writes``, then ``results`` (those tasks run again)."""
     format: Literal[1] = 1
 
 

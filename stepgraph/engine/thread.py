@@ -29,15 +29,12 @@ from stepgraph.errors import (
     CheckpointNotFoundError,
     GraphRecursionError,
     MissingNodeError,
-    PayloadTooLargeError,
 )
+from stepgraph.limits import weigh
 from stepgraph.spec import GraphSpec
 
 DEFAULT_RECURSION_LIMIT = 10_000
 """Super-steps that one invoke may take."""
-
-STATE_LIMIT = 1_900_000
-"""Bytes of JSON that a state may have: Temporal carries 2 MiB a payload, of which a record needs some for itself."""
 
 
 class Thread:
@@ -144,16 +141,16 @@ class Thread:
         if tasks and self._steps_left <= 0:
             raise GraphRecursionError(
                 f"Graph {self.spec.name!r} took the {self._step_limit} super-steps it was allowed and is not done "
-                f"(next: {', '.join(repr(task.node) for task in tasks)}). If that is no endless loop, resume the thread, "
-                "or set a higher 'recursion_limit' in the config.",
+                f"(next: {', '.join(repr(task.node) for task in tasks)}). If that is no endless loop, resume the "
+                "thread, or set a higher 'recursion_limit' in the config.",
                 limit=self._step_limit,
                 step=self.head.step,
             )
         for task in tasks:
             if task.node != START and task.node not in self.spec.node_names:
                 raise MissingNodeError(
-                    f"Thread {self.thread_id!r} goes on at node {task.node!r}, but graph {self.spec.name!r} ({self.spec.hash}) "
-                    "has no such node any more. Deploy a worker whose code has it, then resume the thread.",
+                    f"Thread {self.thread_id!r} goes on at node {task.node!r}, but graph {self.spec.name!r} "
+                    f"({self.spec.hash}) has no such node. Deploy a worker that has it, then resume the thread.",
                     graph=self.spec.name,
                     node=task.node,
                     thread_id=self.thread_id,
@@ -230,15 +227,6 @@ class Thread:
         changed = {name: value for name, value in values.items() if name not in before or value is not before[name]}
         encoded = self.channels.encode(changed)
         sizes = {**self._sizes, **size_by_channel(encoded)}
-        if sum(sizes.values()) > STATE_LIMIT:
-            largest = max(sizes, key=lambda name: sizes[name])
-            raise PayloadTooLargeError(
-                f"The state of thread {self.thread_id!r} would have {sum(sizes.values()):,} bytes, of which channel "
-                f"{largest!r} has {sizes[largest]:,}; Temporal carries {STATE_LIMIT:,}. Keep large values elsewhere "
-                "and their address in the state.",
-                channel=largest,
-                size=sum(sizes.values()),
-                limit=STATE_LIMIT,
-            )
+        weigh(f"The state of thread {self.thread_id!r}", sizes)
         self._state = {**self._state, **encoded}
         self._sizes = sizes

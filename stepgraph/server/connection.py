@@ -58,7 +58,7 @@ async def connect() -> tuple[Client, Server]:
         client = await _try(profile.address, options)
         if client is None:
             raise NoServerError(
-                f"No Temporal server answers at {profile.address}, which TEMPORAL_ADDRESS or your Temporal profile names. "
+                f"No Temporal server answers at {profile.address}, which TEMPORAL_ADDRESS or your profile names. "
                 "Start that server or correct the address; or unset it, to use a server on this machine.",
                 address=profile.address,
             )

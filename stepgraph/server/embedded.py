@@ -1,8 +1,8 @@
 """The embedded server: Temporal's own development server on a SQLite file, shared by all processes of a project.
 
-Its database, log and address are under ``.stepgraph/``. A *keeper* process (`stepgraph.server.keeper`) starts it, starts
-it again should it die, and stops it some minutes after its last user. Who uses it holds a shared lock on ``users.lock``,
-which the operating system lets go of however the user ends; who keeps it holds ``keeper.lock``.
+Its database, log and address are under ``.stepgraph/``. A *keeper* process (`stepgraph.server.keeper`) starts it,
+starts it again should it die, and stops it some minutes after its last user. Who uses it holds a shared lock on
+``users.lock``, which the operating system lets go of however the user ends; who keeps it holds ``keeper.lock``.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def _use(folder: Path, namespace: str) -> tuple[str, str]:
             keeper = _start_keeper(folder, namespace)
         time.sleep(0.05)
     raise NoServerError(
-        f"The embedded Temporal server did not come up within {START_SECONDS:.0f} s. The end of {folder / 'server.log'}: "
-        f"{_tail(folder / 'server.log')}",
+        f"The embedded Temporal server did not come up within {START_SECONDS:.0f} s. The end of "
+        f"{folder / 'server.log'}: {_tail(folder / 'server.log')}",
         address=str(folder),
     )
 

@@ -1,7 +1,8 @@
 """The process that keeps the embedded server: ``python -m stepgraph.server.keeper FOLDER BINARY NAMESPACE``.
 
-It starts the server on the ports it had before, if they are free, starts it again should it die, and ends it once nobody
-has used it for `STEPGRAPH_EMBEDDED_LINGER` seconds. Uses the standard library alone, so that it starts fast and stays small.
+It starts the server on the ports it had before, if they are free, starts it again should it die, and ends it once
+nobody has used it for `STEPGRAPH_EMBEDDED_LINGER` seconds. Uses the standard library alone, so that it starts fast and
+stays small.
 """
 
 from __future__ import annotations

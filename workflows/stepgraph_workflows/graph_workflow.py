@@ -62,7 +62,7 @@ OPENING_RETRIES = RetryPolicy(
 class GraphRun:
     """One run; the workflow classes made by `workflow_for` add the graphs that their worker has."""
 
-    graphs: Graphs = {}
+    graphs: Graphs
 
     def __init__(self) -> None:
         self._opening: Opening | None = None
@@ -101,8 +101,8 @@ class GraphRun:
             )
         except ActivityError as error:
             raise StepgraphError(
-                f"Thread {info.workflow_id!r} could not be taken up from its previous run, {options.after}: {error.cause}. "
-                "Nothing was run; try again.",
+                f"Thread {info.workflow_id!r} could not be taken up from its previous run, {options.after}: "
+                f"{error.cause}. Nothing was run; try again.",
                 thread_id=info.workflow_id,
             ) from error
         self._opening = Opening.model_validate(from_raw(answer))
@@ -245,7 +245,7 @@ def workflow_for(graphs: Graphs) -> type:
         answer: RawValue = await self.execute(args)
         return answer
 
-    # The SDK refuses local classes because its sandbox imports a workflow by its qualified name; this one has no sandbox.
+    # The SDK refuses local classes, for its sandbox imports a workflow by its qualified name; this one has no sandbox.
     run.__qualname__ = "ServedGraphRun.run"
     members = {"run": workflow.run(run), "graphs": dict(graphs), "__module__": __name__}
     return workflow.defn(dynamic=True, sandboxed=False)(type("ServedGraphRun", (GraphRun,), members))
