@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from stepgraph.channels import Channels
 from stepgraph.engine.checkpoint import Checkpoint, CheckpointData, Task, TaskFailure, TaskResult
-from stepgraph.engine.plan import plan
+from stepgraph.engine.plan import names_to_run, plan
 from stepgraph.engine.record import Record
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import InvalidUpdateError
@@ -117,9 +117,10 @@ def _view(
     as_head: bool,
 ) -> dict[str, Any]:
     parent = checkpoint.parent_id
+    finished = [task.id for task, result, _ in outcomes if result is not None]
     return {
         "values": dict(values),
-        "next": [task.node for task, result, _ in outcomes if not (as_head and result is not None)],
+        "next": list(names_to_run(checkpoint, finished if as_head else ())),
         "config": config_for(thread_id, checkpoint.id),
         "metadata": {"source": checkpoint.source, "step": checkpoint.step, "writes": checkpoint.writes},
         "created_at": checkpoint.created_at,

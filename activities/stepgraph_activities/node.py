@@ -72,7 +72,7 @@ class NodeActivity:
         except asyncio.CancelledError:
             bound.info("node interrupted", worker_stops=activity.is_worker_shutdown())
             raise
-        except Exception as error:
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # a node must not end its worker
             self._fail(error, request, info.attempt, bound)
         bound.info("node done", wrote=sorted({name for write in result.writes for name in write}))
         return to_raw(result.model_dump(mode="json", exclude_defaults=True))
@@ -96,29 +96,37 @@ class NodeActivity:
             self._executor, context.run, _no_stop_iteration, function
         )
 
-    def _fail(self, error: Exception, request: TaskRequest, attempt: int, bound: Any) -> NoReturn:
-        """Ends the attempt: for good, unless the retry policy names the exception or another worker may do better."""
-        final, pause = True, None
-        code = self._graphs.get(request.graph)
-        node = code.nodes.get(request.node) if code is not None else None
-        retry = code.spec.node(request.node).retry if code is not None and node is not None else None
-        if isinstance(error, MissingNodeError):
-            final, pause = attempt >= MISSING_NODE_ATTEMPTS, float(attempt)
-        elif isinstance(error, StateUnavailableError):
-            final = False
-        elif (
-            node is not None and node.retry_policy is not None and retry is not None and node.retry_policy.names(error)
-        ):
-            final, pause = attempt >= retry.max_attempts, pause_before(attempt + 1, retry, random.random())
+    def _fail(self, error: BaseException, request: TaskRequest, attempt: int, bound: Any) -> NoReturn:
+        """Ends the attempt: for good, unless another one is worth making."""
+        pause = self._pause_before_another(error, request, attempt)
         failure = failure_from(error, attempts=attempt)
-        bound.warning("node failed" if final else "node failed, will be tried again", error=failure.summary)
+        bound.warning("node failed" if pause is None else "node failed, will be tried again", error=failure.summary)
         raise ApplicationError(
             failure.summary,
             failure.model_dump(mode="json"),
             type=type(error).__name__,
-            non_retryable=final,
-            next_retry_delay=timedelta(seconds=pause) if pause is not None and not final else None,
+            non_retryable=pause is None,
+            next_retry_delay=pause,
         ) from error
+
+    def _pause_before_another(self, error: BaseException, request: TaskRequest, attempt: int) -> timedelta | None:
+        """How long to wait before another attempt; `None` when this failure is final."""
+        if isinstance(error, StateUnavailableError):
+            return timedelta(seconds=1)
+        if isinstance(error, MissingNodeError):
+            return timedelta(seconds=attempt) if attempt < MISSING_NODE_ATTEMPTS else None
+        policy = self._graphs[request.graph].nodes[request.node].retry_policy if self._has(request) else None
+        if (
+            policy is None
+            or not isinstance(error, Exception)
+            or not policy.names(error)
+            or attempt >= policy.max_attempts
+        ):
+            return None
+        return timedelta(seconds=pause_before(attempt + 1, policy.spec(), random.random()))
+
+    def _has(self, request: TaskRequest) -> bool:
+        return request.graph in self._graphs and request.node in self._graphs[request.graph].nodes
 
 
 @asynccontextmanager

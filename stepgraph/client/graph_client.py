@@ -11,6 +11,7 @@ from temporalio.client import Client
 from stepgraph.client.graph_run import FinishedRun, GraphRun
 from stepgraph.client.reading import checkpoint_of, has_workers, head_of, history_of
 from stepgraph.client.starting import busy, start_next
+from stepgraph.channels import size_by_channel
 from stepgraph.codec import RoundTripError, as_json, type_name
 from stepgraph.engine.record import Record
 from stepgraph.errors import (
@@ -20,6 +21,7 @@ from stepgraph.errors import (
     ThreadError,
     UnknownGraphError,
 )
+from stepgraph.limits import weigh
 from stepgraph.run_config import RunConfig, parse_config
 from stepgraph.runs import Run, closing_of, latest_run, load_record
 from stepgraph.settings import text
@@ -74,6 +76,7 @@ class GraphClient:
         Raises:
             NodeError: a node failed for good; also of the node's own exception type where that is loaded.
             InvalidInputError: the input does not fit the state.
+            PayloadTooLargeError: it is larger than Temporal carries.
             EmptyInputError: nothing to resume.
             ThreadBusyError: the thread is running.
             GraphMismatchError: the thread belongs to another graph.
@@ -165,8 +168,11 @@ class GraphClient:
             yield snapshot_from(shown, self._channels)
 
     def _encoded(self, input: Any) -> dict[str, Any]:
-        if self._schema is not None:
-            return self._schema.encode_input(self.graph, input)
+        encoded = self._schema.encode_input(self.graph, input) if self._schema else self._as_it_is(input)
+        weigh(f"The input of graph {self.graph!r}", size_by_channel(encoded))
+        return encoded
+
+    def _as_it_is(self, input: Any) -> dict[str, Any]:
         try:
             if not isinstance(input, Mapping):
                 raise RoundTripError(f"got {type_name(input)}")

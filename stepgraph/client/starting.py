@@ -17,9 +17,7 @@ from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from stepgraph.channels import size_by_channel
 from stepgraph.errors import ThreadBusyError
-from stepgraph.limits import weigh
 from stepgraph.payloads import to_raw
 from stepgraph.run_config import RunConfig
 from stepgraph.runs import Run, latest_run, start_options
@@ -39,10 +37,7 @@ async def start_next(
 
     Raises:
         ThreadBusyError: another client was faster.
-        PayloadTooLargeError: the input is larger than Temporal carries.
     """
-    if given is not None:
-        weigh(f"The input of graph {graph!r}", size_by_channel(given))
     caller = uuid.uuid4().hex
     options = StartOptions(
         after=after.run_id if after else None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from stepgraph.constants import START
 from stepgraph.engine.checkpoint import Checkpoint, CheckpointData, Task
 from stepgraph.spec import GraphSpec
@@ -16,6 +18,16 @@ def plan(checkpoint: Checkpoint | CheckpointData) -> tuple[Task, ...]:
         Task(id=node, node=node, checkpoint_id=checkpoint.id, step=checkpoint.step + 1)
         for node in sorted(checkpoint.triggers)
     )
+
+
+def names_to_run(checkpoint: Checkpoint | CheckpointData, finished: Container[str]) -> tuple[str, ...]:
+    """The nodes that a head still has to run, when the tasks with the ids in ``finished`` have.
+
+    All of them, when all have finished: what is left then is their commit, which failed.
+    """
+    tasks = plan(checkpoint)
+    left = tuple(task.node for task in tasks if task.id not in finished)
+    return left or tuple(task.node for task in tasks)
 
 
 def is_virtual(spec: GraphSpec, task: Task) -> bool:

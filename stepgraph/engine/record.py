@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from stepgraph.channels import Channels
 from stepgraph.codec import json_size
 from stepgraph.engine.checkpoint import Checkpoint, CheckpointData, TaskFailure, TaskResult
+from stepgraph.engine.plan import names_to_run
 from stepgraph.engine.thread import Thread
 from stepgraph.spec import GraphSpec
 
@@ -44,7 +45,7 @@ def record_of(thread: Thread) -> Record | None:
         return None
     record = Record(
         values=thread.state,
-        next=tuple(task.node for task, result, _ in thread.outcomes(head) if result is None),
+        next=names_to_run(head, thread.results),
         checkpoint=CheckpointData(
             id=head.id,
             parent_id=head.parent_id,
@@ -109,6 +110,6 @@ def _within_limit(record: Record) -> Record:
         checkpoint = record.checkpoint.model_copy(update={"writes": None})
         record = record.model_copy(update={"checkpoint": checkpoint, "omitted": ("writes",)})
     if json_size(record) > RECORD_LIMIT and record.results:
-        everything = tuple(sorted({*record.next, *(name for name in record.results)}))
+        everything = names_to_run(record.checkpoint, ())
         record = record.model_copy(update={"results": {}, "next": everything, "omitted": ("writes", "results")})
     return record

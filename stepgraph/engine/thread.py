@@ -136,7 +136,7 @@ class Thread:
         """
         if self.head is None:
             return ()
-        self._enter()
+        self._settle()
         tasks = tuple(task for task in plan(self.head) if task.id not in self.results)
         if tasks and self._steps_left <= 0:
             raise GraphRecursionError(
@@ -177,10 +177,10 @@ class Thread:
             InvalidUpdateError: several values for a channel without a reducer, or a state that grew too large.
             ReducerError: a reducer raised, or made what its channel cannot hold.
         """
-        assert self.head is not None
-        after = commit(self.spec, self.channels, self.head, self.results, id=self._next_id(), created_at=self._clock())
-        self._encode(after.values, self.head.values)
-        if after.source == "loop" and self.head.triggers != (START,):
+        head = self._some_head()
+        after = commit(self.spec, self.channels, head, self.results, id=self._next_id(), created_at=self._clock())
+        self._encode(after.values, head.values)
+        if head.triggers != (START,):
             self._steps_left -= 1
         self._append(after)
         return after
@@ -208,13 +208,22 @@ class Thread:
         failures = self._failures.get(checkpoint.id, {})
         return tuple((task, results.get(task.id), failures.get(task.id)) for task in plan(checkpoint))
 
-    def _enter(self) -> None:
-        """Lets the start node write the input, where no router of it has to be asked."""
-        assert self.head is not None
-        for task in plan(self.head):
-            if is_virtual(self.spec, task) and task.id not in self.results:
-                self.finish(task, TaskResult(writes=(dict(self.head.input or {}),)))
-                self.commit()
+    def _settle(self) -> None:
+        """Commits what needs nobody to run any more.
+
+        That is the input, where no router has to be asked, and a super-step whose commit failed in an earlier run.
+        """
+        while tasks := plan(self._some_head()):
+            for task in tasks:
+                if is_virtual(self.spec, task) and task.id not in self.results:
+                    self.finish(task, TaskResult(writes=(dict(self._some_head().input or {}),)))
+            if any(task.id not in self.results for task in tasks):
+                return
+            self.commit()
+
+    def _some_head(self) -> Checkpoint:
+        assert self.head is not None, "the caller has looked"
+        return self.head
 
     def _append(self, checkpoint: Checkpoint) -> None:
         self.made.append(checkpoint)

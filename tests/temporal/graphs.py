@@ -1,0 +1,33 @@
+"""Small graphs that several tests play."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from stepgraph import END, START, StateGraph
+from stepgraph.compiled import CompiledGraph
+
+
+def chain(state: type, nodes: Mapping[str, Callable[..., Any]], *, name: str, **options: Any) -> CompiledGraph:
+    """The nodes one after the other, from START to END; the options are those of every node."""
+    builder = StateGraph(state)
+    for node, function in nodes.items():
+        builder.add_node(node, function, **options)
+    names = [START, *nodes, END]
+    for source, target in zip(names, names[1:], strict=False):
+        builder.add_edge(source, target)
+    return builder.compile(name=name)
+
+
+def side_by_side(
+    state: type, nodes: Mapping[str, Callable[..., Any]], last: Callable[..., Any], *, name: str
+) -> CompiledGraph:
+    """The nodes in one super-step, then the last one when all are done."""
+    builder = StateGraph(state)
+    for node, function in nodes.items():
+        builder.add_node(node, function)
+        builder.add_edge(START, node)
+    builder.add_node("last", last)
+    builder.add_edge(list(nodes), "last")
+    return builder.add_edge("last", END).compile(name=name)
