@@ -102,7 +102,7 @@ class NodeActivity:
         failure = failure_from(error, attempts=attempt)
         bound.warning("node failed" if pause is None else "node failed, will be tried again", error=failure.summary)
         raise ApplicationError(
-            failure.summary,
+            failure.error_message or "the node gave no reason",
             failure.model_dump(mode="json"),
             type=type(error).__name__,
             non_retryable=pause is None,

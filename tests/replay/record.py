@@ -1,0 +1,55 @@
+"""Records the histories anew: ``python -m tests.replay.record``. Only after a change that breaks threads in flight."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import re
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from temporalio.testing import WorkflowEnvironment
+
+from tests.conftest import ROOT, Stage, temporal_binary
+from tests.replay.scenes import SCENES
+
+FOLDER = Path(__file__).parent / "histories"
+
+
+async def record() -> None:
+    """Plays every scene on a real server, and keeps its histories, oldest run first."""
+    os.environ["STEPGRAPH_HAND_OVER_STEPS"] = "5"
+    FOLDER.mkdir(exist_ok=True)
+    async with await WorkflowEnvironment.start_local(dev_server_existing_path=temporal_binary()) as server:
+        for name, (graph, play) in SCENES.items():
+            stage = Stage(server.client)
+            config = stage.thread()
+            async with stage.serving(graph):
+                await play(stage.use(graph), config)
+            for number, run in enumerate(reversed(await stage.runs(stage.threads[0])), start=1):
+                events = json.loads((await stage.history(run)).to_json())
+                (FOLDER / f"{name}-{number}.json").write_text(json.dumps(_anonymous(events), indent=1) + "\n")
+
+
+def _anonymous(value: Any) -> Any:
+    """Without the names of the machine it was recorded on: neither as text, nor inside a payload or a stack trace."""
+    if isinstance(value, dict):
+        if isinstance(value.get("data"), str) and "metadata" in value:
+            data = _anonymous(base64.b64decode(value["data"]).decode())
+            return {**value, "data": base64.b64encode(data.encode()).decode()}
+        return {key: _anonymous(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_anonymous(item) for item in value]
+    if isinstance(value, str):
+        for place in (str(ROOT), sys.prefix, sys.base_prefix):
+            value = value.replace(place, "")
+        return re.sub(rf"\d+@{re.escape(socket.gethostname())}", "worker", value)
+    return value
+
+
+if __name__ == "__main__":
+    asyncio.run(record())

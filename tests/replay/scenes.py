@@ -1,0 +1,92 @@
+"""The graphs of the recorded histories, and what was done with them. A change here is a change of the recording."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from operator import add
+from typing import Annotated, Any, TypedDict
+
+from stepgraph import END, START, GraphClient, RetryPolicy, StateGraph
+from stepgraph.compiled import CompiledGraph
+from stepgraph.errors import GraphRecursionError, InvalidUpdateError
+
+Config = dict[str, Any]
+
+
+class State(TypedDict):
+    words: Annotated[list[str], add]
+    text: str
+    turns: int
+
+
+attempts: dict[str, int] = {}
+
+
+def fails_first(name: str, returned: Mapping[str, Any]) -> Callable[[State], Mapping[str, Any]]:
+    def node(state: State) -> Mapping[str, Any]:
+        attempts[name] = attempts.get(name, 0) + 1
+        if attempts[name] == 1:
+            raise ConnectionError(f"{name} does not answer")
+        return returned
+
+    return node
+
+
+def pipeline() -> CompiledGraph:
+    builder = StateGraph(State)
+    builder.add_node("first", lambda state: {"words": ["first"]})
+    builder.add_node("second", fails_first("second", {"words": ["second"]}))
+    builder.add_edge(START, "first").add_edge("first", "second").add_edge("second", END)
+    return builder.compile(name="pipeline")
+
+
+def joined() -> CompiledGraph:
+    builder = StateGraph(State)
+    builder.add_node("left", lambda state: {"words": ["left"]})
+    builder.add_node("right", fails_first("right", {"words": ["right"]}))
+    builder.add_node("after", lambda state: {"text": " ".join(state["words"])})
+    builder.add_edge(START, "left").add_edge(START, "right").add_edge(["left", "right"], "after")
+    return builder.add_edge("after", END).compile(name="joined")
+
+
+def looping() -> CompiledGraph:
+    builder = StateGraph(State)
+    builder.add_node("turn", lambda state: {"turns": state["turns"] + 1, "words": ["x" * 1000]})
+    builder.add_conditional_edges(START, lambda state: "turn", ["turn"])
+    builder.add_conditional_edges("turn", lambda state: END if state["turns"] >= 12 else "turn", ["turn", END])
+    return builder.compile(name="looping")
+
+
+def clashing() -> CompiledGraph:
+    builder = StateGraph(State)
+    builder.add_node("left", lambda state: {"text": "left"})
+    builder.add_node("right", lambda state: {"text": "right"}, retry_policy=RetryPolicy(), timeout=60)
+    builder.add_edge(START, "left").add_edge(START, "right").add_edge("left", END).add_edge("right", END)
+    return builder.compile(name="clashing")
+
+
+async def fail_and_resume(client: GraphClient, config: Config) -> None:
+    with suppress(ConnectionError):
+        await client.ainvoke({"words": ["in"]}, config)
+    await client.ainvoke(None, config)
+
+
+async def run_into_the_limit_and_on(client: GraphClient, config: Config) -> None:
+    with suppress(GraphRecursionError):
+        await client.ainvoke({"words": [], "turns": 0}, {**config, "recursion_limit": 9})
+    await client.ainvoke(None, config)
+    await client.ainvoke({"turns": 11}, config)
+
+
+async def clash(client: GraphClient, config: Config) -> None:
+    with suppress(InvalidUpdateError):
+        await client.ainvoke({"words": []}, config)
+
+
+SCENES: dict[str, tuple[CompiledGraph, Callable[[GraphClient, Config], Awaitable[None]]]] = {
+    "pipeline": (pipeline(), fail_and_resume),
+    "joined": (joined(), fail_and_resume),
+    "looping": (looping(), run_into_the_limit_and_on),
+    "clashing": (clashing(), clash),
+}
