@@ -17,6 +17,9 @@ from stepgraph.spec import GraphSpec
 RECORD_LIMIT = 1_950_000
 """Bytes of JSON that a result, or a failure's details, can carry for certain."""
 
+SHORT_TEXT = 500
+"""Characters left of each failure's message in a record that grew too large."""
+
 
 class Record(BaseModel):
     """A thread's head with everything needed to go on from it. The values come first, for people who read it."""
@@ -43,6 +46,7 @@ def record_of(thread: Thread) -> Record | None:
     head = thread.head
     if head is None:
         return None
+    outcomes = thread.outcomes(head)  # in the order of the tasks, whichever finished first
     record = Record(
         values=thread.state,
         next=names_to_run(head, thread.results),
@@ -57,8 +61,8 @@ def record_of(thread: Thread) -> Record | None:
             writes=None if head.writes is None else dict(head.writes),
             input=None if head.input is None else dict(head.input),
         ),
-        results=thread.results,
-        failures=thread.failures,
+        results={task.id: result for task, result, _ in outcomes if result is not None},
+        failures={task.id: failure for task, _, failure in outcomes if failure is not None},
         graph=thread.spec.name,
         spec_hash=thread.spec.hash,
         thread_id=thread.thread_id,
@@ -106,6 +110,12 @@ def thread_from(
 
 def _within_limit(record: Record) -> Record:
     """The record without the parts that can be had otherwise, as far as its size demands."""
+    if json_size(record) > RECORD_LIMIT and record.failures:
+        shortened = {
+            task: failure.model_copy(update={"error_message": failure.error_message[:SHORT_TEXT], "traceback": ""})
+            for task, failure in record.failures.items()
+        }
+        record = record.model_copy(update={"failures": shortened})
     if json_size(record) > RECORD_LIMIT:
         checkpoint = record.checkpoint.model_copy(update={"writes": None})
         record = record.model_copy(update={"checkpoint": checkpoint, "omitted": ("writes",)})
