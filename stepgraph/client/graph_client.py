@@ -8,10 +8,10 @@ from typing import Any
 
 from temporalio.client import Client
 
-from stepgraph.client.graph_run import FinishedRun, GraphRun
-from stepgraph.client.reading import checkpoint_of, has_workers, head_of, history_of
-from stepgraph.client.starting import busy, start_next
 from stepgraph.channels import size_by_channel
+from stepgraph.client.graph_run import FinishedRun, GraphRun
+from stepgraph.client.reading import checkpoint_of, has_workers, head_of, history_of, record_left_by
+from stepgraph.client.starting import busy, start_next
 from stepgraph.codec import RoundTripError, as_json, type_name
 from stepgraph.engine.record import Record
 from stepgraph.errors import (
@@ -23,7 +23,7 @@ from stepgraph.errors import (
 )
 from stepgraph.limits import weigh
 from stepgraph.run_config import RunConfig, parse_config
-from stepgraph.runs import Run, closing_of, latest_run, load_record
+from stepgraph.runs import Run, closing_of, latest_run, was_taken_up
 from stepgraph.settings import text
 from stepgraph.snapshot import StateSnapshot, empty, snapshot_from
 from stepgraph.state import StateSchema
@@ -191,16 +191,21 @@ class GraphClient:
             raise busy(latest.thread_id, latest)
         record = (await closing_of(self.client, latest)).record
         await self._check_graph(latest, record)
-        if record is None and given is None:  # ended from outside: whether there is anything to resume, a replay tells
-            await self._make_sure_it_is_served()
-            record = await load_record(self.client, latest)
+        if record is None and (given is None or latest.ended_from_outside):
+            await self._make_sure_it_is_served()  # for a replay may have to tell what there is
+            record = await record_left_by(self.client, latest)
         return record
 
     async def _check_graph(self, run: Run, record: Record | None = None) -> None:
         if run.graph == self.graph:
             return
         if record is None and not run.is_open:
-            record = (await closing_of(self.client, run)).record
+            closing = await closing_of(self.client, run)
+            record = closing.record
+            if record is None and (closing.error is not None or not await was_taken_up(self.client, run)):
+                record = await record_left_by(self.client, run)
+                if record is None:
+                    return  # a start that came to nothing: no graph has the thread yet
         owner = record.graph if record is not None else run.graph
         if owner != self.graph:
             raise GraphMismatchError(

@@ -9,7 +9,7 @@ activities, and the engine commits. Every way out leaves the thread's record:
 * something failed: the record rides in the failure's details, beside the error;
 * the run grew long: the record is an argument of the next one (continue-as-new).
 
-Nothing here raises anything but `ApplicationError`, so no workflow task fails for ever.
+Nothing here raises anything but a `FailureError`, so no workflow task fails for ever.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError
 
 from stepgraph.code import GraphCode
 from stepgraph.codec import first_line
@@ -38,7 +38,7 @@ from stepgraph.errors import (
     near_miss,
 )
 from stepgraph.logs import get_logger
-from stepgraph.payloads import from_raw, to_raw
+from stepgraph.payloads import failure, from_raw, to_raw
 from stepgraph.wire import (
     GET_HISTORY,
     GET_RECORD,
@@ -53,6 +53,9 @@ from stepgraph_workflows import answers
 from stepgraph_workflows.dispatch import perform
 
 Graphs = Mapping[str, GraphCode]
+
+NOTHING_ASKED = to_raw(None)
+"""The argument of a query made without one."""
 
 OPENING_RETRIES = RetryPolicy(
     initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10), maximum_attempts=20
@@ -72,7 +75,11 @@ class GraphRun:
     async def execute(self, args: Sequence[RawValue]) -> RawValue:
         """The whole run. Its result is the thread's record."""
         try:
-            given, options = _arguments(args)
+            try:
+                given, options = _arguments(args)
+            except InvalidInputError:
+                await self._open(StartOptions())  # the run fails, but hands on what the thread has
+                raise
             await self._open(options)
             return await self._run(given, options)
         except StepgraphError as error:
@@ -82,6 +89,7 @@ class GraphRun:
 
     async def _open(self, options: StartOptions) -> None:
         info = workflow.info()
+        self._log = self._log.bind(graph=info.workflow_type, thread=info.workflow_id, run=info.run_id)
         request = OpenRequest(
             graph=info.workflow_type,
             thread_id=info.workflow_id,
@@ -111,7 +119,6 @@ class GraphRun:
 
     async def _run(self, given: Any, options: StartOptions) -> RawValue:
         thread = self._thread = self._take_up()
-        self._log = self._log.bind(graph=thread.spec.name, thread=thread.thread_id, run=thread.run_id)
         if given is not None:
             thread.accept(self._code.schema.check_input(thread.spec.name, given))
         elif thread.head is None:
@@ -200,36 +207,32 @@ class GraphRun:
         elif self._opening is not None:
             record = self._opening.record
         self._say("run failed", checkpoint_id=record.checkpoint.id if record else None, error=error.message)
-        raise ApplicationError(
-            error.message,
-            to_raw(error.to_wire()),
-            to_raw(record),
-            type=type(error).__name__,
-            non_retryable=True,
-        ) from None
+        told = error.to_wire()
+        stack_trace = str(told["parts"].pop("traceback", ""))  # the node's own; the client puts it back
+        raise failure(error.message, told, record, type=type(error).__name__, stack_trace=stack_trace) from None
 
     def _say(self, event: str, **bound: Any) -> None:
         if not workflow.unsafe.is_replaying():
             self._log.info(event, **bound)
 
     @workflow.query(name=GET_STATE)
-    def get_state(self, request: dict[str, Any] | None = None) -> RawValue:
+    def get_state(self, request: RawValue = NOTHING_ASKED) -> RawValue:
         """The head, or the checkpoint asked for, as a `StateSnapshot`."""
         return answers.state(self._thread, request)
 
     @workflow.query(name=GET_HISTORY)
-    def get_state_history(self, request: dict[str, Any] | None = None) -> RawValue:
+    def get_state_history(self, request: RawValue = NOTHING_ASKED) -> RawValue:
         """This run's checkpoints, newest first, and which run holds the older ones."""
         previous = self._opening.record.run_id if self._opening and self._opening.record else None
         return answers.history(self._thread, request, previous)
 
     @workflow.query(name=GET_RECORD)
-    def get_record(self, request: dict[str, Any] | None = None) -> RawValue:
+    def get_record(self, request: RawValue = NOTHING_ASKED) -> RawValue:
         """What the thread's next run would go on from, if this one ended now."""
         return answers.record(self._thread, self._opening, request)
 
     @workflow.query(name=GET_VALUES)
-    def get_values(self, request: dict[str, Any] | None = None) -> RawValue:
+    def get_values(self, request: RawValue = NOTHING_ASKED) -> RawValue:
         """The values at a checkpoint, for an activity that does not have them at hand."""
         return answers.values(self._thread, request)
 
