@@ -138,11 +138,12 @@ class StateGraph:
         """``add_edge(key, END)``."""
         return self.add_edge(key, END)
 
-    def compile(self, *, name: str) -> CompiledGraph:
+    def compile(self, *, name: str, authors: Sequence[str] = ("human",)) -> CompiledGraph:
         """Checks the graph and makes it ready to run.
 
         Args:
             name: what the graph is called in Temporal: the workflow type of its runs, the prefix of its activity types.
+            authors: who may sign an update without being a node: values change, what runs next does not.
 
         Raises:
             GraphDefinitionError: the graph cannot work; names the node or edge, and the mend.
@@ -162,6 +163,7 @@ class StateGraph:
             edges=tuple(dict.fromkeys(self._edges)),
             joins=tuple(dict.fromkeys(self._joins)),
             branches=tuple(self._branches),
+            authors=tuple(authors),
         )
         validation.check(spec)
         return CompiledGraph(GraphCode(spec, self.schema, dict(self._functions), dict(self._routers)))

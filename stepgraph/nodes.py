@@ -7,7 +7,7 @@ call `run_task`, and say how functions that are not async get off the event loop
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -52,6 +52,15 @@ class TaskRequest(BaseModel):
         return f"{self.thread_id}/{self.checkpoint_id}/{self.task_id}"
 
 
+class RouteRequest(BaseModel):
+    """A node whose routers are to be asked after values were written in its name."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    task: TaskRequest
+    writes: dict[str, Any] = {}
+
+
 async def run_task(
     code: GraphCode, request: TaskRequest, state: Mapping[str, Any], *, run_sync: RunSync, attempt: int = 1
 ) -> TaskResult:
@@ -73,15 +82,29 @@ async def run_task(
         returned = await _call(node.function, view, config if node.takes_config else None, run_sync)
         writes = tuple(_encoded(code, request.node, update) for update in _updates(code, request.node, returned))
     _weigh(request.node, writes)
+    return TaskResult(writes=writes, goto=await route(code, request, state, writes, run_sync=run_sync, attempt=attempt))
+
+
+async def route(
+    code: GraphCode,
+    request: TaskRequest,
+    state: Mapping[str, Any],
+    writes: Sequence[Mapping[str, Any]],
+    *,
+    run_sync: RunSync,
+    attempt: int = 1,
+) -> tuple[str, ...]:
+    """Where a node's routers lead, asked with the state plus the node's own writes. Raises like `run_task`."""
     goto: list[str] = []
     if request.routers:
+        config = _config(request, attempt)
         after = _with_own_writes(code, request, state, writes)
         for name in request.routers:
             router = code.router(request.node, name, request.spec_hash)
             view = code.schema.view(code.schema.channels.decode(code.schema.channels.encode(after)))
             answer = await _call(router.function, view, config if router.takes_config else None, run_sync)
             goto += _destinations(code, request.node, name, router, answer)
-    return TaskResult(writes=writes, goto=tuple(goto))
+    return tuple(goto)
 
 
 def _config(request: TaskRequest, attempt: int) -> dict[str, Any]:
@@ -156,7 +179,7 @@ def _weigh(node: str, writes: tuple[dict[str, Any], ...]) -> None:
 
 
 def _with_own_writes(
-    code: GraphCode, request: TaskRequest, state: Mapping[str, Any], writes: tuple[dict[str, Any], ...]
+    code: GraphCode, request: TaskRequest, state: Mapping[str, Any], writes: Sequence[Mapping[str, Any]]
 ) -> Values:
     channels = code.schema.channels
     values = {**(channels.zeros() if request.node == START else {}), **channels.decode(state)}

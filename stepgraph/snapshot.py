@@ -46,6 +46,8 @@ class StateSnapshot(NamedTuple):
     parent_config: dict[str, Any] | None = None
     tasks: tuple[TaskSnapshot, ...] = ()
     interrupts: tuple[Any, ...] = ()
+    errors: tuple[str, ...] = ()
+    """At the head of an open thread: why signals of this run could not be honoured."""
 
     @property
     def checkpoint_id(self) -> str | None:
@@ -100,6 +102,7 @@ def snapshot_from(data: Mapping[str, Any], channels: Channels | None = None) -> 
         parent_config=data["parent_config"],
         tasks=tuple(TaskSnapshot(**{**task, "interrupts": tuple(task["interrupts"])}) for task in tasks),
         interrupts=tuple(data["interrupts"]),
+        errors=tuple(data.get("errors", ())),
     )
 
 
@@ -117,14 +120,17 @@ def _view(
     as_head: bool,
 ) -> dict[str, Any]:
     parent = checkpoint.parent_id
+    metadata: dict[str, Any] = {"source": checkpoint.source, "step": checkpoint.step, "writes": checkpoint.writes}
+    if checkpoint.forked_from is not None:
+        metadata["forked_from"] = config_for(checkpoint.forked_from, parent)["configurable"]
     finished = [task.id for task, result, _ in outcomes if result is not None]
     return {
         "values": dict(values),
         "next": list(names_to_run(checkpoint, finished if as_head else ())),
         "config": config_for(thread_id, checkpoint.id),
-        "metadata": {"source": checkpoint.source, "step": checkpoint.step, "writes": checkpoint.writes},
+        "metadata": metadata,
         "created_at": checkpoint.created_at,
-        "parent_config": config_for(thread_id, parent) if parent else None,
+        "parent_config": config_for(checkpoint.forked_from or thread_id, parent) if parent else None,
         "tasks": [
             {
                 "id": task.id,

@@ -80,6 +80,8 @@ class GraphSpec(_Data):
     edges: tuple[tuple[str, str], ...] = ()
     joins: tuple[JoinSpec, ...] = ()
     branches: tuple[BranchSpec, ...] = ()
+    authors: tuple[str, ...] = ()
+    """Virtual authors: who may sign an update without being a node."""
 
     @cached_property
     def hash(self) -> str:

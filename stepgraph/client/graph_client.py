@@ -3,36 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from temporalio.client import Client
 
+from stepgraph.channels import size_by_channel
 from stepgraph.client.graph_run import FinishedRun, GraphRun
+from stepgraph.client.ordering import order_from_open
 from stepgraph.client.reading import checkpoint_of, has_workers, head_of, history_of
 from stepgraph.client.starting import busy, start_next
-from stepgraph.channels import size_by_channel
 from stepgraph.codec import RoundTripError, as_json, type_name
+from stepgraph.constants import START
 from stepgraph.engine.record import Record
 from stepgraph.errors import (
     EmptyInputError,
     GraphMismatchError,
     InvalidInputError,
+    ThreadBusyError,
     ThreadError,
     UnknownGraphError,
 )
 from stepgraph.limits import weigh
-from stepgraph.run_config import RunConfig, parse_config
+from stepgraph.run_config import RunConfig, parse_config, parse_thread_id
 from stepgraph.runs import Run, closing_of, latest_run, load_record
 from stepgraph.settings import text
-from stepgraph.snapshot import StateSnapshot, empty, snapshot_from
+from stepgraph.snapshot import StateSnapshot, config_for, empty, snapshot_from
 from stepgraph.state import StateSchema
-from stepgraph.wire import task_queue_of
+from stepgraph.wire import Order, WrittenUpdate, task_queue_of
 
 Config = Mapping[str, Any]
 
 POLLER_CHECKS = 4
 POLLER_PAUSE = 0.5
+
+
+class StateUpdate(NamedTuple):
+    """One update of `GraphClient.abulk_update_state`."""
+
+    values: Any
+    as_node: str | None = None
 
 
 class GraphClient:
@@ -87,12 +98,10 @@ class GraphClient:
     async def astart(self, input: Any, config: Config | None = None) -> GraphRun:
         """Like `ainvoke`, without waiting for the end."""
         wanted = parse_config(config)
-        if wanted.checkpoint_id is not None:
-            raise ThreadError(
-                f"A run goes on from the head of thread {wanted.thread_id!r}; leave 'checkpoint_id' out of the config.",
-                thread_id=wanted.thread_id,
-            )
         given = None if input is None else self._encoded(input)
+        if wanted.checkpoint_id is not None:
+            order = Order(values=given, as_node=None if given is None else START, checkpoint_id=wanted.checkpoint_id)
+            return await self._start_fork(wanted, order, may_be_open=False)
         latest = await latest_run(self.client, wanted.thread_id)
         record: Record | None = None
         if latest is not None:
@@ -108,6 +117,77 @@ class GraphClient:
         run = await start_next(self.client, self.graph, given, wanted, after=latest, task_queue=self.task_queue)
         head = record.checkpoint.id if record is not None else None
         return GraphRun(self.client, run.thread_id, run.run_id, self._channels, head=head)
+
+    async def aupdate_state(self, config: Config, values: Any, as_node: str | None = None) -> dict[str, Any]:
+        """Writes values by hand, and gives the config of the checkpoint that this makes: the thread's head. Nothing runs.
+
+        The values go through the reducers. While the thread runs, the update takes effect at the next super-step's end.
+
+        Args:
+            config: names the thread; with a checkpoint id, the update grows from that checkpoint.
+            values: the state's keys to set; `None` for none.
+            as_node: in whose name; what this node's edges and routers lead to runs next. By default the last writer's.
+                A virtual author (``"human"``) leaves what runs next as it is, `END` clears it. A node that is still to
+                run at the head gets the values as its result.
+
+        Raises:
+            InvalidUpdateError: the values do not fit, there is no such node, or several nodes wrote last.
+            CheckpointNotFoundError: the thread has no such checkpoint.
+        """
+        wanted = parse_config(config)
+        order = Order(values=self._values(values), as_node=as_node, checkpoint_id=wanted.checkpoint_id)
+        return await self._update(wanted, order)
+
+    async def abulk_update_state(
+        self, config: Config, supersteps: Sequence[Sequence[StateUpdate | tuple[Any, str | None]]]
+    ) -> dict[str, Any]:
+        """Several updates at once, all or none: each super-step is a list of those made together, as by parallel nodes.
+
+        Raises like `aupdate_state`.
+        """
+        wanted = parse_config(config)
+        made = tuple(
+            tuple(WrittenUpdate(values=self._values(each[0]), as_node=each[1]) for each in superstep)
+            for superstep in supersteps
+        )
+        if not made or not all(made):
+            raise InvalidInputError("bulk_update_state needs at least one super-step, and an update in each.")
+        return await self._update(wanted, Order(super_steps=made, checkpoint_id=wanted.checkpoint_id))
+
+    async def afork(
+        self,
+        config: Config,
+        values: Any = None,
+        as_node: str | None = None,
+        thread_id: Any = None,
+    ) -> dict[str, Any]:
+        """An update at a checkpoint that then runs on; gives the values at the end. Without values, runs it again.
+
+        Args:
+            config: names the thread and the checkpoint; the head by default.
+            values: the state's keys to set.
+            as_node: as in `aupdate_state`.
+            thread_id: of a new thread for the fork to grow on; the source is not touched then.
+
+        Raises:
+            ThreadError: there is such a thread already, or nothing to fork.
+            NodeError: as `ainvoke`, and the rest of what `aupdate_state` and it raise.
+        """
+        return await (await self.astart_fork(config, values, as_node, thread_id)).result()
+
+    async def astart_fork(
+        self,
+        config: Config,
+        values: Any = None,
+        as_node: str | None = None,
+        thread_id: Any = None,
+    ) -> GraphRun:
+        """Like `afork`, without waiting for the end."""
+        wanted = parse_config(config)
+        order = Order(values=self._values(values), as_node=as_node, checkpoint_id=wanted.checkpoint_id)
+        if thread_id is None:
+            return await self._start_fork(wanted, order, may_be_open=True)
+        return await self._start_fork_on(parse_thread_id(thread_id), wanted, order)
 
     async def aget_run(self, config: Config) -> GraphRun | None:
         """The run that a thread is in, or was last in, whoever started it; `None` for an unknown thread."""
@@ -166,6 +246,74 @@ class GraphClient:
         await self._check_graph(latest)
         async for shown in history_of(self.client, wanted.thread_id, filter=filter, before=older_than, limit=limit):
             yield snapshot_from(shown, self._channels)
+
+    async def _update(self, wanted: RunConfig, order: Order) -> dict[str, Any]:
+        while True:
+            latest = await latest_run(self.client, wanted.thread_id)
+            if latest is not None:
+                await self._check_graph(latest)
+            if latest is not None and latest.is_open:
+                config = await order_from_open(self.client, latest, "update", order)
+                if config is not None:
+                    return config
+                continue  # it ended while it was asked
+            await self._make_sure_it_is_served()
+            try:
+                run = await self._next_run(wanted, latest, update=order)
+            except ThreadBusyError:
+                continue  # somebody was faster: now it is open
+            record = await GraphRun(self.client, run.thread_id, run.run_id, None).record()
+            return config_for(record.thread_id, record.checkpoint.id)
+
+    async def _start_fork(self, wanted: RunConfig, order: Order, *, may_be_open: bool) -> GraphRun:
+        latest = await latest_run(self.client, wanted.thread_id)
+        if latest is None:
+            raise EmptyInputError(
+                f"Thread {wanted.thread_id!r} does not exist, so there is nothing to run again.",
+                thread_id=wanted.thread_id,
+            )
+        await self._check_graph(latest)
+        if latest.is_open:
+            if not may_be_open:
+                raise busy(latest.thread_id, latest)
+            if await order_from_open(self.client, latest, "fork", order) is not None:
+                return GraphRun(self.client, latest.thread_id, latest.run_id, self._channels)
+            latest = await latest_run(self.client, wanted.thread_id)
+        await self._make_sure_it_is_served()
+        run = await self._next_run(wanted, latest, fork=order)
+        return GraphRun(self.client, run.thread_id, run.run_id, self._channels, head=order.checkpoint_id)
+
+    async def _start_fork_on(self, thread_id: str, source: RunConfig, order: Order) -> GraphRun:
+        """Starts a new thread that grows from a checkpoint of another."""
+        checkpoint_id = source.checkpoint_id or (await self.aget_state(config_for(source.thread_id))).checkpoint_id
+        if checkpoint_id is None:
+            raise EmptyInputError(f"Thread {source.thread_id!r} has no checkpoint to fork.", thread_id=source.thread_id)
+        if await latest_run(self.client, thread_id) is not None:
+            raise ThreadError(
+                f"There is a thread {thread_id!r} already; a fork grows on a new one. Choose another thread_id.",
+                thread_id=thread_id,
+            )
+        await self._make_sure_it_is_served()
+        order = order.model_copy(update={"checkpoint_id": checkpoint_id, "thread_id": source.thread_id})
+        run = await self._next_run(replace(source, thread_id=thread_id, checkpoint_id=None), None, fork=order)
+        return GraphRun(self.client, run.thread_id, run.run_id, self._channels)
+
+    async def _next_run(
+        self, wanted: RunConfig, latest: Run | None, *, update: Order | None = None, fork: Order | None = None
+    ) -> Run:
+        return await start_next(
+            self.client,
+            self.graph,
+            None,
+            wanted,
+            after=latest,
+            task_queue=self.task_queue,
+            update=update,
+            fork=fork,
+        )
+
+    def _values(self, values: Any) -> dict[str, Any] | None:
+        return None if values is None else self._encoded(values)
 
     def _encoded(self, input: Any) -> dict[str, Any]:
         encoded = self._schema.encode_input(self.graph, input) if self._schema else self._as_it_is(input)

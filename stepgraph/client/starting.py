@@ -21,7 +21,7 @@ from stepgraph.errors import ThreadBusyError
 from stepgraph.payloads import to_raw
 from stepgraph.run_config import RunConfig
 from stepgraph.runs import Run, latest_run, start_options
-from stepgraph.wire import StartOptions
+from stepgraph.wire import Order, StartOptions
 
 
 async def start_next(
@@ -32,8 +32,10 @@ async def start_next(
     *,
     after: Run | None,
     task_queue: str,
+    update: Order | None = None,
+    fork: Order | None = None,
 ) -> Run:
-    """Starts the run that follows ``after``.
+    """Starts the run that follows ``after``, with an input, to resume, or for an update or a fork.
 
     Raises:
         ThreadBusyError: another client was faster.
@@ -44,6 +46,8 @@ async def start_next(
         caller=caller,
         recursion_limit=config.recursion_limit,
         config=config.passed_on,
+        update=update,
+        fork=fork,
     )
     request = StartWorkflowExecutionRequest(
         namespace=client.namespace,

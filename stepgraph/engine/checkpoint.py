@@ -30,6 +30,8 @@ class Checkpoint:
     """Who wrote what to get here, as JSON data: by node."""
     input: Mapping[str, Any] | None = None
     """What the virtual start node is to write, as JSON data; on a checkpoint made by an input."""
+    forked_from: str | None = None
+    """The thread that the parent is on, where that is another one."""
 
 
 class CheckpointData(BaseModel):
@@ -46,6 +48,7 @@ class CheckpointData(BaseModel):
     joins: dict[str, tuple[str, ...]] = {}
     writes: dict[str, Any] | None = None
     input: dict[str, Any] | None = None
+    forked_from: str | None = None
 
 
 class Task(BaseModel):

@@ -17,19 +17,16 @@ in-memory runner both drive this class, and nothing else decides what happens ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from stepgraph.channels import Channels, size_by_channel
 from stepgraph.constants import START
-from stepgraph.engine.checkpoint import Checkpoint, Task, TaskFailure, TaskResult
+from stepgraph.engine.branching import ByHand, Update, branch, is_virtual_author
+from stepgraph.engine.checkpoint import Checkpoint, Source, Task, TaskFailure, TaskResult
 from stepgraph.engine.commit import commit
 from stepgraph.engine.plan import is_virtual, plan
-from stepgraph.errors import (
-    CheckpointNotFoundError,
-    GraphRecursionError,
-    MissingNodeError,
-)
+from stepgraph.errors import CheckpointNotFoundError, GraphRecursionError, MissingNodeError, StepgraphError
 from stepgraph.limits import weigh
 from stepgraph.spec import GraphSpec
 
@@ -158,6 +155,83 @@ class Thread:
                 )
         return tasks
 
+    def update(
+        self,
+        target: Checkpoint | None,
+        updates: Sequence[Update],
+        *,
+        source: ByHand = "update",
+        forked_from: str | None = None,
+    ) -> Checkpoint:
+        """Writes values by hand at a checkpoint, and goes on from there: the new head.
+
+        At the head, an author whose own task is still to run there gives that task its result instead; when none is
+        left the super-step commits. Without updates, nothing is written, and all at ``target`` is to run again.
+
+        Args:
+            target: a checkpoint of the thread, not only of this run; `None` on a thread that has none.
+            updates: made together, as by nodes side by side.
+            source: what the history is to call it.
+            forked_from: the thread that ``target`` is on, where that is another one.
+
+        Raises:
+            InvalidUpdateError: several values for a channel without a reducer, or a state that grew too large.
+            ReducerError: a reducer raised.
+        """
+        head = self.head
+        at_head = target is not None and target is head
+        if at_head and len(updates) == 1:
+            for task in plan(self._some_head()):
+                if task.node == updates[0].author and task.id not in self.results:
+                    return self._finish_by_hand(task, updates[0], source)
+        after = branch(
+            self.spec,
+            self.channels,
+            target,
+            updates,
+            source=source,
+            forked_from=forked_from,
+            id=self._next_id(),
+            created_at=self._clock(),
+        )
+        self._encode(after.values, head.values if head else {})
+        if at_head and updates and all(is_virtual_author(self.spec, each.author) for each in updates):
+            self._results[after.id] = dict(self.results)
+            self._failures[after.id] = dict(self.failures)
+        self._append(after)
+        return after
+
+    def _finish_by_hand(self, task: Task, update: Update, source: ByHand) -> Checkpoint:
+        head = self._some_head()
+        failure = self.failures.get(task.id)
+        self.start(task)
+        self.finish(task, TaskResult(writes=(dict(update.values),) if update.values else (), goto=update.goto))
+        if any(each.id not in self.results for each in plan(head)):
+            return head
+        try:
+            return self.commit(source=source)
+        except StepgraphError:  # the update is refused, and the head is as it was
+            del self._results[head.id][task.id]
+            if failure is not None:
+                self.fail(task, failure)
+            raise
+
+    def mark(self) -> int:
+        """Where the log stands, for `back_to`."""
+        return len(self.made)
+
+    def back_to(self, mark: int) -> None:
+        """Takes back the checkpoints made since a mark: an order of several steps that failed leaves no trace."""
+        before = self.head
+        for checkpoint in self.made[mark:]:
+            self._results.pop(checkpoint.id, None)
+            self._failures.pop(checkpoint.id, None)
+        del self.made[mark:]
+        if self.head is not None and before is not None:
+            self._encode(self.head.values, before.values)
+        elif self.head is None:
+            self._state, self._sizes = {}, {}
+
     def start(self, task: Task) -> None:
         """A task is run (again): its old failure no longer says anything."""
         self._failures.get(task.checkpoint_id, {}).pop(task.id, None)
@@ -170,7 +244,7 @@ class Thread:
         """A task has failed for good."""
         self._failures.setdefault(task.checkpoint_id, {})[task.id] = failure
 
-    def commit(self) -> Checkpoint:
+    def commit(self, *, source: Source = "loop") -> Checkpoint:
         """Applies all results at the head together. On an error the head, and what its tasks left, stay as they are.
 
         Raises:
@@ -178,7 +252,9 @@ class Thread:
             ReducerError: a reducer raised, or made what its channel cannot hold.
         """
         head = self._some_head()
-        after = commit(self.spec, self.channels, head, self.results, id=self._next_id(), created_at=self._clock())
+        after = commit(
+            self.spec, self.channels, head, self.results, id=self._next_id(), created_at=self._clock(), source=source
+        )
         self._encode(after.values, head.values)
         if head.triggers != (START,):
             self._steps_left -= 1
@@ -235,7 +311,7 @@ class Thread:
         """Encodes the channels that changed; raises before anything is kept."""
         changed = {name: value for name, value in values.items() if name not in before or value is not before[name]}
         encoded = self.channels.encode(changed)
-        sizes = {**self._sizes, **size_by_channel(encoded)}
+        sizes = {**{name: size for name, size in self._sizes.items() if name in values}, **size_by_channel(encoded)}
         weigh(f"The state of thread {self.thread_id!r}", sizes)
-        self._state = {**self._state, **encoded}
-        self._sizes = sizes
+        self._state = {name: encoded[name] if name in encoded else self._state[name] for name in values}
+        self._sizes = {name: sizes[name] for name in values}

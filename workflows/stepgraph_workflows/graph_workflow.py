@@ -22,10 +22,11 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ApplicationError, FailureError
 
 from stepgraph.code import GraphCode
 from stepgraph.codec import first_line
+from stepgraph.engine.checkpoint import Task
 from stepgraph.engine.failures import node_error
 from stepgraph.engine.record import Record, record_of, thread_from
 from stepgraph.engine.thread import Thread
@@ -33,6 +34,7 @@ from stepgraph.errors import (
     EmptyInputError,
     GraphMismatchError,
     InvalidInputError,
+    InvalidUpdateError,
     StepgraphError,
     UnknownGraphError,
     near_miss,
@@ -40,19 +42,26 @@ from stepgraph.errors import (
 from stepgraph.logs import get_logger
 from stepgraph.payloads import from_raw, to_raw
 from stepgraph.wire import (
+    FORK,
     GET_HISTORY,
     GET_RECORD,
     GET_STATE,
     GET_VALUES,
     OPEN_THREAD,
+    UPDATE_STATE,
     Opening,
     OpenRequest,
+    Order,
     StartOptions,
 )
 from stepgraph_workflows import answers
 from stepgraph_workflows.dispatch import perform
+from stepgraph_workflows.orders import Kind, Orders, apply, check_order
 
 Graphs = Mapping[str, GraphCode]
+
+MAX_ERRORS = 20
+"""How many refused signals the state tells of."""
 
 OPENING_RETRIES = RetryPolicy(
     initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10), maximum_attempts=20
@@ -67,6 +76,9 @@ class GraphRun:
     def __init__(self) -> None:
         self._opening: Opening | None = None
         self._thread: Thread | None = None
+        self._orders = Orders()
+        self._running = True
+        self._errors: list[str] = []
         self._log = get_logger("workflow")
 
     async def execute(self, args: Sequence[RawValue]) -> RawValue:
@@ -99,10 +111,10 @@ class GraphRun:
                 retry_policy=OPENING_RETRIES,
                 summary="open the thread",
             )
-        except ActivityError as error:
+        except FailureError as error:
             raise StepgraphError(
                 f"Thread {info.workflow_id!r} could not be taken up from its previous run, {options.after}: "
-                f"{error.cause}. Nothing was run; try again.",
+                f"{error.cause or error}. Nothing was run; try again.",
                 thread_id=info.workflow_id,
             ) from error
         self._opening = Opening.model_validate(from_raw(answer))
@@ -112,18 +124,28 @@ class GraphRun:
     async def _run(self, given: Any, options: StartOptions) -> RawValue:
         thread = self._thread = self._take_up()
         self._log = self._log.bind(graph=thread.spec.name, thread=thread.thread_id, run=thread.run_id)
-        if given is not None:
+        steps_left = options.recursion_limit if options.steps_left is None else options.steps_left
+        thread.allow(steps_left, limit=options.recursion_limit)
+        await self._begin(thread, given, options)
+        await self._go_on(thread, options)
+        self._say("graph is done" if thread.finished else "run ends where it was told to")
+        return to_raw(record_of(thread))
+
+    async def _begin(self, thread: Thread, given: Any, options: StartOptions) -> None:
+        """Does what the run was started for; what its caller asked for is run, and nothing else."""
+        if options.update is not None or options.fork is not None:
+            kind: Kind = "update" if options.update is not None else "fork"
+            order = options.update or options.fork
+            assert order is not None
+            await apply(thread, self._code, options.config, kind, order)
+            self._running = kind == "fork"
+        elif given is not None:
             thread.accept(self._code.schema.check_input(thread.spec.name, given))
         elif thread.head is None:
             raise EmptyInputError(
                 f"Thread {thread.thread_id!r} has nothing to resume. Start it with an input.",
                 thread_id=thread.thread_id,
             )
-        steps_left = options.recursion_limit if options.steps_left is None else options.steps_left
-        thread.allow(steps_left, limit=options.recursion_limit)
-        await self._advance(thread, options)
-        self._say("graph is done")
-        return to_raw(record_of(thread))
 
     def _take_up(self) -> Thread:
         """The thread as its previous run left it."""
@@ -162,27 +184,43 @@ class GraphRun:
             raise UnknownGraphError(f"This worker has no graph {name!r} any more.", graph=name)
         return self.graphs[name]
 
-    async def _advance(self, thread: Thread, options: StartOptions) -> None:
-        """Super-step after super-step, to the end."""
+    async def _go_on(self, thread: Thread, options: StartOptions) -> None:
+        """Super-step after super-step, with the orders that arrived in between, until nothing is left to do."""
+        while True:
+            await self._carry_out_orders(thread, options)
+            if self._running and (tasks := thread.due()):
+                await self._super_step(thread, tasks, options)
+            elif not self._orders.waiting:
+                await workflow.wait_condition(lambda: bool(self._orders.waiting) or workflow.all_handlers_finished())
+                if not self._orders.waiting:
+                    return
+
+    async def _super_step(self, thread: Thread, tasks: tuple[Task, ...], options: StartOptions) -> None:
         assert self._opening is not None
         settings = self._opening.settings
-        while tasks := thread.due():
-            step = tasks[0].step
-            group = workflow.create_event_group(f"step-{step}", label=f"step {step}")
-            await asyncio.gather(*(perform(thread, task, settings, options.config, group) for task in tasks))
+        step = tasks[0].step
+        group = workflow.create_event_group(f"step-{step}", label=f"step {step}")
+        await asyncio.gather(*(perform(thread, task, settings, options.config, group) for task in tasks))
+        if thread.failures:
+            await self._carry_out_orders(thread, options)  # one of them may mend it, or go on from elsewhere
             if thread.failures:
                 raise node_error(thread)
-            checkpoint = thread.commit()
-            self._say(
-                "super-step done",
-                step=checkpoint.step,
-                checkpoint_id=checkpoint.id,
-                next=list(checkpoint.triggers),
-            )
-            if not thread.finished and (
-                len(thread.made) >= settings.hand_over_steps or workflow.info().is_continue_as_new_suggested()
-            ):
+            return
+        checkpoint = thread.commit()
+        self._say("super-step done", step=checkpoint.step, checkpoint_id=checkpoint.id, next=list(checkpoint.triggers))
+        if not thread.finished and (
+            len(thread.made) >= settings.hand_over_steps or workflow.info().is_continue_as_new_suggested()
+        ):
+            await self._carry_out_orders(thread, options)
+            await workflow.wait_condition(workflow.all_handlers_finished)
+            if not self._orders.waiting:
                 self._hand_over(thread, options)
+
+    async def _carry_out_orders(self, thread: Thread, options: StartOptions) -> None:
+        for done in await self._orders.carry_out(thread, self._code, options.config):
+            if done.error is None:
+                self._running = self._running or done.kind == "fork"
+                self._say(f"{done.kind} made", checkpoint_id=thread.head.id if thread.head else None)
 
     def _hand_over(self, thread: Thread, options: StartOptions) -> NoReturn:
         """Goes on in a new run, for a history has its limits."""
@@ -212,10 +250,68 @@ class GraphRun:
         if not workflow.unsafe.is_replaying():
             self._log.info(event, **bound)
 
+    @workflow.update(name=UPDATE_STATE)
+    async def update_state(self, order: dict[str, Any] | None = None) -> RawValue:
+        """Writes values by hand, at the next boundary; answers with the new checkpoint's config."""
+        return await self._ordered("update", order)
+
+    @workflow.update(name=FORK)
+    async def fork(self, order: dict[str, Any] | None = None) -> RawValue:
+        """Goes on from a checkpoint, at the next boundary; answers with the new checkpoint's config."""
+        return await self._ordered("fork", order)
+
+    @update_state.validator
+    def _check_update(self, order: dict[str, Any] | None = None) -> None:
+        self._check("update", order)
+
+    @fork.validator
+    def _check_fork(self, order: dict[str, Any] | None = None) -> None:
+        self._check("fork", order)
+
+    @workflow.signal(name=UPDATE_STATE)
+    def update_state_signal(self, order: dict[str, Any] | None = None) -> None:
+        """The update of the same name, for whoever can only send signals."""
+        self._signalled("update", order)
+
+    @workflow.signal(name=FORK)
+    def fork_signal(self, order: dict[str, Any] | None = None) -> None:
+        """The update of the same name, for whoever can only send signals."""
+        self._signalled("fork", order)
+
+    def _check(self, kind: Kind, order: dict[str, Any] | None) -> None:
+        """Refuses what can be seen to be wrong before it enters the history."""
+        try:
+            asked = _order(order)
+            if self._thread is not None:
+                check_order(self._thread, self._code, kind, asked)
+        except StepgraphError as error:
+            raise refusal(error) from None
+
+    async def _ordered(self, kind: Kind, order: dict[str, Any] | None) -> RawValue:
+        try:
+            pending = self._orders.add(kind, _order(order))
+        except StepgraphError as error:
+            raise refusal(error) from None
+        await workflow.wait_condition(lambda: pending.done)
+        if pending.error is not None:
+            raise refusal(pending.error)
+        return to_raw(pending.config)
+
+    def _signalled(self, kind: Kind, order: dict[str, Any] | None) -> None:
+        try:
+            self._orders.add(kind, _order(order), heard=self._hear)
+        except StepgraphError as error:
+            self._hear(error)
+
+    def _hear(self, error: StepgraphError) -> None:
+        """A signal that cannot be honoured fails nothing: it is logged, and shown in the state."""
+        self._errors = [*self._errors[-MAX_ERRORS + 1 :], error.message]
+        self._say("signal refused", error=error.message)
+
     @workflow.query(name=GET_STATE)
     def get_state(self, request: dict[str, Any] | None = None) -> RawValue:
         """The head, or the checkpoint asked for, as a `StateSnapshot`."""
-        return answers.state(self._thread, request)
+        return answers.state(self._thread, request, self._errors)
 
     @workflow.query(name=GET_HISTORY)
     def get_state_history(self, request: dict[str, Any] | None = None) -> RawValue:
@@ -249,6 +345,20 @@ def workflow_for(graphs: Graphs) -> type:
     run.__qualname__ = "ServedGraphRun.run"
     members = {"run": workflow.run(run), "graphs": dict(graphs), "__module__": __name__}
     return workflow.defn(dynamic=True, sandboxed=False)(type("ServedGraphRun", (GraphRun,), members))
+
+
+def _order(order: dict[str, Any] | None) -> Order:
+    try:
+        return Order.model_validate(order or {})
+    except ValidationError as error:
+        raise InvalidUpdateError(
+            f'An update takes {{"values": {{...}}, "as_node": "...", "checkpoint_id": "..."}}: {first_line(error)}.'
+        ) from error
+
+
+def refusal(error: StepgraphError) -> ApplicationError:
+    """An error as an update's caller is told of it."""
+    return ApplicationError(error.message, to_raw(error.to_wire()), type=type(error).__name__, non_retryable=True)
 
 
 def _arguments(args: Sequence[RawValue]) -> tuple[Any, StartOptions]:
