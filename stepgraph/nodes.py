@@ -18,6 +18,7 @@ from stepgraph.codec import json_size, type_name
 from stepgraph.constants import START
 from stepgraph.engine.checkpoint import TaskResult
 from stepgraph.errors import InvalidUpdateError, near_miss
+from stepgraph.interrupts import Asking, Interrupted, asking
 from stepgraph.limits import weigh
 
 RunSync = Callable[[Callable[[], Any]], Awaitable[Any]]
@@ -43,6 +44,8 @@ class TaskRequest(BaseModel):
     """For the start node: what it is to write."""
     routers: tuple[str, ...] = ()
     """The conditional edges to ask after the node, by name: those of the run's spec."""
+    answers: tuple[Any, ...] = ()
+    """What people answered to the node's interrupts so far, in their order."""
     config: dict[str, Any] = {}
     """The caller's config: ``configurable``, ``tags``, ``metadata``."""
 
@@ -79,7 +82,13 @@ async def run_task(
     else:
         node = code.node(request.node, request.spec_hash)
         view = code.schema.view(code.schema.channels.decode(state))
-        returned = await _call(node.function, view, config if node.takes_config else None, run_sync)
+        token = asking.set(Asking(request.idempotency_key, request.answers))
+        try:
+            returned = await _call(node.function, view, config if node.takes_config else None, run_sync)
+        except Interrupted as interrupted:
+            return TaskResult(ask=interrupted.ask)
+        finally:
+            asking.reset(token)
         writes = tuple(_encoded(code, request.node, update) for update in _updates(code, request.node, returned))
     _weigh(request.node, writes)
     return TaskResult(writes=writes, goto=await route(code, request, state, writes, run_sync=run_sync, attempt=attempt))

@@ -27,6 +27,9 @@ READ_CHECKPOINT: Final = "stepgraph.read_checkpoint"
 ROUTE: Final = "stepgraph.route"
 UPDATE_STATE: Final = "update_state"
 FORK: Final = "fork"
+RESUME: Final = "resume"
+INVOKE: Final = "invoke"
+SETTLED: Final = "settled"
 GET_STATE: Final = "get_state"
 GET_HISTORY: Final = "get_state_history"
 GET_RECORD: Final = "get_record"
@@ -88,6 +91,29 @@ class Order(_Wire):
         return ((WrittenUpdate(values=self.values, as_node=self.as_node),),)
 
 
+class ResumeOrder(_Wire):
+    """What `RESUME` is asked: ``{"resume": "yes"}``, or ``{"resume": {"<interrupt id>": "yes"}}``."""
+
+    resume: Any = None
+
+
+class InvokeOrder(_Wire):
+    """What `INVOKE` is asked, on a thread that waits: an input, or none to go on from a breakpoint."""
+
+    input: dict[str, Any] | None = None
+    recursion_limit: int = DEFAULT_RECURSION_LIMIT
+    config: dict[str, Any] = {}
+    interrupt_before: tuple[str, ...] | None = None
+    interrupt_after: tuple[str, ...] | None = None
+
+
+class Settled(_Wire):
+    """What `SETTLED` answers, when there is something to answer."""
+
+    waiting: Record | None = None
+    """The thread stands still, and waits: for answers, or at a breakpoint. Otherwise its run has ended, or goes on."""
+
+
 class StartOptions(_Wire):
     """A run's second argument; every field has a default, so a run started by hand needs none."""
 
@@ -105,6 +131,11 @@ class StartOptions(_Wire):
     """Make this update, and end: nothing is run."""
     fork: Order | None = None
     """Make this fork, and run on."""
+    resume: ResumeOrder | None = None
+    """Answer interrupts that a run ended from outside has left, and run on."""
+    interrupt_before: tuple[str, ...] | None = None
+    """Breakpoints in place of the graph's."""
+    interrupt_after: tuple[str, ...] | None = None
 
 
 class OpenRequest(_Wire):

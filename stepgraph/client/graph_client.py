@@ -25,15 +25,17 @@ from stepgraph.errors import (
     ThreadError,
     UnknownGraphError,
 )
+from stepgraph.interrupts import Command
 from stepgraph.limits import weigh
 from stepgraph.run_config import RunConfig, parse_config, parse_thread_id
 from stepgraph.runs import Run, closing_of, latest_run, load_record
 from stepgraph.settings import text
 from stepgraph.snapshot import StateSnapshot, config_for, empty, snapshot_from
 from stepgraph.state import StateSchema
-from stepgraph.wire import Order, WrittenUpdate, task_queue_of
+from stepgraph.wire import InvokeOrder, Order, ResumeOrder, WrittenUpdate, task_queue_of
 
 Config = Mapping[str, Any]
+Breaks = str | Sequence[str] | None
 
 POLLER_CHECKS = 4
 POLLER_PAUSE = 0.5
@@ -77,12 +79,23 @@ class GraphClient:
         self._check_workers = check_workers
         self._channels = schema.channels if schema is not None else None
 
-    async def ainvoke(self, input: Any, config: Config | None = None) -> dict[str, Any]:
-        """Runs a thread to its end, and gives the values.
+    async def ainvoke(
+        self,
+        input: Any,
+        config: Config | None = None,
+        *,
+        interrupt_before: Breaks = None,
+        interrupt_after: Breaks = None,
+    ) -> dict[str, Any]:
+        """Runs a thread until it stands still, and gives the values; what it asks people is under ``__interrupt__``.
 
         Args:
-            input: the state's keys to set; `None` resumes a thread where it failed.
-            config: ``{"configurable": {"thread_id": ...}}``; ``recursion_limit`` bounds the super-steps.
+            input: the state's keys to set; `None` resumes a thread where it failed or is paused; a `Command` answers
+                its interrupts.
+            config: ``{"configurable": {"thread_id": ...}}``; with a checkpoint id, what came after it is run again.
+                ``recursion_limit`` bounds the super-steps.
+            interrupt_before: nodes to stop before, ``"*"`` for all, in place of those named at ``compile``.
+            interrupt_after: nodes to stop after, likewise.
 
         Raises:
             NodeError: a node failed for good; also of the node's own exception type where that is loaded.
@@ -93,17 +106,40 @@ class GraphClient:
             GraphMismatchError: the thread belongs to another graph.
             UnknownGraphError: no worker serves the graph.
         """
-        return await (await self.astart(input, config)).result()
+        run = await self.astart(input, config, interrupt_before=interrupt_before, interrupt_after=interrupt_after)
+        return await run.result()
 
-    async def astart(self, input: Any, config: Config | None = None) -> GraphRun:
+    async def astart(
+        self,
+        input: Any,
+        config: Config | None = None,
+        *,
+        interrupt_before: Breaks = None,
+        interrupt_after: Breaks = None,
+    ) -> GraphRun:
         """Like `ainvoke`, without waiting for the end."""
         wanted = parse_config(config)
+        breaks = _breaks(interrupt_before), _breaks(interrupt_after)
+        if isinstance(input, Command):
+            return await self._resume(wanted, input)
         given = None if input is None else self._encoded(input)
         if wanted.checkpoint_id is not None:
             order = Order(values=given, as_node=None if given is None else START, checkpoint_id=wanted.checkpoint_id)
             return await self._start_fork(wanted, order, may_be_open=False)
         latest = await latest_run(self.client, wanted.thread_id)
         record: Record | None = None
+        if latest is not None and latest.is_open:
+            await self._check_graph(latest)
+            asked = InvokeOrder(
+                input=given,
+                recursion_limit=wanted.recursion_limit,
+                config=wanted.passed_on,
+                interrupt_before=breaks[0],
+                interrupt_after=breaks[1],
+            )
+            if await order_from_open(self.client, latest, "invoke", asked) is not None:
+                return GraphRun(self.client, latest.thread_id, latest.run_id, self._channels)
+            latest = await latest_run(self.client, wanted.thread_id)
         if latest is not None:
             record = await self._may_go_on(latest, given)
         elif given is None:
@@ -114,7 +150,15 @@ class GraphClient:
         if given is None and record is not None and not record.next:
             return FinishedRun(self.client, record, self._channels)
         await self._make_sure_it_is_served()
-        run = await start_next(self.client, self.graph, given, wanted, after=latest, task_queue=self.task_queue)
+        run = await start_next(
+            self.client,
+            self.graph,
+            given,
+            wanted,
+            after=latest,
+            task_queue=self.task_queue,
+            orders={"interrupt_before": breaks[0], "interrupt_after": breaks[1]},
+        )
         head = record.checkpoint.id if record is not None else None
         return GraphRun(self.client, run.thread_id, run.run_id, self._channels, head=head)
 
@@ -247,6 +291,23 @@ class GraphClient:
         async for shown in history_of(self.client, wanted.thread_id, filter=filter, before=older_than, limit=limit):
             yield snapshot_from(shown, self._channels)
 
+    async def _resume(self, wanted: RunConfig, command: Command) -> GraphRun:
+        """Answers the interrupts of a thread that waits, or of one whose run was ended from outside."""
+        order = ResumeOrder(resume=as_plain_json(command.resume, "An answer to an interrupt"))
+        latest = await latest_run(self.client, wanted.thread_id)
+        if latest is None:
+            raise EmptyInputError(
+                f"Thread {wanted.thread_id!r} does not exist, so nothing waits for an answer.",
+                thread_id=wanted.thread_id,
+            )
+        await self._check_graph(latest)
+        if latest.is_open and await order_from_open(self.client, latest, "resume", order) is not None:
+            return GraphRun(self.client, latest.thread_id, latest.run_id, self._channels)
+        await self._make_sure_it_is_served()
+        latest = await latest_run(self.client, wanted.thread_id)
+        run = await self._next_run(wanted, latest, resume=order)
+        return GraphRun(self.client, run.thread_id, run.run_id, self._channels)
+
     async def _update(self, wanted: RunConfig, order: Order) -> dict[str, Any]:
         while True:
             latest = await latest_run(self.client, wanted.thread_id)
@@ -298,18 +359,9 @@ class GraphClient:
         run = await self._next_run(replace(source, thread_id=thread_id, checkpoint_id=None), None, fork=order)
         return GraphRun(self.client, run.thread_id, run.run_id, self._channels)
 
-    async def _next_run(
-        self, wanted: RunConfig, latest: Run | None, *, update: Order | None = None, fork: Order | None = None
-    ) -> Run:
+    async def _next_run(self, wanted: RunConfig, latest: Run | None, **orders: Any) -> Run:
         return await start_next(
-            self.client,
-            self.graph,
-            None,
-            wanted,
-            after=latest,
-            task_queue=self.task_queue,
-            update=update,
-            fork=fork,
+            self.client, self.graph, None, wanted, after=latest, task_queue=self.task_queue, orders=orders
         )
 
     def _values(self, values: Any) -> dict[str, Any] | None:
@@ -321,15 +373,11 @@ class GraphClient:
         return encoded
 
     def _as_it_is(self, input: Any) -> dict[str, Any]:
-        try:
-            if not isinstance(input, Mapping):
-                raise RoundTripError(f"got {type_name(input)}")
-            encoded: dict[str, Any] = as_json(dict(input))
-        except RoundTripError as error:
+        if not isinstance(input, Mapping):
             raise InvalidInputError(
-                f"Without the graph's code, the input of {self.graph!r} must be a mapping of plain JSON data: {error}.",
-                graph=self.graph,
-            ) from error
+                f"The input of graph {self.graph!r} must be a mapping; got {type_name(input)}.", graph=self.graph
+            )
+        encoded: dict[str, Any] = as_plain_json(dict(input), f"Without the graph's code, the input of {self.graph!r}")
         return encoded
 
     async def _may_go_on(self, latest: Run, given: Any) -> Record | None:
@@ -381,3 +429,15 @@ def _checkpoint_id(config: Config, of: RunConfig) -> str:
     if found is None:
         raise ThreadError("'before' must name a checkpoint: a snapshot's config.", thread_id=of.thread_id)
     return found
+
+
+def as_plain_json(value: Any, what: str) -> Any:
+    """The value, if it is JSON as it is; `InvalidInputError` otherwise."""
+    try:
+        return as_json(value)
+    except RoundTripError as error:
+        raise InvalidInputError(f"{what} must be plain JSON data: {error}.") from error
+
+
+def _breaks(names: Breaks) -> tuple[str, ...] | None:
+    return (names,) if isinstance(names, str) else None if names is None else tuple(names)

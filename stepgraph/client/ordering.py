@@ -12,13 +12,15 @@ from temporalio.service import RPCError, RPCStatusCode
 from stepgraph.errors import StepgraphError, from_wire
 from stepgraph.payloads import from_raw, to_raw
 from stepgraph.runs import Run
-from stepgraph.wire import FORK, UPDATE_STATE, Order
+from stepgraph.wire import FORK, INVOKE, RESUME, UPDATE_STATE, InvokeOrder, Order, ResumeOrder
 
-UPDATE_NAMES = {"update": UPDATE_STATE, "fork": FORK}
+Kind = Literal["update", "fork", "resume", "invoke"]
+
+UPDATE_NAMES: dict[Kind, str] = {"update": UPDATE_STATE, "fork": FORK, "resume": RESUME, "invoke": INVOKE}
 
 
 async def order_from_open(
-    client: Client, run: Run, kind: Literal["update", "fork"], order: Order
+    client: Client, run: Run, kind: Kind, order: Order | ResumeOrder | InvokeOrder
 ) -> dict[str, Any] | None:
     """Has an open run carry out an order; the config of the checkpoint it made, `None` if the run has ended meanwhile.
 

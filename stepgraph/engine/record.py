@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from stepgraph.channels import Channels
 from stepgraph.codec import json_size
-from stepgraph.engine.checkpoint import Checkpoint, CheckpointData, TaskFailure, TaskResult
+from stepgraph.engine.checkpoint import Checkpoint, CheckpointData, Interview, TaskFailure, TaskResult
 from stepgraph.engine.plan import names_to_run
 from stepgraph.engine.thread import Thread
 from stepgraph.spec import GraphSpec
@@ -28,6 +28,9 @@ class Record(BaseModel):
     checkpoint: CheckpointData
     results: dict[str, TaskResult] = {}
     failures: dict[str, TaskFailure] = {}
+    interviews: dict[str, Interview] = {}
+    paused: bool = False
+    """At a breakpoint."""
     graph: str
     spec_hash: str
     thread_id: str
@@ -54,6 +57,8 @@ def record_of(thread: Thread, checkpoint: Checkpoint | None = None) -> Record | 
         checkpoint=data_of(checkpoint),
         results=results,
         failures=thread.failures if is_head else {},
+        interviews=thread.interviews if is_head else {},
+        paused=is_head and thread.paused,
         graph=thread.spec.name,
         spec_hash=thread.spec.hash,
         thread_id=thread.thread_id,
@@ -115,6 +120,7 @@ def thread_from(
         base=checkpoint_from(record, channels) if record else None,
         results=record.results if record else None,
         failures=record.failures if record else None,
+        interviews=record.interviews if record else None,
     )
 
 

@@ -17,16 +17,24 @@ in-memory runner both drive this class, and nothing else decides what happens ne
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from stepgraph.channels import Channels, size_by_channel
 from stepgraph.constants import START
 from stepgraph.engine.branching import ByHand, Update, branch, is_virtual_author
-from stepgraph.engine.checkpoint import Checkpoint, Source, Task, TaskFailure, TaskResult
+from stepgraph.engine.checkpoint import Ask, Checkpoint, Interview, Source, Task, TaskFailure, TaskResult
 from stepgraph.engine.commit import commit
 from stepgraph.engine.plan import is_virtual, plan
-from stepgraph.errors import CheckpointNotFoundError, GraphRecursionError, MissingNodeError, StepgraphError
+from stepgraph.errors import (
+    CheckpointNotFoundError,
+    GraphRecursionError,
+    InvalidUpdateError,
+    MissingNodeError,
+    StepgraphError,
+)
 from stepgraph.limits import weigh
 from stepgraph.spec import GraphSpec
 
@@ -48,6 +56,7 @@ class Thread:
         base: Checkpoint | None = None,
         results: Mapping[str, TaskResult] | None = None,
         failures: Mapping[str, TaskFailure] | None = None,
+        interviews: Mapping[str, Interview] | None = None,
     ) -> None:
         self.spec = spec
         self.channels = channels
@@ -59,6 +68,9 @@ class Thread:
         self._clock = clock
         self._results: dict[str, dict[str, TaskResult]] = {}
         self._failures: dict[str, dict[str, TaskFailure]] = {}
+        self._interviews: dict[str, dict[str, Interview]] = {}
+        self._passed: str | None = None
+        self._breaks: tuple[tuple[str, ...], tuple[str, ...]] = (spec.interrupt_before, spec.interrupt_after)
         self._state: dict[str, Any] = {}
         self._sizes: dict[str, int] = {}
         self._steps_left = DEFAULT_RECURSION_LIMIT
@@ -66,6 +78,7 @@ class Thread:
         if base is not None:
             self._results[base.id] = dict(results or {})
             self._failures[base.id] = dict(failures or {})
+            self._interviews[base.id] = dict(interviews or {})
             self._encode(base.values, {})
 
     @property
@@ -98,10 +111,53 @@ class Thread:
         """Why tasks of the head failed, by task id; a task that is run again is taken off."""
         return self._failures.get(self.head.id, {}) if self.head else {}
 
+    @property
+    def interviews(self) -> dict[str, Interview]:
+        """The questions of the head's tasks that have not finished, by task id, with the answers so far."""
+        return self._interviews.get(self.head.id, {}) if self.head else {}
+
+    @property
+    def questions(self) -> tuple[Ask, ...]:
+        """The questions at the head that wait for an answer, in the order of the tasks."""
+        if self.head is None:
+            return ()
+        open_asks = (self.interviews[task.id].open for task in plan(self.head) if task.id in self.interviews)
+        return tuple(ask for ask in open_asks if ask is not None)
+
+    @property
+    def paused(self) -> bool:
+        """Whether the thread stands at a breakpoint that nobody has told it to pass."""
+        head = self.head
+        if head is None or head.id == self._passed or not head.triggers or head.triggers == (START,):
+            return False
+        before, after = self._breaks
+        return _any_of(before, head.triggers) or (head.source == "loop" and _any_of(after, tuple(head.writes or ())))
+
+    @property
+    def complete(self) -> bool:
+        """Whether the head has tasks, and all have finished, so that they can be committed."""
+        tasks = plan(self.head) if self.head else ()
+        return bool(tasks) and all(task.id in self.results for task in tasks)
+
+    def break_at(self, before: Sequence[str] | None, after: Sequence[str] | None) -> None:
+        """Sets the breakpoints of this invoke; `None` leaves those of the graph."""
+        self._breaks = (
+            self.spec.interrupt_before if before is None else tuple(before),
+            self.spec.interrupt_after if after is None else tuple(after),
+        )
+
+    def pass_on(self) -> None:
+        """Goes on from a breakpoint at the head."""
+        self._passed = self.head.id if self.head else None
+
     def allow(self, steps: int, *, limit: int | None = None) -> None:
         """Sets how many super-steps may still be taken; ``limit`` is the caller's figure, for the message."""
         self._steps_left = steps
         self._step_limit = limit if limit is not None else steps
+
+    def renew(self) -> None:
+        """Allows as many super-steps as at first: somebody asked for more."""
+        self._steps_left = self._step_limit
 
     @property
     def steps_left(self) -> int:
@@ -125,7 +181,7 @@ class Thread:
         return checkpoint
 
     def due(self) -> tuple[Task, ...]:
-        """The head's tasks that are still to run, in order; empty when the thread has finished.
+        """The head's tasks that are to run now, in order; empty when the thread has finished, waits or is paused.
 
         Raises:
             GraphRecursionError: tasks are due, but the super-steps allowed are used up.
@@ -134,7 +190,10 @@ class Thread:
         if self.head is None:
             return ()
         self._settle()
-        tasks = tuple(task for task in plan(self.head) if task.id not in self.results)
+        if self.paused:
+            return ()
+        waiting = [name for name, interview in self.interviews.items() if interview.open is not None]
+        tasks = tuple(task for task in plan(self.head) if task.id not in self.results and task.id not in waiting)
         if tasks and self._steps_left <= 0:
             raise GraphRecursionError(
                 f"Graph {self.spec.name!r} took the {self._step_limit} super-steps it was allowed and is not done "
@@ -198,6 +257,7 @@ class Thread:
         if at_head and updates and all(is_virtual_author(self.spec, each.author) for each in updates):
             self._results[after.id] = dict(self.results)
             self._failures[after.id] = dict(self.failures)
+            self._interviews[after.id] = dict(self.interviews)
         self._append(after)
         return after
 
@@ -237,8 +297,58 @@ class Thread:
         self._failures.get(task.checkpoint_id, {}).pop(task.id, None)
 
     def finish(self, task: Task, result: TaskResult) -> None:
-        """A task has finished. Its writes take effect at the commit."""
+        """A task has finished, and its writes take effect at the commit; or its node asks something first."""
+        if result.ask is not None:
+            self.ask(task, result.ask)
+            return
+        self._interviews.get(task.checkpoint_id, {}).pop(task.id, None)
         self._results.setdefault(task.checkpoint_id, {})[task.id] = result
+
+    def ask(self, task: Task, ask: Ask) -> None:
+        """A task's node asks people something before it can finish."""
+        if ask.timeout is not None:
+            deadline = datetime.fromisoformat(self._clock()) + timedelta(seconds=ask.timeout)
+            ask = ask.model_copy(update={"deadline": deadline.isoformat()})
+        asked = self._interviews.setdefault(task.checkpoint_id, {})
+        before = asked.get(task.id, Interview())
+        asked[task.id] = before.model_copy(update={"asks": (*before.asks, ask)})
+
+    def answers(self, task: Task) -> tuple[Any, ...]:
+        """What a task's questions were answered with."""
+        return self._interviews.get(task.checkpoint_id, {}).get(task.id, Interview()).answers
+
+    def answer(self, resume: Any) -> None:
+        """Answers questions at the head: the one that waits, or several by a mapping from their ids.
+
+        Raises:
+            InvalidUpdateError: nothing waits, several do and none is named, or an id is not one of theirs.
+        """
+        ids = [ask.id for ask in self.questions]
+        if not ids:
+            raise InvalidUpdateError(
+                f"Thread {self.thread_id!r} does not wait for an answer.", thread_id=self.thread_id
+            )
+        if isinstance(resume, Mapping) and resume and all(isinstance(key, str) and _is_id(key) for key in resume):
+            unknown = [key for key in resume if key not in ids]
+            if unknown:
+                raise InvalidUpdateError(
+                    f"No interrupt {unknown[0]!r} waits for an answer on thread {self.thread_id!r}; these do: "
+                    f"{', '.join(map(repr, ids))}.",
+                    thread_id=self.thread_id,
+                )
+            given = dict(resume)
+        elif len(ids) == 1:
+            given = {ids[0]: resume}
+        else:
+            raise InvalidUpdateError(
+                f"{len(ids)} interrupts wait for answers on thread {self.thread_id!r}. Say which is meant: a mapping "
+                f"from id to answer, of {', '.join(map(repr, ids))}.",
+                thread_id=self.thread_id,
+            )
+        for task_id, interview in self.interviews.items():
+            if interview.open is not None and interview.open.id in given:
+                after = (*interview.answers, given[interview.open.id])
+                self.interviews[task_id] = interview.model_copy(update={"answers": after})
 
     def fail(self, task: Task, failure: TaskFailure) -> None:
         """A task has failed for good."""
@@ -284,6 +394,10 @@ class Thread:
         failures = self._failures.get(checkpoint.id, {})
         return tuple((task, results.get(task.id), failures.get(task.id)) for task in plan(checkpoint))
 
+    def asked(self, checkpoint: Checkpoint) -> dict[str, Ask | None]:
+        """The questions that wait at a checkpoint, by task id."""
+        return {name: interview.open for name, interview in self._interviews.get(checkpoint.id, {}).items()}
+
     def _settle(self) -> None:
         """Commits what needs nobody to run any more.
 
@@ -315,3 +429,12 @@ class Thread:
         weigh(f"The state of thread {self.thread_id!r}", sizes)
         self._state = {name: encoded[name] if name in encoded else self._state[name] for name in values}
         self._sizes = {name: sizes[name] for name in values}
+
+
+def _any_of(breaks: Sequence[str], names: Sequence[str]) -> bool:
+    return "*" in breaks or any(name in breaks for name in names)
+
+
+def _is_id(text: str) -> bool:
+    """Whether a text looks like an interrupt's id: an answer may itself be a mapping."""
+    return re.fullmatch(r"[0-9a-f]{16}", text) is not None

@@ -14,7 +14,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 from stepgraph.code import GraphCode
 from stepgraph.constants import END
-from stepgraph.engine.branching import Update, author_of, is_virtual_author
+from stepgraph.engine.branching import ByHand, Update, author_of, is_virtual_author
 from stepgraph.engine.checkpoint import Checkpoint
 from stepgraph.engine.record import Record, checkpoint_from
 from stepgraph.engine.thread import Thread
@@ -22,9 +22,10 @@ from stepgraph.errors import StepgraphError, from_wire
 from stepgraph.nodes import RouteRequest, TaskRequest
 from stepgraph.payloads import from_raw, to_raw
 from stepgraph.snapshot import config_for
-from stepgraph.wire import READ_CHECKPOINT, ROUTE, Order, ReadRequest, WrittenUpdate
+from stepgraph.wire import READ_CHECKPOINT, ROUTE, InvokeOrder, Order, ReadRequest, ResumeOrder, WrittenUpdate
 
-Kind = Literal["update", "fork"]
+Kind = Literal["update", "fork", "resume", "invoke"]
+AnyOrder = Order | ResumeOrder | InvokeOrder
 
 ONCE = RetryPolicy(maximum_attempts=1)
 A_FEW_TIMES = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_attempts=5)
@@ -35,7 +36,7 @@ class Pending:
     """An order, until it has been carried out."""
 
     kind: Kind
-    order: Order
+    order: AnyOrder
     done: bool = False
     config: dict[str, Any] | None = None
     """The config of the checkpoint it made."""
@@ -50,11 +51,19 @@ class Orders:
     def __init__(self) -> None:
         self.waiting: deque[Pending] = deque()
 
-    def add(self, kind: Kind, order: Order, heard: Callable[[StepgraphError], None] | None = None) -> Pending:
+    def add(self, kind: Kind, order: AnyOrder, heard: Callable[[StepgraphError], None] | None = None) -> Pending:
         """Queues an order."""
         pending = Pending(kind, order, heard=heard)
         self.waiting.append(pending)
         return pending
+
+    def refuse(self, error: StepgraphError) -> None:
+        """Tells the first in the queue that its turn will not come."""
+        pending = self.waiting.popleft()
+        pending.error = error
+        if pending.heard is not None:
+            pending.heard(error)
+        pending.done = True
 
     async def carry_out(self, thread: Thread, code: GraphCode, config: dict[str, Any]) -> list[Pending]:
         """Carries out what is queued; each order says itself how it went. Those that were, in order."""
@@ -62,8 +71,8 @@ class Orders:
         while self.waiting:
             pending = self.waiting.popleft()
             try:
-                made = await apply(thread, code, config, pending.kind, pending.order)
-                pending.config = config_for(thread.thread_id, made.id)
+                await apply(thread, code, config, pending.kind, pending.order)
+                pending.config = config_for(thread.thread_id, thread.head.id if thread.head else None)
             except StepgraphError as error:
                 pending.error = error
                 if pending.heard is not None:
@@ -73,12 +82,27 @@ class Orders:
         return finished
 
 
-async def apply(thread: Thread, code: GraphCode, config: dict[str, Any], kind: Kind, order: Order) -> Checkpoint:
-    """Carries out one order on the thread; the checkpoint that is the head then.
+async def apply(thread: Thread, code: GraphCode, config: dict[str, Any], kind: Kind, order: AnyOrder) -> None:
+    """Carries out one order on the thread.
 
     Raises:
         StepgraphError: it cannot be honoured; the thread is as it was.
     """
+    if isinstance(order, ResumeOrder):
+        thread.answer(order.resume)
+        thread.renew()
+    elif isinstance(order, InvokeOrder):
+        thread.break_at(order.interrupt_before, order.interrupt_after)
+        thread.allow(order.recursion_limit)
+        if order.input is None:
+            thread.pass_on()
+        else:
+            thread.accept(code.schema.check_input(thread.spec.name, order.input))
+    else:
+        await _branch(thread, code, config, "fork" if kind == "fork" else "update", order)
+
+
+async def _branch(thread: Thread, code: GraphCode, config: dict[str, Any], kind: ByHand, order: Order) -> None:
     target = await _target(thread, order)
     forked_from = order.thread_id if order.thread_id != thread.thread_id else None
     before = thread.mark()
@@ -90,13 +114,15 @@ async def apply(thread: Thread, code: GraphCode, config: dict[str, Any], kind: K
     except StepgraphError:
         thread.back_to(before)
         raise
-    assert target is not None
-    return target
 
 
-def check_order(thread: Thread, code: GraphCode, kind: Kind, order: Order) -> None:
+def check_order(thread: Thread, code: GraphCode, kind: Kind, order: AnyOrder) -> None:
     """Refuses an order that cannot be honoured whatever happens before its turn."""
-    for each in (each for super_step in order.steps(kind) for each in super_step):
+    if isinstance(order, InvokeOrder) and order.input is not None:
+        code.schema.check_input(thread.spec.name, order.input)
+    if not isinstance(order, Order):
+        return
+    for each in (each for super_step in order.steps("fork" if kind == "fork" else "update") for each in super_step):
         if each.as_node is not None:
             author_of(thread.spec, thread.head, each.as_node)
         code.schema.check_input(thread.spec.name, each.values or {})
