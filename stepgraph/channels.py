@@ -9,16 +9,18 @@ from __future__ import annotations
 import collections.abc
 import copy
 import inspect
+import operator
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from pydantic import PydanticUserError, ValidationError
+from pydantic import PydanticUndefinedAnnotation, PydanticUserError, ValidationError
 from pydantic_core import SchemaError
 
-from stepgraph.codec import RoundTripError, TypeCodec, as_json, first_line, json_size, type_name
+from stepgraph.codec import RoundTripError, TypeCodec, as_json, first_line, json_size, same, type_name
 from stepgraph.errors import (
     GraphDefinitionError,
     InvalidUpdateError,
@@ -44,6 +46,11 @@ _CONCRETE: dict[Any, type] = {
     collections.abc.MutableMapping: dict,
 }
 
+_BUILT_IN = (types.BuiltinFunctionType, types.WrapperDescriptorType, types.MethodDescriptorType)
+
+_LEAVES_ALONE = (operator.add, operator.or_, operator.and_, max, min)
+"""Reducers that never change what they are given, so they need no copy of it."""
+
 
 class Write(NamedTuple):
     """One node's value for one channel, as JSON data."""
@@ -65,6 +72,8 @@ class Channel:
     """What a node may write: the reducer's second parameter where it is annotated, otherwise the channel's type."""
     any_write: bool = False
     """The reducer does not say what it takes, so a write may also be plain JSON of another type."""
+    empty: Any = NOTHING
+    """JSON data of the value that the first write meets; `NOTHING` where the type has no zero."""
 
     @property
     def type_text(self) -> str:
@@ -73,17 +82,7 @@ class Channel:
 
     def zero(self) -> Any:
         """A new empty value of the type, `NOTHING` where it has none, or where no reducer would meet it."""
-        if self.reducer is None:
-            return NOTHING
-        bare = get_args(self.annotation)[0] if get_origin(self.annotation) is Annotated else self.annotation
-        origin = get_origin(bare) or bare
-        origin = _CONCRETE.get(origin, origin)
-        if not isinstance(origin, type):
-            return NOTHING
-        try:
-            return origin()
-        except Exception:  # a class that wants arguments has no zero
-            return NOTHING
+        return NOTHING if self.empty is NOTHING else self.codec.decode(self.empty)
 
     def encode_write(self, value: Any) -> Any:
         """JSON data for what a node wrote; `SerializationError` if it would come back as something else."""
@@ -93,7 +92,7 @@ class Channel:
             if self.any_write:
                 try:
                     encoded = as_json(value)
-                    if self.decode_write(encoded) == value:
+                    if same(value, self.decode_write(encoded)):
                         return encoded
                 except RoundTripError:
                     pass
@@ -113,16 +112,17 @@ class Channel:
                 return copy.deepcopy(encoded)
             raise
 
+    def own(self, value: Any) -> Any:
+        """A value that the reducer may do with as it likes: one that mutates what it is given harms no checkpoint."""
+        if value is NOTHING:
+            return self.zero()
+        if self.reducer is None or self.reducer in _LEAVES_ALONE:
+            return value
+        return self.codec.copy(value)
+
     def fold(self, value: Any, write: Any) -> Any:
-        """The value after one write. The reducer gets a container of its own: one that mutates harms no checkpoint."""
-        if self.reducer is None:
-            return write
-        if value is NOTHING:
-            value = self.zero()
-        if value is NOTHING:
-            return write
-        own = copy.copy(value) if isinstance(value, list | dict | set | bytearray) else value
-        return self.reducer(own, write)
+        """The value after one write."""
+        return write if self.reducer is None or value is NOTHING else self.reducer(value, write)
 
 
 class Channels:
@@ -157,7 +157,8 @@ class Channels:
 
         Raises:
             InvalidUpdateError: two writes to a channel that has no reducer.
-            ReducerError: a reducer raised, or a write in an older history no longer fits its channel.
+            ReducerError: a reducer raised, or made what its channel cannot hold; or a write in an older history no
+                longer fits its channel.
         """
         by_channel: dict[str, list[Write]] = {}
         for write in writes:
@@ -174,28 +175,12 @@ class Channels:
                     nodes=nodes,
                     step=step,
                 )
-            value = after.get(name, NOTHING)
-            for write in received:
-                try:
-                    value = channel.fold(value, channel.decode_write(write.value))
-                except Exception as error:
-                    raise self._reducer_error(channel, write, step, error) from error
-            after[name] = value
+            after[name] = self._folded(channel, after.get(name, NOTHING), received, step)
         return {name: after[name] for name in self.names if name in after}
 
     def encode(self, values: Values) -> dict[str, Any]:
-        """Values as JSON data. `ReducerError` where a reducer made what its channel cannot hold."""
-        encoded = {}
-        for name, value in values.items():
-            try:
-                encoded[name] = self[name].codec.dump(value)
-            except RoundTripError as error:
-                raise ReducerError(
-                    f"The reducer of channel {name!r} made a {type_name(value)}, but the channel is declared "
-                    f"{self[name].type_text}: {error}. Return a value of the declared type.",
-                    channel=name,
-                ) from error
-        return encoded
+        """Values that were decoded, or folded, as JSON data."""
+        return {name: self[name].codec.dump(value) for name, value in values.items()}
 
     def decode(self, encoded: Values) -> dict[str, Any]:
         """New values from JSON data; `InvalidUpdateError` naming the channel that no longer fits."""
@@ -203,13 +188,34 @@ class Channels:
         for name, value in encoded.items():
             try:
                 values[name] = self[name].codec.decode(value)
-            except ValidationError as error:
+            except Exception as error:  # pydantic's, or whatever a validator of the author's raises
                 raise InvalidUpdateError(
                     f"The recorded value of channel {name!r} does not fit its type {self[name].type_text}: "
                     f"{first_line(error)}. Make the type accept what older runs have written.",
                     channel=name,
                 ) from error
         return values
+
+    def _folded(self, channel: Channel, value: Any, received: list[Write], step: int) -> Any:
+        for number, write in enumerate(received):
+            try:
+                if number == 0:
+                    value = channel.own(value)
+                value = channel.fold(value, channel.decode_write(write.value))
+            except Exception as error:
+                raise self._reducer_error(channel, write, step, error) from error
+        if channel.reducer is None:
+            return value
+        try:
+            return channel.codec.settle(value)
+        except RoundTripError as error:
+            raise ReducerError(
+                f"The reducer of channel {channel.name!r} made a {type_name(value)} in step {step}, but the channel is "
+                f"declared {channel.type_text}: {error}. Return a value of the declared type.",
+                channel=channel.name,
+                node=received[-1].node,
+                step=step,
+            ) from error
 
     def _reducer_error(self, channel: Channel, write: Write, step: int, error: Exception) -> ReducerError:
         what = f"{type_name(error)}: {first_line(error)}"
@@ -244,23 +250,25 @@ def make_channel(name: str, annotation: Any) -> Channel:
     if reducer is not None:
         _check_arity(name, reducer)
     codec = _codec(name, annotation)
-    hint = _second_parameter(reducer) if reducer is not None else None
-    if hint is None:
-        return Channel(name, annotation, reducer, codec, codec, any_write=isinstance(reducer, types.FunctionType))
-    return Channel(name, annotation, reducer, codec, _codec(name, Union[annotation, hint]))  # noqa: UP007 (runtime values)
+    if reducer is None:
+        return Channel(name, annotation, None, codec, codec)
+    hint = _second_parameter(reducer)
+    writes = codec if hint is None else _codec(name, Union[annotation, hint])  # noqa: UP007 (runtime values)
+    any_write = hint is None and not isinstance(reducer, _BUILT_IN)
+    return Channel(name, annotation, reducer, codec, writes, any_write, _zero(annotation, codec))
 
 
 def annotation_text(annotation: Any) -> str:
     """A type as a reader would write it: ``list[str]``, ``str | None``, ``Document``."""
     if get_origin(annotation) is None and isinstance(annotation, type):
         return annotation.__qualname__
-    return str(annotation).replace("typing.", "")
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", str(annotation)).replace("typing.", "")
 
 
 def _codec(name: str, annotation: Any) -> TypeCodec:
     try:
         return TypeCodec(annotation)
-    except (PydanticUserError, SchemaError) as error:
+    except (PydanticUserError, PydanticUndefinedAnnotation, SchemaError, RoundTripError) as error:
         raise GraphDefinitionError(
             f"State key {name!r} is declared {annotation_text(annotation)}, which cannot travel between processes: "
             f"{first_line(error)}. Declare a dataclass, a pydantic model or a plain type.",
@@ -268,7 +276,27 @@ def _codec(name: str, annotation: Any) -> TypeCodec:
         ) from error
 
 
+def _zero(annotation: Any, codec: TypeCodec) -> Any:
+    """JSON data of the type's empty value, `NOTHING` if it has none that is always the same."""
+    bare = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    origin = get_origin(bare) or bare
+    origin = _CONCRETE.get(origin, origin)
+    if not isinstance(origin, type):
+        return NOTHING
+    try:
+        empty = codec.encode(origin())
+        return empty if same(codec.decode(empty), origin()) else NOTHING
+    except Exception:  # a class that wants arguments has no zero, nor has a TypedDict that wants keys
+        return NOTHING
+
+
 def _check_arity(name: str, reducer: Reducer) -> None:
+    if inspect.iscoroutinefunction(reducer):
+        raise GraphDefinitionError(
+            f"The reducer of state key {name!r} is async. Reducers run where nothing can be awaited: make it a plain "
+            "function, and await in the node that writes.",
+            key=name,
+        )
     try:
         inspect.signature(reducer).bind(None, None)
     except ValueError:  # a builtin that tells no signature
@@ -285,7 +313,7 @@ def _second_parameter(reducer: Reducer) -> Any:
     try:
         parameters = list(inspect.signature(reducer).parameters)
         hints = get_type_hints(reducer, include_extras=True)
-    except (ValueError, TypeError, NameError):
+    except Exception:  # no signature, or annotations that mean nothing here
         return None
     hint = hints.get(parameters[1]) if len(parameters) > 1 else None
     return None if hint is None or isinstance(hint, typing.TypeVar) or hint is Any else hint

@@ -33,9 +33,12 @@ class Drawing:
 
 
 def _id(name: str) -> str:
-    """A name that Mermaid takes: its own words, such as ``end``, are not."""
-    return "n_" + re.sub(r"\W", lambda found: f"_{ord(found.group()):x}_", name, flags=re.ASCII)
+    """A name that Mermaid takes: its own words, such as ``end``, are not. No two nodes share one."""
+    if re.fullmatch(r"\w+", name, flags=re.ASCII):
+        return f"n_{name}"
+    return "x_" + re.sub(r"\W|_", lambda found: f"_{ord(found.group()):x}_", name, flags=re.ASCII)
 
 
 def _text(name: str) -> str:
-    return '"' + name.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;") + '"'
+    shown = " ".join(name.split()).replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    return f'"{shown}"'

@@ -36,6 +36,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from pydantic_core import from_json, to_json
+
 
 class StepgraphError(Exception):
     """The root: catches whatever stepgraph itself raises."""
@@ -54,9 +56,13 @@ class StepgraphError(Exception):
     def __str__(self) -> str:
         return self.message
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.message!r})"
+
     def to_wire(self) -> dict[str, Any]:
-        """This error as plain data."""
-        return {"type": type(self).__name__, "message": self.message, "parts": self.parts}
+        """This error as plain JSON data; a part that is none goes as its ``repr``."""
+        ours = next(cls.__name__ for cls in type(self).__mro__ if _TREE.get(cls.__name__) is cls)
+        return {"type": ours, "message": sendable(self.message), "parts": _plain(self.parts)}
 
 
 class GraphDefinitionError(StepgraphError, ValueError):
@@ -157,40 +163,54 @@ def near_miss(name: str, known: Iterable[str]) -> str:
     return f" Known: {', '.join(map(repr, names))}." if names else ""
 
 
-def _classes(root: type[StepgraphError] = StepgraphError) -> dict[str, type[StepgraphError]]:
-    found = {root.__name__: root}
-    for child in root.__subclasses__():
-        if child.__module__ == __name__:
-            found.update(_classes(child))
-    return found
+def sendable(text: str) -> str:
+    """Text that JSON can carry: a file's name, say, may have characters that it cannot."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _plain(parts: dict[str, Any]) -> dict[str, Any]:
+    try:
+        plain: dict[str, Any] = from_json(to_json(parts, inf_nan_mode="strings", fallback=repr))
+    except Exception:  # not even as text: characters that JSON cannot carry, a part that contains itself
+        return {name: sendable(repr(part)) for name, part in parts.items()}
+    return plain
 
 
 def from_wire(data: dict[str, Any]) -> StepgraphError:
     """The error that `StepgraphError.to_wire` described; a `NodeError` gets its node's exception type back."""
-    cls = _classes().get(data.get("type", ""), StepgraphError)
-    if cls is NodeError:
-        cls = _also_the_nodes_own(str(data.get("parts", {}).get("error_type", "")))
-    error = cls.__new__(cls)
-    StepgraphError.__init__(error, data.get("message", ""), **data.get("parts", {}))
+    cls = _TREE.get(data.get("type", ""), StepgraphError)
+    message, parts = data.get("message", ""), data.get("parts") or {}
+    if cls is NodeError and (error := _also_the_nodes_own(message, parts)) is not None:
+        return error
+    return cls(message, **parts)
+
+
+def _also_the_nodes_own(message: str, parts: dict[str, Any]) -> NodeError | None:
+    """A `NodeError` that is also of the node's own type, if that is loaded here; importing it could run anything."""
+    module, _, qualname = str(parts.get("error_type", "")).partition(":")
+    found: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = getattr(found, "__dict__", {}).get(part)  # a module's own getattr might import
+    if not isinstance(found, type) or not issubclass(found, Exception) or found is NodeError:
+        return None
+    # As members of the class, ours come before what the node's type may have under the same names.
+    ours = {**parts, "message": message, "parts": parts, "__setattr__": Exception.__setattr__}
+    try:
+        bases = (found,) if issubclass(found, NodeError) else (NodeError, found)
+        both: Any = type(found.__name__, bases, {**ours, "__module__": found.__module__, "__doc__": NodeError.__doc__})
+        error: NodeError = both.__new__(both)
+        StepgraphError.__init__(error, message, **parts)  # not the type's own: who knows what that wants
+    except Exception:  # a final class, or one that cannot be shared or made like this
+        return None
     return error
 
 
-def _also_the_nodes_own(error_type: str) -> type[NodeError]:
-    """A `NodeError` that is also ``module:qualname``, if that is loaded here; importing it could run anything."""
-    module, _, qualname = error_type.partition(":")
-    found: Any = sys.modules.get(module)
-    for part in qualname.split("."):
-        found = getattr(found, part, None)
-    if not isinstance(found, type) or not issubclass(found, Exception):
-        return NodeError
-    if issubclass(found, NodeError):
-        return found
-    try:
-        both: Any = type(
-            found.__name__, (NodeError, found), {"__module__": found.__module__, "__doc__": NodeError.__doc__}
-        )
-        both.__new__(both)
-    except TypeError:  # a final class, or one whose layout or constructor cannot be shared
-        return NodeError
-    made: type[NodeError] = both
-    return made
+def _classes(root: type[StepgraphError]) -> dict[str, type[StepgraphError]]:
+    found = {root.__name__: root}
+    for child in root.__subclasses__():
+        found.update(_classes(child))
+    return found
+
+
+_TREE = _classes(StepgraphError)
+"""By name, as drawn above: before anybody, `from_wire` included, has derived more."""

@@ -15,7 +15,7 @@ from stepgraph.code import GraphCode, NodeCode, RouterCode, takes_config
 from stepgraph.compiled import CompiledGraph
 from stepgraph.constants import END, START
 from stepgraph.errors import GraphDefinitionError
-from stepgraph.retry import RetryPolicy
+from stepgraph.retry import MAX_SECONDS, MIN_SECONDS, RetryPolicy
 from stepgraph.spec import BranchSpec, ChannelSpec, GraphSpec, JoinSpec, NodeSpec
 from stepgraph.state import StateSchema
 
@@ -88,6 +88,12 @@ class StateGraph:
             retry = retry_policy.spec() if retry_policy else None
         except ValueError as error:
             raise GraphDefinitionError(f"Node {name!r}: {error}.", node=name) from error
+        if task_queue is not None and (not isinstance(task_queue, str) or not task_queue.strip()):
+            raise GraphDefinitionError(
+                f"Node {name!r}: task_queue must be the name of a task queue, got {task_queue!r}. "
+                "Leave it out to run the node with the rest of its graph.",
+                node=name,
+            )
         self._nodes[name] = NodeSpec(
             name=name,
             timeout=_seconds(name, "timeout", timeout),
@@ -100,13 +106,20 @@ class StateGraph:
 
     def add_edge(self, start_key: str | Sequence[str], end_key: str) -> Self:
         """Has ``end_key`` run after ``start_key``; after all of a list, over as many super-steps as it takes."""
-        if isinstance(start_key, str):
-            self._edges.append((start_key, end_key))
-        else:
-            sources = tuple(dict.fromkeys(start_key))
+        target = validation.name_in("add_edge", end_key)
+        if isinstance(start_key, list | tuple):
+            sources = tuple(dict.fromkeys(validation.name_in("add_edge", source) for source in start_key))
             if not sources:
-                raise GraphDefinitionError(f"The join before {end_key!r} has no sources.", node=end_key)
-            self._joins.append(JoinSpec(sources=sources, target=end_key))
+                raise GraphDefinitionError(
+                    f"The join before {target!r} has no sources. Name the nodes that it waits for.", node=target
+                )
+            join = JoinSpec(sources=sources, target=target)
+            if join not in self._joins:
+                self._joins.append(join)
+        else:
+            edge = (validation.name_in("add_edge", start_key), target)
+            if edge not in self._edges:
+                self._edges.append(edge)
         return self
 
     def add_conditional_edges(self, source: str, path: Router, path_map: PathMap | None = None) -> Self:
@@ -118,14 +131,17 @@ class StateGraph:
             path_map: names for what it returns, or a list of its possible destinations. Without one they are taken from
                 its return annotation (``-> Literal["a", "b"]``); without that, it may lead anywhere.
         """
+        source = validation.name_in("add_conditional_edges", source)
         if not callable(path):
             raise GraphDefinitionError(f"The router of {source!r} must be a function, got {path!r}.", node=source)
+        validation.check_call(f"The router of {source!r}", source, path)
         name = getattr(path, "__name__", type(path).__name__)
         name = "router" if name == "<lambda>" else name
-        taken = [branch.name for branch in self._branches if branch.source == source]
-        if name in taken:
-            name = f"{name}_{len(taken) + 1}"
-        mapping, ends, labels = _destinations(path, path_map)
+        number, plain = 1, name
+        while (source, name) in self._routers:
+            number += 1
+            name = f"{plain}_{number}"
+        mapping, ends, labels = _destinations(source, path, path_map)
         self._branches.append(BranchSpec(source=source, name=name, ends=ends, labels=labels))
         self._routers[source, name] = RouterCode(path, mapping, takes_config(path))
         return self
@@ -138,12 +154,21 @@ class StateGraph:
         """``add_edge(key, END)``."""
         return self.add_edge(key, END)
 
-    def compile(self, *, name: str, authors: Sequence[str] = ("human",)) -> CompiledGraph:
+    def compile(
+        self,
+        *,
+        name: str,
+        authors: Sequence[str] = ("human",),
+        interrupt_before: str | Sequence[str] = (),
+        interrupt_after: str | Sequence[str] = (),
+    ) -> CompiledGraph:
         """Checks the graph and makes it ready to run.
 
         Args:
             name: what the graph is called in Temporal: the workflow type of its runs, the prefix of its activity types.
             authors: who may sign an update without being a node: values change, what runs next does not.
+            interrupt_before: breakpoints: nodes before which a thread stops until it is told to go on; ``"*"`` for all.
+            interrupt_after: nodes after which it stops.
 
         Raises:
             GraphDefinitionError: the graph cannot work; names the node or edge, and the mend.
@@ -154,8 +179,7 @@ class StateGraph:
                 ChannelSpec(
                     name=channel.name,
                     type=channel.type_text,
-                    reducer=getattr(channel.reducer, "__name__", None)
-                    or (repr(channel.reducer) if channel.reducer else None),
+                    reducer=_name_of(channel.reducer) if channel.reducer else None,
                 )
                 for channel in self.schema.channels
             ),
@@ -164,6 +188,8 @@ class StateGraph:
             joins=tuple(dict.fromkeys(self._joins)),
             branches=tuple(self._branches),
             authors=tuple(authors),
+            interrupt_before=(interrupt_before,) if isinstance(interrupt_before, str) else tuple(interrupt_before),
+            interrupt_after=(interrupt_after,) if isinstance(interrupt_after, str) else tuple(interrupt_after),
         )
         validation.check(spec)
         return CompiledGraph(GraphCode(spec, self.schema, dict(self._functions), dict(self._routers)))
@@ -186,25 +212,41 @@ def _seconds(node: str, option: str, value: Seconds) -> float:
         seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
     except (TypeError, ValueError):
         seconds = 0.0
-    if seconds <= 0:
+    if not MIN_SECONDS <= seconds <= MAX_SECONDS or isinstance(value, bool):
         raise GraphDefinitionError(
-            f"Node {node!r}: {option} must be a positive number of seconds or a timedelta, got {value!r}.",
+            f"Node {node!r}: {option} must be a positive number of seconds or a timedelta, from a millisecond to ten "
+            f"years; got {value!r}.",
             node=node,
         )
     return seconds
 
 
+def _name_of(function: Any) -> str:
+    """What a function is called: the same in every process."""
+    while hasattr(function, "func") and hasattr(function, "keywords"):  # functools.partial
+        function = function.func
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
 def _destinations(
-    path: Router, path_map: PathMap | None
+    source: str, path: Router, path_map: PathMap | None
 ) -> tuple[Mapping[Any, str] | None, tuple[str, ...] | None, tuple[str, ...] | None]:
     """The mapping for what a router returns, where it may lead, and what to write on the edges of a drawing."""
-    if isinstance(path_map, Mapping):
-        return dict(path_map), tuple(path_map.values()), tuple(str(label) for label in path_map)
     if path_map is not None:
-        return None, tuple(dict.fromkeys(path_map)), None
+        if not isinstance(path_map, Mapping | list | tuple) or not path_map:
+            raise GraphDefinitionError(
+                f"The path_map of {source!r} must be a mapping to nodes, or a list of nodes; got {path_map!r}. "
+                "Leave it out if the router may lead anywhere.",
+                node=source,
+            )
+        named = path_map.values() if isinstance(path_map, Mapping) else dict.fromkeys(path_map)
+        ends = tuple(validation.name_in(f"The path_map of {source!r}", name) for name in named)
+        if isinstance(path_map, Mapping):
+            return dict(path_map), ends, tuple(str(label) for label in path_map)
+        return None, ends, None
     try:
         hint = get_type_hints(path).get("return")
-    except (NameError, TypeError):
+    except Exception:  # no hints to be had, or such as mean nothing here
         hint = None
     if get_origin(hint) in (list, tuple, Sequence, typing.Sequence):
         hint = get_args(hint)[0]

@@ -56,7 +56,7 @@ def configure_logging(format: str | None = None, level: str | None = None) -> No
         )
     renderer: Any = structlog.processors.JSONRenderer(default=str, ensure_ascii=False)
     if chosen == "console":
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -69,7 +69,7 @@ def configure_logging(format: str | None = None, level: str | None = None) -> No
         )
     )
     global _configured
-    _configured = True
+    _configured = chosen
     logging.basicConfig(handlers=[handler], level=threshold, force=True)
     quiet_sdk()
 
@@ -81,7 +81,12 @@ def quiet_sdk() -> None:
         logger.addFilter(_is_no_repetition)
 
 
-_configured = False
+_configured = ""
+
+
+def log_format() -> str:
+    """The format that `configure_logging` was told; empty without it."""
+    return _configured
 
 
 def _finish(logger: Any, method: str, event: Any) -> Any:
@@ -91,8 +96,12 @@ def _finish(logger: Any, method: str, event: Any) -> Any:
     for key in ("logger", "level", "timestamp"):
         event.pop(key, None)
     text = event.pop("event")
-    return f"{text} {' '.join(f'{key}={value!r}' for key, value in event.items())}".strip()
+    carried = {key: event.pop(key) for key in ("exc_info", "stack_info") if key in event}
+    return (f"{text} {' '.join(f'{key}={value!r}' for key, value in event.items())}".strip(),), carried
 
 
 def _is_no_repetition(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith("Completing activity as failed")
+    """Whether the SDK's record says what stepgraph has not: failures of other activities are none of its business."""
+    error = record.exc_info[1] if record.exc_info else None
+    reported = getattr(error, "reported_by_stepgraph", False)
+    return not (reported and record.getMessage().startswith("Completing activity as failed"))

@@ -6,6 +6,7 @@ call `run_task`, and say how functions that are not async get off the event loop
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -117,8 +118,8 @@ async def route(
 
 
 def _config(request: TaskRequest, attempt: int) -> dict[str, Any]:
-    """LangGraph's config, with the place of the task in it."""
-    config = dict(request.config)
+    """LangGraph's config, with the place of the task in it; one of the task's own, whatever the node does to it."""
+    config = copy.deepcopy(request.config)
     config["configurable"] = {
         **config.get("configurable", {}),
         "thread_id": request.thread_id,
@@ -141,8 +142,16 @@ async def _call(function: Callable[..., Any], view: Any, config: dict[str, Any] 
     arguments = {} if config is None else {"config": config}
     if is_async(function):
         return await function(view, **arguments)
-    returned = await run_sync(lambda: function(view, **arguments))
+    returned = await run_sync(lambda: _returned(function, view, arguments))
     return await returned if inspect.isawaitable(returned) else returned
+
+
+def _returned(function: Callable[..., Any], view: Any, arguments: dict[str, Any]) -> Any:
+    """What it returns; a `StopIteration` cannot travel through a future, and would leave it pending for ever."""
+    try:
+        return function(view, **arguments)
+    except StopIteration as error:
+        raise RuntimeError(f"raised StopIteration({error.value!r})") from error
 
 
 def _updates(code: GraphCode, node: str, returned: Any) -> Iterable[Mapping[str, Any]]:
@@ -202,7 +211,7 @@ def _destinations(code: GraphCode, node: str, name: str, router: RouterCode, ans
     for label in answer if isinstance(answer, list | tuple) else [answer]:
         destination = label
         if router.mapping is not None:
-            if label not in router.mapping:
+            if not _names(router.mapping, label):
                 raise InvalidUpdateError(
                     f"Router {name!r} of node {node!r} returned {label!r}, which its mapping does not name."
                     f"{near_miss(str(label), map(str, router.mapping))}",
@@ -217,3 +226,10 @@ def _destinations(code: GraphCode, node: str, name: str, router: RouterCode, ans
             )
         found.append(destination)
     return found
+
+
+def _names(mapping: Mapping[Any, str], label: Any) -> bool:
+    try:
+        return label in mapping
+    except TypeError:  # a list or a set, say
+        return False

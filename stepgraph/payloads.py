@@ -6,11 +6,14 @@ is that of the JSON text that the engine weighs. Payload codecs (encryption, say
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from pydantic_core import from_json, to_json
 from temporalio.api.common.v1 import Payload
+from temporalio.api.failure.v1 import Failure
 from temporalio.common import RawValue
+from temporalio.exceptions import FailureError
 
 
 def to_raw(value: Any) -> RawValue:
@@ -24,5 +27,31 @@ def from_raw(raw: RawValue) -> Any:
     if encoding == "binary/null":
         return None
     if encoding not in ("json/plain", "json/protobuf"):
-        raise ValueError(f"Expected a JSON payload, got one of encoding {encoding!r}.")
+        raise ValueError(
+            f"Expected a JSON payload, got one of encoding {encoding!r}. If that is a codec's, it is missing here."
+        )
     return from_json(raw.payload.data)
+
+
+def failure(
+    message: str,
+    *details: Any,
+    type: str,
+    stack_trace: str = "",
+    non_retryable: bool = True,
+    next_retry_delay: timedelta | None = None,
+) -> FailureError:
+    """What an activity or a run raises to end with this failure, and nothing else.
+
+    The SDK would add the traceback of its own frames, which is what the Web UI then shows, and every exception in the
+    chain with its whole text, which may exceed what Temporal carries.
+    """
+    made = Failure(message=message, stack_trace=stack_trace)
+    info = made.application_failure_info
+    info.type, info.non_retryable = type, non_retryable
+    info.details.payloads.extend(to_raw(detail).payload for detail in details)
+    if next_retry_delay is not None:
+        info.next_retry_delay.FromTimedelta(next_retry_delay)
+    error = FailureError(message, failure=made)
+    error.reported_by_stepgraph = True  # type: ignore[attr-defined]  # see `stepgraph.logs.quiet_sdk`
+    return error

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from temporalio.plugin import SimplePlugin
+from temporalio.worker import ReplayerConfig, WorkerConfig, WorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
+from stepgraph.code import GraphCode
+from stepgraph.codec import type_name
 from stepgraph.errors import GraphDefinitionError
+from stepgraph.logs import quiet_sdk
 from stepgraph_activities import activities_for
 from stepgraph_workflows import workflow_for
 
@@ -25,6 +31,9 @@ class GraphPlugin(SimplePlugin):
     Args:
         graphs: the compiled graphs to serve; each needs a name of its own.
 
+    Raises:
+        GraphDefinitionError: no graph, something that is none, or two of one name; a second plugin for a worker.
+
     Example:
         >>> from temporalio.worker import Worker
         >>> worker = Worker(client, task_queue="mine", plugins=[GraphPlugin([research])])  # doctest: +SKIP
@@ -33,17 +42,64 @@ class GraphPlugin(SimplePlugin):
     """
 
     def __init__(self, graphs: Iterable[CompiledGraph]) -> None:
-        given = list(graphs)
-        self.graphs = {graph.name: graph.code for graph in given}
-        if not given:
-            raise GraphDefinitionError("GraphPlugin needs at least one graph.")
-        if len(self.graphs) < len(given):
-            names = [graph.name for graph in given]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise GraphDefinitionError(f"Two graphs are named {twice!r}. Give each a name of its own.", graph=twice)
+        self.graphs = _by_name(graphs)
         self.executor = ThreadPoolExecutor(NODE_THREADS, thread_name_prefix="stepgraph-node")
+        self._workflow: Any = workflow_for(self.graphs)
         super().__init__(
             "stepgraph.GraphPlugin",
-            workflows=[workflow_for(self.graphs)],
+            workflows=[self._workflow],
             activities=activities_for(self.graphs, self.executor),
+            workflow_runner=_with_stepgraph_passed_through,
         )
+
+    def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
+        """Adds the graphs to a worker that has none yet."""
+        self._make_sure_it_is_alone(config.get("workflows", []))
+        quiet_sdk()
+        return super().configure_worker(config)
+
+    def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
+        """The same for a replayer."""
+        self._make_sure_it_is_alone(config.get("workflows", []))
+        return super().configure_replayer(config)
+
+    def _make_sure_it_is_alone(self, workflows: Iterable[Any]) -> None:
+        for other in workflows:
+            if other.__module__ == self._workflow.__module__:
+                raise GraphDefinitionError(
+                    "A worker takes one GraphPlugin, its client's included, and this one has two: for "
+                    f"{_names(other.graphs)}, and for {_names(self.graphs)}. Give all graphs to one: "
+                    "GraphPlugin([a, b])."
+                )
+
+
+def _with_stepgraph_passed_through(runner: WorkflowRunner | None) -> WorkflowRunner:
+    """Lets someone's own workflows, which run in the SDK's sandbox, import `stepgraph`: it is loaded once, outside."""
+    runner = runner or SandboxedWorkflowRunner()
+    if not isinstance(runner, SandboxedWorkflowRunner):
+        return runner
+    passed = runner.restrictions.with_passthrough_modules("stepgraph", "stepgraph_workflows", "stepgraph_activities")
+    return replace(runner, restrictions=passed)
+
+
+def _by_name(graphs: Iterable[CompiledGraph]) -> dict[str, GraphCode]:
+    if not isinstance(graphs, Iterable):
+        raise GraphDefinitionError(f"GraphPlugin takes a list of graphs, GraphPlugin([graph]); got {graphs!r}.")
+    found: dict[str, GraphCode] = {}
+    for graph in graphs:
+        code = getattr(graph, "code", None)
+        if not isinstance(code, GraphCode):
+            mend = " Compile it first: .compile(name=...)." if hasattr(graph, "compile") else ""
+            raise GraphDefinitionError(f"GraphPlugin takes compiled graphs; got {type_name(graph)}.{mend}")
+        if code.name in found:
+            raise GraphDefinitionError(
+                f"Two graphs are named {code.name!r}. Give each a name of its own.", graph=code.name
+            )
+        found[code.name] = code
+    if not found:
+        raise GraphDefinitionError("GraphPlugin needs at least one graph.")
+    return found
+
+
+def _names(graphs: Iterable[str]) -> str:
+    return ", ".join(map(repr, graphs))

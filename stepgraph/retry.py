@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from stepgraph.errors import StepgraphError
 from stepgraph.spec import RetrySpec
+
+MIN_SECONDS = 0.001
+MAX_SECONDS = 10 * 366 * 86_400.0
+"""What Temporal can be told as an interval or a time-out."""
+
+MAX_ATTEMPTS = 2**31 - 1
 
 RetryOn = type[Exception] | Sequence[type[Exception]] | Callable[[Exception], bool]
 
@@ -71,11 +78,23 @@ class RetryPolicy(NamedTuple):
         return self.retry_on(error)
 
     def spec(self) -> RetrySpec:
-        """The part of the policy that is data. `ValueError` for numbers that make no sense."""
-        if self.max_attempts < 1 or self.initial_interval <= 0 or self.backoff_factor < 1 or self.max_interval <= 0:
+        """The part of the policy that is data. `ValueError` for a policy that makes no sense."""
+        if not (
+            _is_number(self.max_attempts, 1, MAX_ATTEMPTS)
+            and isinstance(self.max_attempts, int)
+            and _is_number(self.initial_interval, MIN_SECONDS, MAX_SECONDS)
+            and _is_number(self.backoff_factor, 1, math.inf)
+            and _is_number(self.max_interval, MIN_SECONDS, MAX_SECONDS)
+        ):
             raise ValueError(
-                "RetryPolicy needs max_attempts >= 1, initial_interval > 0, backoff_factor >= 1 and max_interval > 0; "
-                f"got {self!r}"
+                "RetryPolicy needs a whole number of max_attempts >= 1, backoff_factor >= 1, and intervals from a "
+                f"millisecond to ten years, in seconds; got {self!r}"
+            )
+        kinds = self.retry_on if isinstance(self.retry_on, Sequence) else (self.retry_on,)
+        if not all(_is_exception(kind) or (kind is self.retry_on and _is_function(kind)) for kind in kinds):
+            raise ValueError(
+                "RetryPolicy needs as retry_on an exception type, several, or a function of the exception; "
+                f"got {self.retry_on!r}"
             )
         return RetrySpec(
             initial_interval=self.initial_interval,
@@ -88,5 +107,22 @@ class RetryPolicy(NamedTuple):
 
 def pause_before(attempt: int, retry: RetrySpec, chance: float) -> float:
     """Seconds to wait before an attempt (2 is the first retry); ``chance`` is a random number from 0 to 1."""
-    pause = min(retry.max_interval, retry.initial_interval * retry.backoff_factor ** (attempt - 2))
+    try:
+        pause = min(retry.max_interval, retry.initial_interval * retry.backoff_factor ** (attempt - 2))
+    except OverflowError:  # after some thousand attempts
+        pause = retry.max_interval
     return pause * (1 + chance / 4) if retry.jitter else pause
+
+
+def _is_number(value: object, least: float, most: float) -> bool:
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most and value < math.inf
+    )
+
+
+def _is_exception(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, Exception)
+
+
+def _is_function(value: object) -> bool:
+    return callable(value) and not isinstance(value, type)

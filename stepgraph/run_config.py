@@ -12,7 +12,7 @@ from stepgraph.engine.thread import DEFAULT_RECURSION_LIMIT
 from stepgraph.errors import InvalidThreadError
 
 THREAD_ID_MAX = 1000
-"""Characters of a thread id: it becomes a Temporal workflow id, of which servers take 1,000."""
+"""Bytes of a thread id as UTF-8: it becomes a Temporal workflow id, of which servers take 1,000."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,10 @@ def parse_thread_id(value: Any) -> str:
             "Pass {'configurable': {'thread_id': 'some-id'}}.",
             thread_id=value,
         )
-    if len(value) > THREAD_ID_MAX or not value.isprintable():
+    if not value.isprintable() or len(value.encode()) > THREAD_ID_MAX:
         raise InvalidThreadError(
-            f"A thread id may have up to {THREAD_ID_MAX} printable characters; got {len(value)}: {value[:40]!r}...",
+            f"A thread id must be printable, and at most {THREAD_ID_MAX} bytes long; "
+            f"got {len(value)} characters: {value[:40]!r}.",
             thread_id=value,
         )
     return value

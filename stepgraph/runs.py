@@ -20,7 +20,6 @@ from temporalio.client import (
     WorkflowExecution,
     WorkflowExecutionStatus,
     WorkflowHistoryEventFilterType,
-    WorkflowQueryFailedError,
 )
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
@@ -32,6 +31,7 @@ from stepgraph.payloads import from_raw, to_raw
 from stepgraph.wire import GET_RECORD, Pages, StartOptions
 
 QUERY_TIMEOUT = timedelta(seconds=20)
+RUNS_LOOKED_AT = 10
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,15 @@ class Run:
     task_queue: str
     status: WorkflowExecutionStatus
     start_time: datetime
+
+    @property
+    def ended_from_outside(self) -> bool:
+        """Whether it was terminated, cancelled or timed out: it could not leave a record."""
+        return self.status in (
+            WorkflowExecutionStatus.TERMINATED,
+            WorkflowExecutionStatus.CANCELED,
+            WorkflowExecutionStatus.TIMED_OUT,
+        )
 
     @property
     def is_open(self) -> bool:
@@ -105,24 +114,33 @@ async def load_record(client: Client, run: Run) -> Record | None:
 
     A run that ended before it was opened hands on the record of the run before it.
     """
-    closing = await closing_of(client, run)
-    if closing.record is not None:
-        return closing.record
-    try:
+    record = (await closing_of(client, run)).record
+    if record is None and run.ended_from_outside and await was_taken_up(client, run):
         answer = await ask(client, run, GET_RECORD, {})
-    except WorkflowQueryFailedError:
-        answer = None
-    except RPCError as error:
-        if error.status not in (RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.INVALID_ARGUMENT):
-            raise
-        answer = None  # it ended before its first workflow task
-    if answer is not None:
-        return Record.model_validate(answer)
+        record = Record.model_validate(answer) if answer is not None else None
+    if record is not None:
+        return record
     options = await start_options(client, run)
     if options.record is not None:
         return options.record
-    before = await latest_run(client, run.thread_id, options.after) if options.after else None
+    before = await run_before(client, run)
     return await load_record(client, before) if before is not None else None
+
+
+async def was_taken_up(client: Client, run: Run) -> bool:
+    """Whether a worker ever did anything for a run; otherwise there is nothing that a query could ask."""
+    handle = client.get_workflow_handle(run.thread_id, run_id=run.run_id)
+    events = handle.fetch_history_events(page_size=10)
+    return any([event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED async for event in events])
+
+
+async def run_before(client: Client, run: Run) -> Run | None:
+    """The thread's run before this one: as the client that started it named it, otherwise as visibility has it."""
+    options = await start_options(client, run)
+    if options.caller is not None:
+        return await latest_run(client, run.thread_id, options.after) if options.after else None
+    known = await runs_of(client, run.thread_id, limit=RUNS_LOOKED_AT)
+    return next((other for other in known if other.start_time < run.start_time), None)
 
 
 async def record_at(client: Client, thread_id: str, checkpoint_id: str) -> Record:
@@ -208,6 +226,8 @@ def closing_of_failure(error: BaseException) -> Closing:
     told, record = error.details
     if not isinstance(told, dict) or "message" not in told:
         return Closing()
+    if error.failure is not None and error.failure.stack_trace:
+        told = {**told, "parts": {"traceback": error.failure.stack_trace, **(told.get("parts") or {})}}
     return Closing(None if record is None else Record.model_validate(record), from_wire(told))
 
 
@@ -215,8 +235,7 @@ async def _closing(client: Client, event: HistoryEvent) -> Closing:
     converter = client.data_converter
     if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
         payloads = event.workflow_execution_completed_event_attributes.result.payloads
-        (result,) = await converter.decode(payloads, [RawValue])
-        return Closing(Record.model_validate(from_raw(result)))
+        return Closing(_record_in(await converter.decode(payloads, [RawValue] * len(payloads))))
     if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
         failure = event.workflow_execution_failed_event_attributes.failure
         return closing_of_failure(await converter.decode_failure(failure))
@@ -225,3 +244,11 @@ async def _closing(client: Client, event: HistoryEvent) -> Closing:
         _, options = await converter.decode(payloads, [RawValue, RawValue])
         return Closing(StartOptions.model_validate(from_raw(options)).record)
     return Closing()
+
+
+def _record_in(results: list[RawValue]) -> Record | None:
+    """The record that is a run's result; `None` for a workflow that is none of stepgraph's."""
+    try:
+        return Record.model_validate(from_raw(results[0])) if results else None
+    except ValidationError:
+        return None

@@ -49,8 +49,12 @@ class JoinSpec(_Data):
 
     @property
     def key(self) -> str:
-        """The join's name in a checkpoint's progress."""
-        return f"{'+'.join(self.sources)}>{self.target}"
+        """The join's name in a checkpoint's progress; '|', which no node's name has, tells signs of a name apart."""
+        return f"{'+'.join(map(_escaped, self.sources))}>{_escaped(self.target)}"
+
+
+def _escaped(name: str) -> str:
+    return name.replace("+", "|+").replace(">", "|>")
 
 
 class BranchSpec(_Data):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, NotRequired, Required, get_args, get_origin, get_type_hints
+from typing import Any, NotRequired, Required, TypeGuard, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 from typing_extensions import ReadOnly, is_typeddict
@@ -36,11 +36,11 @@ class StateSchema:
         """The channels that a mapping, or an instance of the declared state, sets; `None` for anything else."""
         if isinstance(value, Mapping):
             return value
-        if isinstance(value, BaseModel) and isinstance(value, self.declared):
+        if is_typeddict(self.declared) or not isinstance(value, self.declared):
+            return None
+        if isinstance(value, BaseModel):
             return {name: getattr(value, name) for name in self.channels.names if name in value.model_fields_set}
-        if dataclasses.is_dataclass(value) and isinstance(value, self.declared):
-            return {name: getattr(value, name) for name in self.channels.names}
-        return None
+        return {name: getattr(value, name) for name in self.channels.names}
 
     def encode_input(self, graph: str, value: Any) -> dict[str, Any]:
         """A caller's input as JSON data; `InvalidInputError` naming the key that does not fit."""
@@ -105,16 +105,18 @@ class StateSchema:
 
 
 def _annotations(declared: Any) -> dict[str, Any]:
-    if not (is_typeddict(declared) or dataclasses.is_dataclass(declared) or _is_model(declared)):
+    if not isinstance(declared, type) or not (
+        is_typeddict(declared) or dataclasses.is_dataclass(declared) or _is_model(declared)
+    ):
         raise GraphDefinitionError(
             f"StateGraph takes a TypedDict, a dataclass or a pydantic model as its state; got {declared!r}.",
             state=repr(declared),
         )
     try:
         hints = get_type_hints(declared, include_extras=True)
-    except NameError as error:
+    except Exception as error:  # evaluating an annotation can raise anything
         raise GraphDefinitionError(
-            f"The state {declared.__qualname__} has an annotation that cannot be resolved: {error}. "
+            f"The state {declared.__qualname__} has an annotation that cannot be resolved: {first_line(error)}. "
             "Define the type at module level, above the state.",
             state=declared.__qualname__,
         ) from error
@@ -134,13 +136,16 @@ def _unqualified(hint: Any) -> Any:
     return hint
 
 
-def _is_model(declared: Any) -> bool:
+def _is_model(declared: Any) -> TypeGuard[type[BaseModel]]:
     return isinstance(declared, type) and issubclass(declared, BaseModel)
 
 
 def _view_of(declared: Any) -> Callable[[dict[str, Any]], Any]:
     if _is_model(declared):
-        return typing.cast(Callable[[dict[str, Any]], Any], declared.model_validate)
+        model = declared
+        aliases = {name: field.validation_alias for name, field in model.model_fields.items()}
+        known_as = {name: alias if isinstance(alias, str) else name for name, alias in aliases.items()}
+        return lambda values: model.model_validate({known_as[name]: value for name, value in values.items()})
     if dataclasses.is_dataclass(declared):
         make = typing.cast(Callable[..., Any], declared)
         return lambda values: make(**values)

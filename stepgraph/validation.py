@@ -27,13 +27,26 @@ def graph_name(name: Any) -> str:
     return name
 
 
+def name_in(what: str, name: Any) -> str:
+    """A node's name in an edge, if it is one at all."""
+    if not isinstance(name, str):
+        raise GraphDefinitionError(f"{what} names nodes by their names; got {name!r}.", node=repr(name))
+    return name
+
+
 def check_node(name: str, function: Callable[..., Any], taken: Collection[str], schema: StateSchema) -> None:
     """Refuses a node that could not be told from something else, or not be called."""
     if name in RESERVED or name.startswith("__"):
         raise GraphDefinitionError(f"Node name {name!r} is reserved. Choose one without leading '__'.", node=name)
-    if not name or len(name) > _NODE_NAME_MAX or any(char in "/|:" or not char.isprintable() for char in name):
+    if (
+        name != name.strip()
+        or not name
+        or len(name) > _NODE_NAME_MAX
+        or any(char in "/|:" or not char.isprintable() for char in name)
+    ):
         raise GraphDefinitionError(
-            f"Node name {name!r} must have 1 to {_NODE_NAME_MAX} printable characters, none of them '/', '|' or ':'.",
+            f"Node name {name!r} must have 1 to {_NODE_NAME_MAX} printable characters, none of them '/', '|' or ':', "
+            "and no space at its ends.",
             node=name,
         )
     if name in taken:
@@ -45,7 +58,7 @@ def check_node(name: str, function: Callable[..., Any], taken: Collection[str], 
         )
     if not callable(function):
         raise GraphDefinitionError(f"Node {name!r} must be a function, got {function!r}.", node=name)
-    _check_call(f"Node {name!r}", name, function)
+    check_call(f"Node {name!r}", name, function)
 
 
 def check(spec: GraphSpec) -> None:
@@ -58,12 +71,16 @@ def check(spec: GraphSpec) -> None:
                 f"The virtual author {author!r} has the name of a node. Name another in compile(authors=...).",
                 node=author,
             )
+    for name in (*spec.interrupt_before, *spec.interrupt_after):
+        if name != "*" and name not in spec.node_names:
+            raise _unknown(spec, name, f"breakpoint at {name!r}")
     _check_edges(spec)
     _check_reachable(spec)
     _check_dead_ends(spec)
 
 
-def _check_call(what: str, name: str, function: Callable[..., Any]) -> None:
+def check_call(what: str, name: str, function: Callable[..., Any]) -> None:
+    """Refuses a node or router that does not take what it would be given."""
     try:
         signature = inspect.signature(function)
     except (ValueError, TypeError):  # a builtin that tells no signature
@@ -86,6 +103,10 @@ def _check_edges(spec: GraphSpec) -> None:
         *((branch.source, end) for branch in spec.branches for end in (branch.ends or ())),
     ]
     for branch in spec.branches:
+        if branch.source == END:
+            raise GraphDefinitionError(
+                f"The conditional edge {branch.name!r} starts at END, where nothing can follow. Remove it.", node=END
+            )
         if branch.source not in known and branch.source != START:
             raise _unknown(spec, branch.source, f"conditional edge {branch.name!r} from {branch.source!r}")
     for source, target in pairs:

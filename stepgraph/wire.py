@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import from_json, to_json
 
 from stepgraph.engine.record import Record
@@ -32,8 +32,8 @@ INVOKE: Final = "invoke"
 SETTLED: Final = "settled"
 GET_STATE: Final = "get_state"
 GET_HISTORY: Final = "get_state_history"
-GET_RECORD: Final = "get_record"
-GET_VALUES: Final = "get_values"
+GET_RECORD: Final = "stepgraph.record"
+GET_VALUES: Final = "stepgraph.values"
 
 PAGE_SIZE: Final = 1_000_000
 """Bytes of a query's answer beyond which it comes in pages: a result over 2 MiB would be refused."""
@@ -177,27 +177,31 @@ class Opening(_Wire):
     """The graphs the worker has, when it lacks the one asked for."""
 
 
-class HistoryRequest(_Wire):
+class _Asked(_Wire):
+    model_config = ConfigDict(frozen=True, extra="forbid")  # people write these by hand, and mistype
+
+    page: int = Field(0, ge=0)
+
+
+class HistoryRequest(_Asked):
     """What `GET_HISTORY` is asked."""
 
-    limit: int | None = None
+    limit: int | None = Field(None, ge=0)
     before: str | None = None
     """A checkpoint id of the run: only what is older."""
     filter: dict[str, Any] | None = None
-    page: int = 0
 
 
-class StateRequest(_Wire):
+class StateRequest(_Asked):
     """What `GET_STATE` and `GET_VALUES` are asked; without a checkpoint id, about the head."""
 
     checkpoint_id: str | None = None
-    page: int = 0
 
 
 def in_pages(answer: Any, page: int) -> Any:
     """An answer to a query: as it is if it is small, otherwise one page of its text, to be put together by `Pages`."""
     text = to_json(answer)
-    if len(text) <= PAGE_SIZE:
+    if len(text) <= PAGE_SIZE and not _is_page(answer):
         return answer
     count = -(-len(text) // PAGE_SIZE)
     piece = text[page * PAGE_SIZE : (page + 1) * PAGE_SIZE]
@@ -219,7 +223,7 @@ class Pages:
 
     def take(self, answer: Any) -> None:
         """Takes the answer to the page wanted. One that changed meanwhile is begun anew."""
-        if not isinstance(answer, Mapping) or "etag" not in answer:
+        if not _is_page(answer):
             self.answer, self.wanted = answer, None
             return
         if answer["etag"] != self._etag:
@@ -232,3 +236,7 @@ class Pages:
         self.wanted = len(self._pieces)
         if self.wanted == answer["pages"]:
             self.answer, self.wanted = from_json(b"".join(self._pieces)), None
+
+
+def _is_page(answer: Any) -> bool:
+    return isinstance(answer, Mapping) and answer.keys() == {"etag", "pages", "piece"}

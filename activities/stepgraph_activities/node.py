@@ -25,7 +25,7 @@ from stepgraph.engine.failures import failure_from
 from stepgraph.errors import MissingNodeError
 from stepgraph.logs import get_logger
 from stepgraph.nodes import TaskRequest, run_task
-from stepgraph.payloads import from_raw, to_raw
+from stepgraph.payloads import failure, from_raw, to_raw
 from stepgraph.retry import pause_before
 from stepgraph_activities.state import StateUnavailableError, state_of
 from stepgraph_activities.threads import on_a_thread
@@ -96,12 +96,13 @@ class NodeActivity:
     def _fail(self, error: BaseException, request: TaskRequest, attempt: int, bound: Any) -> NoReturn:
         """Ends the attempt: for good, unless another one is worth making."""
         pause = self._pause_before_another(error, request, attempt)
-        failure = failure_from(error, attempts=attempt)
-        bound.warning("node failed" if pause is None else "node failed, will be tried again", error=failure.summary)
-        raise ApplicationError(
-            failure.error_message or "the node gave no reason",
-            failure.model_dump(mode="json"),
+        why = failure_from(error, attempts=attempt)
+        bound.warning("node failed" if pause is None else "node failed, will be tried again", error=why.summary)
+        raise failure(
+            why.error_message or "the node gave no reason",
+            why,
             type=type(error).__name__,
+            stack_trace=why.traceback,
             non_retryable=pause is None,
             next_retry_delay=pause,
         ) from error

@@ -5,6 +5,7 @@ Its answer is recorded in the run's history, so a replay, on whichever worker, w
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from temporalio import activity
@@ -14,11 +15,12 @@ from temporalio.common import RawValue
 from stepgraph.code import GraphCode
 from stepgraph.engine.record import Record
 from stepgraph.payloads import from_raw, to_raw
-from stepgraph.runs import latest_run, load_record, runs_of
+from stepgraph.runs import RUNS_LOOKED_AT, Run, latest_run, load_record, runs_of
 from stepgraph.settings import run_settings
 from stepgraph.wire import OPEN_THREAD, Opening, OpenRequest
 
-RUNS_LOOKED_AT = 10
+VISIBILITY_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+"""Seconds between looks for a run started by hand; then the attempt fails, and the next one looks again."""
 
 
 class OpeningActivity:
@@ -46,12 +48,22 @@ async def _record_before(client: Client, request: OpenRequest) -> Record | None:
     """The record of the thread's run before this one.
 
     A client names that run, having asked the server, which is consistent. Only for a run started by hand has visibility
-    to be asked, where a run that closed within the last second or so may be missing.
+    to be asked, which lags.
     """
     if request.by_client:
         named = await latest_run(client, request.thread_id, request.after) if request.after else None
         return await load_record(client, named) if named is not None else None
-    for run in await runs_of(client, request.thread_id, limit=RUNS_LOOKED_AT):
+    for run in await _visible_runs(client, request):
         if run.run_id != request.run_id and (record := await load_record(client, run)) is not None:
             return record
     return None
+
+
+async def _visible_runs(client: Client, request: OpenRequest) -> list[Run]:
+    """The thread's runs, once visibility has come as far as this very run: what was before it is there by then."""
+    for pause in VISIBILITY_PAUSES:
+        found = await runs_of(client, request.thread_id, limit=RUNS_LOOKED_AT)
+        if any(run.run_id == request.run_id for run in found):
+            return found
+        await asyncio.sleep(pause)
+    raise RuntimeError(f"visibility does not show run {request.run_id} yet, so neither perhaps the one before it")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from temporalio.client import Client
 
 from stepgraph.channels import size_by_channel
 from stepgraph.client.graph_run import FinishedRun, GraphRun
 from stepgraph.client.ordering import order_from_open
-from stepgraph.client.reading import checkpoint_of, has_workers, head_of, history_of
+from stepgraph.client.reading import checkpoint_of, has_workers, head_of, history_of, record_left_by
 from stepgraph.client.starting import busy, start_next
 from stepgraph.codec import RoundTripError, as_json, type_name
 from stepgraph.constants import START
@@ -28,7 +28,7 @@ from stepgraph.errors import (
 from stepgraph.interrupts import Command
 from stepgraph.limits import weigh
 from stepgraph.run_config import RunConfig, parse_config, parse_thread_id
-from stepgraph.runs import Run, closing_of, latest_run, load_record
+from stepgraph.runs import Run, closing_of, latest_run, was_taken_up
 from stepgraph.settings import text
 from stepgraph.snapshot import StateSnapshot, config_for, empty, snapshot_from
 from stepgraph.state import StateSchema
@@ -39,13 +39,6 @@ Breaks = str | Sequence[str] | None
 
 POLLER_CHECKS = 4
 POLLER_PAUSE = 0.5
-
-
-class StateUpdate(NamedTuple):
-    """One update of `GraphClient.abulk_update_state`."""
-
-    values: Any
-    as_node: str | None = None
 
 
 class GraphClient:
@@ -163,7 +156,7 @@ class GraphClient:
         return GraphRun(self.client, run.thread_id, run.run_id, self._channels, head=head)
 
     async def aupdate_state(self, config: Config, values: Any, as_node: str | None = None) -> dict[str, Any]:
-        """Writes values by hand, and gives the config of the checkpoint that this makes: the thread's head. Nothing runs.
+        """Writes values by hand, and gives the config of the checkpoint this makes: the new head. Nothing runs.
 
         The values go through the reducers. While the thread runs, the update takes effect at the next super-step's end.
 
@@ -183,9 +176,9 @@ class GraphClient:
         return await self._update(wanted, order)
 
     async def abulk_update_state(
-        self, config: Config, supersteps: Sequence[Sequence[StateUpdate | tuple[Any, str | None]]]
+        self, config: Config, supersteps: Sequence[Sequence[tuple[Any, str | None]]]
     ) -> dict[str, Any]:
-        """Several updates at once, all or none: each super-step is a list of those made together, as by parallel nodes.
+        """Several updates at once, all or none: each super-step is a list of ``(values, as_node)`` made together.
 
         Raises like `aupdate_state`.
         """
@@ -375,7 +368,8 @@ class GraphClient:
     def _as_it_is(self, input: Any) -> dict[str, Any]:
         if not isinstance(input, Mapping):
             raise InvalidInputError(
-                f"The input of graph {self.graph!r} must be a mapping; got {type_name(input)}.", graph=self.graph
+                f"The input of graph {self.graph!r} must be a mapping of plain JSON data; got {type_name(input)}.",
+                graph=self.graph,
             )
         encoded: dict[str, Any] = as_plain_json(dict(input), f"Without the graph's code, the input of {self.graph!r}")
         return encoded
@@ -387,16 +381,21 @@ class GraphClient:
             raise busy(latest.thread_id, latest)
         record = (await closing_of(self.client, latest)).record
         await self._check_graph(latest, record)
-        if record is None and given is None:  # ended from outside: whether there is anything to resume, a replay tells
-            await self._make_sure_it_is_served()
-            record = await load_record(self.client, latest)
+        if record is None and (given is None or latest.ended_from_outside):
+            await self._make_sure_it_is_served()  # for a replay may have to tell what there is
+            record = await record_left_by(self.client, latest)
         return record
 
     async def _check_graph(self, run: Run, record: Record | None = None) -> None:
         if run.graph == self.graph:
             return
         if record is None and not run.is_open:
-            record = (await closing_of(self.client, run)).record
+            closing = await closing_of(self.client, run)
+            record = closing.record
+            if record is None and (closing.error is not None or not await was_taken_up(self.client, run)):
+                record = await record_left_by(self.client, run)
+                if record is None:
+                    return  # a start that came to nothing: no graph has the thread yet
         owner = record.graph if record is not None else run.graph
         if owner != self.graph:
             raise GraphMismatchError(

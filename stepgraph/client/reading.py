@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -13,13 +13,25 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client, WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from stepgraph.engine.record import Record
 from stepgraph.errors import NoWorkerError, StepgraphError
-from stepgraph.runs import Run, ask, closing_of, latest_run, run_holding
+from stepgraph.runs import Run, ask, closing_of, latest_run, load_record, run_before, run_holding, was_taken_up
 from stepgraph.snapshot import view_of_record
 from stepgraph.wire import GET_HISTORY, GET_STATE
 
+T = TypeVar("T")
+
 PATIENCE = timedelta(seconds=2)
 """How long a query may go unanswered before it is asked whether any worker is there at all."""
+
+
+NOBODY_ANSWERS = (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.CANCELLED)
+"""How the server says that no worker answered a query in time, or is known to poll the task queue."""
+
+
+async def record_left_by(client: Client, run: Run) -> Record | None:
+    """What a closed run left; `NoWorkerError` if it was ended from outside, and no worker is there to tell."""
+    return await _answered(client, run, load_record(client, run))
 
 
 async def head_of(client: Client, run: Run) -> dict[str, Any] | None:
@@ -28,6 +40,9 @@ async def head_of(client: Client, run: Run) -> dict[str, Any] | None:
         record = (await closing_of(client, run)).record
         if record is not None and "writes" not in record.omitted:
             return view_of_record(record)
+        if run.ended_from_outside and not await was_taken_up(client, run):
+            before = await run_before(client, run)
+            return await head_of(client, before) if before is not None else None
     found: dict[str, Any] | None = await ask_worker(client, run, GET_STATE, {})
     return found
 
@@ -46,6 +61,9 @@ async def history_of(
     run = await run_holding(client, thread_id, before) if before else await latest_run(client, thread_id)
     seen: set[str] = set()
     while run is not None and (limit is None or len(seen) < limit):
+        if run.ended_from_outside and not await was_taken_up(client, run):
+            run = await run_before(client, run)
+            continue
         left = None if limit is None else limit - len(seen) + 1  # one may have been seen in the run after
         request = {"limit": left, "before": before, "filter": dict(filter) if filter else None}
         answer = await ask_worker(client, run, GET_HISTORY, request)
@@ -62,7 +80,11 @@ async def history_of(
 
 async def ask_worker(client: Client, run: Run, query: str, request: Mapping[str, Any]) -> Any:
     """The answer to a query; `NoWorkerError` rather than a long wait when no worker could give one."""
-    asking = asyncio.ensure_future(ask(client, run, query, request))
+    return await _answered(client, run, ask(client, run, query, request))
+
+
+async def _answered(client: Client, run: Run, question: Coroutine[Any, Any, T]) -> T:
+    asking = asyncio.ensure_future(question)
     try:
         done, _ = await asyncio.wait([asking], timeout=PATIENCE.total_seconds())
         if not done and not await has_workers(client, run.task_queue):
@@ -71,11 +93,7 @@ async def ask_worker(client: Client, run: Run, query: str, request: Mapping[str,
     except WorkflowQueryFailedError as error:
         raise StepgraphError(f"Thread {run.thread_id!r} could not be read: {error}", thread_id=run.thread_id) from error
     except RPCError as error:
-        if error.status in (
-            RPCStatusCode.DEADLINE_EXCEEDED,
-            RPCStatusCode.FAILED_PRECONDITION,
-            RPCStatusCode.CANCELLED,
-        ):
+        if error.status in NOBODY_ANSWERS:
             raise no_worker(run) from error
         raise
     finally:

@@ -17,6 +17,9 @@ from stepgraph.spec import GraphSpec
 RECORD_LIMIT = 1_950_000
 """Bytes of JSON that a result, or a failure's details, can carry for certain."""
 
+SHORT_TEXT = 500
+"""Characters left of each failure's message in a record that grew too large."""
+
 
 class Record(BaseModel):
     """A thread's head with everything needed to go on from it. The values come first, for people who read it."""
@@ -50,13 +53,14 @@ def record_of(thread: Thread, checkpoint: Checkpoint | None = None) -> Record | 
     if checkpoint is None:
         return None
     is_head = checkpoint is thread.head
-    results = thread.results if is_head else {}
+    outcomes = thread.outcomes(checkpoint) if is_head else ()  # in the order of the tasks, whichever finished first
+    results = {task.id: result for task, result, _ in outcomes if result is not None}
     record = Record(
         values=thread.state if is_head else thread.channels.encode(checkpoint.values),
         next=names_to_run(checkpoint, results),
         checkpoint=data_of(checkpoint),
         results=results,
-        failures=thread.failures if is_head else {},
+        failures={task.id: failure for task, _, failure in outcomes if failure is not None},
         interviews=thread.interviews if is_head else {},
         paused=is_head and thread.paused,
         graph=thread.spec.name,
@@ -126,6 +130,12 @@ def thread_from(
 
 def _within_limit(record: Record) -> Record:
     """The record without the parts that can be had otherwise, as far as its size demands."""
+    if json_size(record) > RECORD_LIMIT and record.failures:
+        shortened = {
+            task: failure.model_copy(update={"error_message": failure.error_message[:SHORT_TEXT], "traceback": ""})
+            for task, failure in record.failures.items()
+        }
+        record = record.model_copy(update={"failures": shortened})
     if json_size(record) > RECORD_LIMIT:
         checkpoint = record.checkpoint.model_copy(update={"writes": None})
         record = record.model_copy(update={"checkpoint": checkpoint, "omitted": ("writes",)})

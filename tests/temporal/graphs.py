@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 from stepgraph import END, START, StateGraph
@@ -15,7 +16,7 @@ def chain(state: type, nodes: Mapping[str, Callable[..., Any]], *, name: str, **
     for node, function in nodes.items():
         builder.add_node(node, function, **options)
     names = [START, *nodes, END]
-    for source, target in zip(names, names[1:], strict=False):
+    for source, target in pairwise(names):
         builder.add_edge(source, target)
     return builder.compile(name=name)
 

@@ -41,7 +41,7 @@ def says(word: str, runs: list[str], fails: int = 0) -> Callable[[Words], dict[s
 
 
 async def test_a_finished_sibling_is_kept_and_not_run_again(stage: Stage) -> None:
-    """Its result shows as a task's while the super-step is not done, and takes effect when the failed one has finished."""
+    """Its result shows as a task's until the super-step is done, and takes effect with the one that failed."""
     runs: list[str] = []
     graph = side_by_side(
         Words, {"a": says("a", runs), "b": says("b", runs, fails=2)}, says("last", runs), name="siblings"
@@ -139,7 +139,7 @@ async def test_what_a_retry_policy_does_not_name_fails_at_once(
 
 
 async def test_an_exception_of_an_unusual_kind_still_reaches_the_caller(stage: Stage) -> None:
-    """One whose constructor cannot be called again, one that is no subclass of Exception's usual shape, and a StopIteration."""
+    """One whose constructor cannot be called again, and those that would end a thread, a loop or a process."""
 
     class Demanding(Exception):
         def __init__(self, response: Any, *, code: int) -> None:
@@ -174,7 +174,7 @@ async def test_a_failing_reducer_is_named_and_the_thread_can_go_on(stage: Stage)
             raise ArithmeticError("too much")
         return current + update
 
-    sum_state = TypedDict("sum_state", {"total": Annotated[int, picky]})
+    sum_state = TypedDict("sum_state", {"total": Annotated[int, picky]})  # noqa: UP013 (picky is local)
     runs: list[str] = []
 
     def adds(state: Any) -> dict[str, int]:
@@ -274,7 +274,7 @@ async def test_a_worker_without_the_node_says_which_and_nothing_is_lost(stage: S
     client, config = stage.use(old), stage.thread()
     async with stage.serving(old):
         run = await client.astart({"words": []}, config)
-        while not (await client.aget_state(config)).next == ("first",):
+        while (await client.aget_state(config)).next != ("first",):
             await asyncio.sleep(0.05)
     async with stage.serving(new):
         go_on.set()

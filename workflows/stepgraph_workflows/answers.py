@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import ValidationError
 from temporalio.common import RawValue
 
 from stepgraph.codec import first_line
 from stepgraph.engine.record import record_of
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import StepgraphError
-from stepgraph.payloads import to_raw
+from stepgraph.payloads import from_raw, to_raw
 from stepgraph.snapshot import matches, view
 from stepgraph.wire import HISTORY_PAGE, HistoryRequest, Opening, StateRequest, in_pages
 
 
-def state(thread: Thread | None, request: dict[str, Any] | None, errors: list[str]) -> RawValue:
+def state(thread: Thread | None, request: RawValue, errors: list[str]) -> RawValue:
     """A snapshot; `None` on a thread without checkpoints."""
 
     def found(asked: StateRequest) -> Any:
@@ -30,7 +29,7 @@ def state(thread: Thread | None, request: dict[str, Any] | None, errors: list[st
     return _answer(StateRequest, request, found)
 
 
-def history(thread: Thread | None, request: dict[str, Any] | None, previous_run_id: str | None) -> RawValue:
+def history(thread: Thread | None, request: RawValue, previous_run_id: str | None) -> RawValue:
     """The run's checkpoints, newest first, down to and including the one it took over from the run before."""
 
     def found(asked: HistoryRequest) -> Any:
@@ -55,7 +54,7 @@ def history(thread: Thread | None, request: dict[str, Any] | None, previous_run_
     return _answer(HistoryRequest, request, found)
 
 
-def record(thread: Thread | None, opening: Opening | None, request: dict[str, Any] | None) -> RawValue:
+def record(thread: Thread | None, opening: Opening | None, request: RawValue) -> RawValue:
     """The record as of now, or of a checkpoint."""
 
     def found(asked: StateRequest) -> Any:
@@ -68,7 +67,7 @@ def record(thread: Thread | None, opening: Opening | None, request: dict[str, An
     return _answer(StateRequest, request, found)
 
 
-def values(thread: Thread | None, request: dict[str, Any] | None) -> RawValue:
+def values(thread: Thread | None, request: RawValue) -> RawValue:
     """The values at a checkpoint, as JSON data."""
 
     def found(asked: StateRequest) -> Any:
@@ -82,12 +81,13 @@ def values(thread: Thread | None, request: dict[str, Any] | None) -> RawValue:
     return _answer(StateRequest, request, found)
 
 
-def _answer(model: type[Any], request: dict[str, Any] | None, found: Callable[[Any], Any]) -> RawValue:
+def _answer(model: type[Any], request: RawValue, found: Callable[[Any], Any]) -> RawValue:
     try:
-        asked = model.model_validate(request or {})
+        given = from_raw(request)
+        asked = model.model_validate({} if given is None else given)
         return to_raw(in_pages(found(asked), asked.page))
-    except ValidationError as error:
-        wrong = StepgraphError(f"The query's argument is not understood: {first_line(error)}.")
-        return to_raw({"error": wrong.to_wire()})
     except StepgraphError as error:
         return to_raw({"error": error.to_wire()})
+    except ValueError as error:  # pydantic's, too
+        wrong = StepgraphError(f"The query's argument is not understood: {first_line(error)}.")
+        return to_raw({"error": wrong.to_wire()})

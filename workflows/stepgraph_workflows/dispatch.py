@@ -33,7 +33,7 @@ async def perform(
     try:
         answer = await workflow.execute_activity(
             activity_type(thread.spec.name, node.name),
-            to_raw(_request(thread, task, settings, config)),
+            to_raw(_request(thread, task, settings, config).model_dump(mode="json", exclude_defaults=True)),
             result_type=RawValue,
             task_queue=node.task_queue,
             start_to_close_timeout=timedelta(seconds=node.timeout),

@@ -9,7 +9,7 @@ activities, and the engine commits. Every way out leaves the thread's record:
 * something failed: the record rides in the failure's details, beside the error;
 * the run grew long: the record is an argument of the next one (continue-as-new).
 
-Nothing here raises anything but `ApplicationError`, so no workflow task fails for ever.
+Nothing here raises anything but a `FailureError`, so no workflow task fails for ever.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from stepgraph.errors import (
     near_miss,
 )
 from stepgraph.logs import get_logger
-from stepgraph.payloads import from_raw, to_raw
+from stepgraph.payloads import failure, from_raw, to_raw
 from stepgraph.wire import (
     FORK,
     GET_HISTORY,
@@ -70,6 +70,9 @@ Graphs = Mapping[str, GraphCode]
 MAX_ERRORS = 20
 """How many refused signals the state tells of."""
 
+NOTHING_ASKED = to_raw(None)
+"""The argument of a query made without one."""
+
 OPENING_RETRIES = RetryPolicy(
     initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10), maximum_attempts=20
 )
@@ -94,7 +97,11 @@ class GraphRun:
     async def execute(self, args: Sequence[RawValue]) -> RawValue:
         """The whole run. Its result is the thread's record."""
         try:
-            given, options = _arguments(args)
+            try:
+                given, options = _arguments(args)
+            except InvalidInputError:
+                await self._open(StartOptions())  # the run fails, but hands on what the thread has
+                raise
             await self._open(options)
             return await self._run(given, options)
         except StepgraphError as error:
@@ -106,12 +113,14 @@ class GraphRun:
     async def _let_go_of_callers(self) -> None:
         """Answers whoever waits, before the run ends: an unanswered update would be lost to its caller."""
         self._ending = True
-        while self._orders.waiting:
-            self._orders.refuse(ThreadBusyError("The run ended before its turn came. Ask again."))
-        await workflow.wait_condition(workflow.all_handlers_finished)
+        while self._orders.waiting or not workflow.all_handlers_finished():
+            while self._orders.waiting:
+                self._orders.refuse(ThreadBusyError("The run ended before the turn of this came. Ask again."))
+            await self._orders_or_silence()
 
     async def _open(self, options: StartOptions) -> None:
         info = workflow.info()
+        self._log = self._log.bind(graph=info.workflow_type, thread=info.workflow_id, run=info.run_id)
         request = OpenRequest(
             graph=info.workflow_type,
             thread_id=info.workflow_id,
@@ -141,7 +150,6 @@ class GraphRun:
 
     async def _run(self, given: Any, options: StartOptions) -> RawValue:
         thread = self._thread = self._take_up()
-        self._log = self._log.bind(graph=thread.spec.name, thread=thread.thread_id, run=thread.run_id)
         steps_left = options.recursion_limit if options.steps_left is None else options.steps_left
         thread.allow(steps_left, limit=options.recursion_limit)
         self._config = options.config
@@ -222,9 +230,13 @@ class GraphRun:
                 await self._wait_for_people(thread)
             elif not self._orders.waiting:
                 self._settled = True
-                await workflow.wait_condition(lambda: bool(self._orders.waiting) or workflow.all_handlers_finished())
+                await self._orders_or_silence()
                 if not self._orders.waiting:
                     return
+
+    async def _orders_or_silence(self) -> None:
+        """Until an order comes, or nobody waits for an answer any more."""
+        await workflow.wait_condition(lambda: bool(self._orders.waiting) or workflow.all_handlers_finished())
 
     async def _wait_for_people(self, thread: Thread) -> None:
         """Until an order comes, or a question's time is up and its default answers."""
@@ -263,7 +275,7 @@ class GraphRun:
         ):
             await self._carry_out_orders(thread)
             self._ending = True
-            await workflow.wait_condition(workflow.all_handlers_finished)
+            await self._orders_or_silence()
             self._ending = False
             if not self._orders.waiting:
                 self._hand_over(thread, options)
@@ -305,13 +317,9 @@ class GraphRun:
         elif self._opening is not None:
             record = self._opening.record
         self._say("run failed", checkpoint_id=record.checkpoint.id if record else None, error=error.message)
-        raise ApplicationError(
-            error.message,
-            to_raw(error.to_wire()),
-            to_raw(record),
-            type=type(error).__name__,
-            non_retryable=True,
-        ) from None
+        told = error.to_wire()
+        stack_trace = str(told["parts"].pop("traceback", ""))  # the node's own; the client puts it back
+        raise failure(error.message, told, record, type=type(error).__name__, stack_trace=stack_trace) from None
 
     def _say(self, event: str, **bound: Any) -> None:
         if not workflow.unsafe.is_replaying():
@@ -416,23 +424,23 @@ class GraphRun:
         self._say("signal refused", error=error.message)
 
     @workflow.query(name=GET_STATE)
-    def get_state(self, request: dict[str, Any] | None = None) -> RawValue:
+    def get_state(self, request: RawValue = NOTHING_ASKED) -> RawValue:
         """The head, or the checkpoint asked for, as a `StateSnapshot`."""
         return answers.state(self._thread, request, self._errors)
 
     @workflow.query(name=GET_HISTORY)
-    def get_state_history(self, request: dict[str, Any] | None = None) -> RawValue:
+    def get_state_history(self, request: RawValue = NOTHING_ASKED) -> RawValue:
         """This run's checkpoints, newest first, and which run holds the older ones."""
         previous = self._opening.record.run_id if self._opening and self._opening.record else None
         return answers.history(self._thread, request, previous)
 
     @workflow.query(name=GET_RECORD)
-    def get_record(self, request: dict[str, Any] | None = None) -> RawValue:
+    def get_record(self, request: RawValue = NOTHING_ASKED) -> RawValue:
         """What the thread's next run would go on from, if this one ended now."""
         return answers.record(self._thread, self._opening, request)
 
     @workflow.query(name=GET_VALUES)
-    def get_values(self, request: dict[str, Any] | None = None) -> RawValue:
+    def get_values(self, request: RawValue = NOTHING_ASKED) -> RawValue:
         """The values at a checkpoint, for an activity that does not have them at hand."""
         return answers.values(self._thread, request)
 

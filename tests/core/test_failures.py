@@ -1,0 +1,249 @@
+"""Nodes that fail: what the caller is told, what the thread keeps, and what a resume runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable
+from operator import add
+from typing import Annotated, Any
+
+import pytest
+from pydantic_core import from_json, to_json
+from typing_extensions import TypedDict
+
+from stepgraph import END, START, StateGraph
+from stepgraph.engine.failures import TEXT_LIMIT, failure_from
+from stepgraph.errors import EmptyInputError, NodeError, ReducerError, ThreadBusyError, ThreadError
+from stepgraph.testing import MemoryRunner
+from tests.core.graphs import THREAD, graph, state_of
+
+
+class State(TypedDict, total=False):
+    log: Annotated[list[str], add]
+
+
+class Stage:
+    """Nodes that count their runs, and fail for as long as they are told to."""
+
+    def __init__(self) -> None:
+        self.runs: Counter[str] = Counter()
+        self.failing: dict[str, BaseException] = {}
+
+    def node(self, name: str) -> Callable[[State], dict[str, Any]]:
+        def run(state: State) -> dict[str, Any]:
+            self.runs[name] += 1
+            if name in self.failing:
+                raise self.failing[name]
+            return {"log": [name]}
+
+        return run
+
+    def runner(self, edges: str, *names: str) -> MemoryRunner:
+        return MemoryRunner(graph(State, edges, **{name: self.node(name) for name in names}))
+
+
+PIPELINE = "START > gather, gather > analyze, analyze > report, report > END"
+
+
+def test_a_failed_node_is_the_callers_error_and_its_own() -> None:
+    """`except ConnectionError` works; the parts say where it was."""
+    stage = Stage()
+    stage.failing["analyze"] = ConnectionError("no route")
+    runner = stage.runner(PIPELINE, "gather", "analyze", "report")
+    with pytest.raises(
+        ConnectionError, match=r"^Node 'analyze' of graph 'g' failed in step 3 of thread 't1': "
+    ) as caught:
+        runner.invoke({}, THREAD)
+    error = caught.value
+    assert isinstance(error, NodeError)
+    assert str(error).endswith("ConnectionError: no route.")
+    assert {name: getattr(error, name) for name in ("graph", "node", "step", "thread_id", "attempts")} == {
+        "graph": "g",
+        "node": "analyze",
+        "step": 3,
+        "thread_id": "t1",
+        "attempts": 1,
+    }
+    assert error.checkpoint_id == runner.get_state(THREAD).checkpoint_id
+    assert (error.error_type, error.error_message) == ("builtins:ConnectionError", "no route")
+    assert "raise self.failing[name]" in error.traceback
+
+
+def test_a_resume_runs_what_did_not_finish() -> None:
+    """And nothing else; the history has no trace of the failure but the task's error at its checkpoint."""
+    stage = Stage()
+    stage.failing["analyze"] = ConnectionError("no route")
+    runner = stage.runner(PIPELINE, "gather", "analyze", "report")
+    with pytest.raises(ConnectionError):
+        runner.invoke({"log": ["in"]}, THREAD)
+    head = runner.get_state(THREAD)
+    assert (head.values, head.next) == ({"log": ["in", "gather"]}, ("analyze",))
+    assert [(task.name, task.error, task.result) for task in head.tasks] == [
+        ("analyze", "ConnectionError: no route", None)
+    ]
+    stage.failing.clear()
+    assert runner.invoke(None, THREAD) == {"log": ["in", "gather", "analyze", "report"]}
+    assert stage.runs == {"gather": 1, "analyze": 2, "report": 1}
+
+
+def test_siblings_of_a_failed_node_finish_and_are_kept() -> None:
+    """They show as finished, `next` names only what is still to run, and a resume does not run them again."""
+    stage = Stage()
+    stage.failing["b"] = ValueError("odd")
+    runner = stage.runner("START > a, START > b, START > c, a+b+c > d, d > END", "a", "b", "c", "d")
+    with pytest.raises(ValueError, match=r"ValueError: odd\. Finished beside it, and kept: 'a', 'c'\."):
+        runner.invoke({}, THREAD)
+    head = runner.get_state(THREAD)
+    assert (head.values, head.next) == ({"log": []}, ("b",))
+    assert [(t.name, t.error, t.result) for t in head.tasks] == [
+        ("a", None, {"log": ["a"]}),
+        ("b", "ValueError: odd", None),
+        ("c", None, {"log": ["c"]}),
+    ]
+    assert runner.get_state(head.config).next == ("a", "b", "c")
+    for _ in range(2):
+        with pytest.raises(ValueError, match="odd"):
+            runner.invoke(None, THREAD)
+    stage.failing.clear()
+    assert runner.invoke(None, THREAD) == {"log": ["a", "b", "c", "d"]}
+    assert stage.runs == {"a": 1, "b": 4, "c": 1, "d": 1}
+
+
+@pytest.mark.parametrize("pauses", [{"a": 0.0, "b": 0.02}, {"a": 0.02, "b": 0.0}])
+async def test_of_several_failures_the_first_by_name_is_told(pauses: dict[str, float]) -> None:
+    """Whichever came first; the others are named beside it, and shown at their tasks."""
+
+    def failing(name: str) -> Callable[[State], Any]:
+        async def run(state: State) -> None:
+            await asyncio.sleep(pauses[name])
+            raise RuntimeError(name)
+
+        return run
+
+    runner = MemoryRunner(graph(State, "START > a, START > b, a > END, b > END", a=failing("a"), b=failing("b")))
+    with pytest.raises(RuntimeError, match=r"Node 'a' of .*: RuntimeError: a\. Also failed: 'b'\.$"):
+        await runner.ainvoke({}, THREAD)
+    assert [task.error for task in runner.get_state(THREAD).tasks] == ["RuntimeError: a", "RuntimeError: b"]
+
+
+def test_a_new_input_on_an_unfinished_thread_discards_what_was_pending() -> None:
+    """Kept results, failures and half-way joins are gone; the values so far stay."""
+    stage = Stage()
+    stage.failing["b"] = ValueError("odd")
+    runner = stage.runner("START > a, START > b, a+b > c, c > END", "a", "b", "c")
+    with pytest.raises(ValueError, match="odd"):
+        runner.invoke({"log": ["one"]}, THREAD)
+    stage.failing.clear()
+    assert runner.invoke({"log": ["two"]}, THREAD) == {"log": ["one", "two", "a", "b", "c"]}
+    assert stage.runs == {"a": 2, "b": 2, "c": 1}
+    steps = [(s.metadata["step"], s.metadata["source"]) for s in runner.get_state_history(THREAD) if s.metadata]
+    assert steps == [(5, "loop"), (4, "loop"), (3, "loop"), (2, "input"), (1, "loop"), (0, "input")]
+
+
+def test_a_resume_of_a_finished_thread_gives_its_values() -> None:
+    """Nothing runs, and no checkpoint is made."""
+    stage = Stage()
+    runner = stage.runner("START > a, a > END", "a")
+    runner.invoke({}, THREAD)
+    assert runner.invoke(None, THREAD) == {"log": ["a"]}
+    assert stage.runs == {"a": 1}
+    assert len(list(runner.get_state_history(THREAD))) == 3
+
+
+def test_a_resume_of_an_unknown_thread_is_an_error() -> None:
+    """There is no input to run on."""
+    with pytest.raises(EmptyInputError, match=r"Thread 't1' has nothing to resume\."):
+        Stage().runner("START > a, a > END", "a").invoke(None, THREAD)
+
+
+def test_a_run_does_not_start_from_a_checkpoint_in_the_past() -> None:
+    """A config with a checkpoint id is refused, not read as the head."""
+    runner = Stage().runner("START > a, a > END", "a")
+    runner.invoke({}, THREAD)
+    with pytest.raises(ThreadError, match="leave 'checkpoint_id' out of the config"):
+        runner.invoke({}, runner.get_state(THREAD).config)
+
+
+async def test_a_thread_has_one_writer() -> None:
+    """A second `invoke` while it runs is refused; afterwards it is welcome."""
+    held, release = asyncio.Event(), asyncio.Event()
+
+    async def hold(state: State) -> dict[str, Any]:
+        held.set()
+        await release.wait()
+        return {"log": ["held"]}
+
+    runner = MemoryRunner(graph(State, "START > hold, hold > END", hold=hold))
+    running = asyncio.create_task(runner.ainvoke({}, THREAD))
+    await held.wait()
+    with pytest.raises(ThreadBusyError, match="Thread 't1' is running"):
+        await runner.ainvoke({}, THREAD)
+    release.set()
+    assert await running == {"log": ["held"]}
+    assert await runner.ainvoke({}, THREAD) == {"log": ["held", "held"]}
+
+
+async def test_a_runner_may_be_called_on_a_running_loop() -> None:
+    """`invoke` blocks the caller, and runs elsewhere."""
+    assert Stage().runner("START > a, a > END", "a").invoke({}, THREAD) == {"log": ["a"]}
+
+
+ODD_ENDS: dict[str, tuple[Callable[[State], Any], str]] = {
+    "StopIteration": (lambda state: next(iter([])), "RuntimeError: raised StopIteration(None)"),
+    "sys.exit": (lambda state: sys.exit("enough"), "SystemExit: enough"),
+    "an exception that cannot be shown": (
+        lambda state: raise_(Mute()),
+        "Mute: (its text cannot be had: ZeroDivisionError)",
+    ),
+    "a name that JSON cannot carry": (lambda state: os.stat(b"/no/\xff"), r"FileNotFoundError: [Errno 2]"),
+    "a text that JSON cannot carry": (lambda state: raise_(ValueError("\udcff")), r"ValueError: \udcff"),
+    "no text": (lambda state: raise_(ValueError()), "ValueError"),
+    "several lines": (lambda state: raise_(ValueError("one\ntwo")), "ValueError: one\ntwo"),
+}
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        return str(1 // 0)
+
+
+def raise_(error: BaseException) -> Any:
+    raise error
+
+
+@pytest.mark.parametrize(("node", "told"), ODD_ENDS.values(), ids=ODD_ENDS.keys())
+def test_however_a_node_ends_its_thread_keeps_the_failure(node: Callable[[State], Any], told: str) -> None:
+    """Nothing hangs, nothing ends the process, and what is kept can travel as JSON."""
+    runner = MemoryRunner(graph(State, "START > n, n > END", n=node))
+    with pytest.raises(NodeError) as caught:
+        runner.invoke({}, THREAD)
+    shown = runner.get_state(THREAD).tasks[0].error
+    assert shown is not None
+    assert shown.startswith(told)
+    assert from_json(to_json(caught.value.to_wire())) == caught.value.to_wire()
+
+
+def test_what_is_kept_of_a_failure_is_bounded() -> None:
+    """A message of megabytes would not fit into the record."""
+    failure = failure_from(ValueError("x" * 1_000_000), attempts=3)
+    assert (len(failure.error_message), len(failure.traceback)) == (TEXT_LIMIT, TEXT_LIMIT)
+    assert failure.traceback.endswith("x\n")
+    assert failure.attempts == 3
+
+
+def test_a_reducer_that_raises_before_a_router_fails_the_node() -> None:
+    """The router would see the reduced state, so the node beside it cannot finish; a resume runs it again."""
+
+    def merge(left: list[str], right: list[str]) -> list[str]:
+        raise RuntimeError("no")
+
+    state = state_of({"x": Annotated[list[str], merge]})
+    builder = StateGraph(state).add_node("n", lambda view: {"x": ["n"]}).add_edge(START, "n")
+    runner = MemoryRunner(builder.add_conditional_edges("n", lambda view: END).compile(name="g"))
+    with pytest.raises(ReducerError, match="The reducer of channel 'x' failed in step 2") as caught:
+        runner.invoke({}, THREAD)
+    assert isinstance(caught.value, NodeError)
+    assert runner.get_state(THREAD).next == ("n",)

@@ -1,0 +1,303 @@
+"""What a node may take and return, and what it is told of its place."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from operator import add
+from typing import Annotated, Any
+
+import pytest
+from pydantic import BaseModel
+from typing_extensions import TypedDict
+
+from stepgraph import END, START, StateGraph
+from stepgraph.errors import InvalidUpdateError, NodeError, PayloadTooLargeError, SerializationError
+from stepgraph.nodes import TaskRequest, run_task
+from stepgraph.testing import MemoryRunner
+from tests.core.graphs import THREAD, graph
+
+
+class State(TypedDict, total=False):
+    text: str
+    count: int
+    log: Annotated[list[str], add]
+
+
+def run(returned: Any, state: type = State) -> dict[str, Any]:
+    """What becomes of the state when its only node returns this."""
+    return MemoryRunner(graph(state, "START > n, n > END", n=lambda view: returned)).invoke({}, THREAD)
+
+
+RETURNS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "a mapping": ({"text": "x"}, {"text": "x", "log": []}),
+    "nothing": (None, {"log": []}),
+    "an empty mapping": ({}, {"log": []}),
+    "a list of mappings": ([{"log": ["1"]}, {"text": "x", "log": ["2"]}], {"text": "x", "log": ["1", "2"]}),
+    "a list with nothing in it": ([None, {"text": "x"}, None], {"text": "x", "log": []}),
+    "a tuple of mappings": (({"log": ["1"]}, {"log": ["2"]}), {"log": ["1", "2"]}),
+    "an empty list": ([], {"log": []}),
+}
+
+
+@pytest.mark.parametrize(("returned", "values"), RETURNS.values(), ids=RETURNS.keys())
+def test_a_node_returns_mappings_or_nothing(returned: Any, values: dict[str, Any]) -> None:
+    """Each mapping of a list is a write of its own."""
+    assert run(returned) == values
+
+
+@dataclass
+class Pair:
+    left: int = 0
+    right: int = 0
+
+
+class Model(BaseModel):
+    left: int = 0
+    right: int = 0
+
+
+def test_a_node_may_return_an_instance_of_the_state() -> None:
+    """A dataclass writes all its fields; a model those that were set, so that defaults overwrite nothing."""
+    runner = MemoryRunner(graph(Pair, "START > n, n > END", n=lambda view: Pair(right=view.right + 1)))
+    assert runner.invoke(Pair(5, 5), THREAD) == {"left": 0, "right": 6}
+    runner = MemoryRunner(graph(Model, "START > n, n > END", n=lambda view: Model(right=view.right + 1)))
+    assert runner.invoke(Model(left=5, right=5), THREAD) == {"left": 5, "right": 6}
+
+
+def numbers() -> Iterator[int]:
+    yield 1
+
+
+WRONG: dict[str, tuple[Any, str]] = {
+    "a text": ("x", "Node 'n' returned str. Return a mapping of the channels it writes ('text', 'count', 'log')"),
+    "a number": (5, "Node 'n' returned int."),
+    "a set": ({"text"}, "Node 'n' returned set."),
+    "a generator": (numbers(), "Node 'n' returned generator."),
+    "a list of texts": (["x"], "Node 'n' returned str."),
+    "another dataclass": (Pair(), f"Node 'n' returned {__name__}.Pair."),
+    "another model": (Model(), f"Node 'n' returned {__name__}.Model."),
+    "a misspelt key": ({"txt": "x"}, "Node 'n' wrote 'txt', which the state does not declare. Did you mean 'text'?"),
+    "an unknown key": (
+        {"zzz": 1},
+        "Node 'n' wrote 'zzz', which the state does not declare. Known: 'count', 'log', 'text'.",
+    ),
+    "a key that is no text": ({1: "x"}, "Node 'n' wrote 1, which the state does not declare."),
+    "a value of another type": (
+        {"count": "5"},
+        "Node 'n': Channel 'count' is declared int and cannot take this str: expected int, got str. "
+        "Write a value of the declared type, or declare the type you write.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("returned", "told"), WRONG.values(), ids=WRONG.keys())
+def test_anything_else_is_an_error_of_the_node(returned: Any, told: str) -> None:
+    """It is a `NodeError` and an `InvalidUpdateError` at once, and says what the node may return."""
+    with pytest.raises(InvalidUpdateError) as caught:
+        run(returned)
+    assert isinstance(caught.value, NodeError)
+    assert told in caught.value.message
+
+
+def test_a_value_that_cannot_travel_names_channel_and_type() -> None:
+    """As attributes too, of the error that is both the node's and stepgraph's."""
+    with pytest.raises(SerializationError) as caught:
+        run({"text": b"bytes"})
+    assert isinstance(caught.value, NodeError)
+    assert (caught.value.channel, caught.value.value_type, caught.value.nodes) == ("text", "bytes", ["n"])
+
+
+def test_what_a_node_wrote_is_weighed() -> None:
+    """More than Temporal carries is refused at the node that made it, naming channel and size; not tried again."""
+    with pytest.raises(
+        PayloadTooLargeError, match=r"What node 'n' wrote has 2,000,003 bytes, of which channel 'text' has 2,000,002"
+    ) as caught:
+        run({"text": "x" * 2_000_000, "count": 1})
+    assert (caught.value.channel, caught.value.size, caught.value.limit) == ("text", 2_000_002, 1_900_000)
+
+
+def test_a_state_that_outgrows_temporal_is_refused_at_the_commit() -> None:
+    """Though each write by itself was small enough; the thread stays readable at its last checkpoint."""
+    runner = MemoryRunner(
+        graph(
+            State,
+            "START > a, a > b, b > END",
+            a=lambda state: {"log": ["x" * 1_000_000]},
+            b=lambda state: {"log": ["x" * 1_000_000]},
+        )
+    )
+    with pytest.raises(
+        PayloadTooLargeError, match=r"The state of thread 't1' has 2,000,0\d\d bytes, of which channel 'log'"
+    ):
+        runner.invoke({}, THREAD)
+    head = runner.get_state(THREAD)
+    assert (len(head.values["log"]), head.next) == (1, ("b",))
+
+
+def test_a_node_that_mutates_its_input_harms_nobody() -> None:
+    """Neither its siblings, nor its own router, nor the thread."""
+    seen: list[Any] = []
+
+    def vandal(state: State) -> None:
+        seen.append(list(state["log"]))
+        state["log"].append("vandal")
+        state["text"] = "vandal"
+
+    def guard(state: State) -> str:
+        seen.append(list(state["log"]))
+        state["log"].append("guard")
+        return END
+
+    builder = StateGraph(State).add_node("a", vandal).add_node("b", vandal)
+    builder.add_edge(START, "a").add_edge(START, "b").add_conditional_edges("a", guard).add_edge("b", END)
+    runner = MemoryRunner(builder.compile(name="g"))
+    given = {"text": "in", "log": ["in"]}
+    assert runner.invoke(given, THREAD) == {"text": "in", "log": ["in"]}
+    assert seen == [["in"]] * 3
+    assert {tuple(s.values.get("log", ())) for s in runner.get_state_history(THREAD)} == {(), ("in",)}
+    assert given == {"text": "in", "log": ["in"]}
+
+
+def test_what_a_node_keeps_of_its_result_is_no_longer_the_threads() -> None:
+    """Changing it later changes no checkpoint."""
+    kept: list[str] = []
+
+    def writer(state: State) -> dict[str, Any]:
+        kept.append("more")
+        return {"log": kept}
+
+    runner = MemoryRunner(graph(State, "START > a, a > b, b > END", a=writer, b=writer))
+    assert runner.invoke({}, THREAD)["log"] == ["more", "more", "more"]
+    kept.clear()
+    assert [len(s.values.get("log", ())) for s in runner.get_state_history(THREAD)] == [3, 1, 0, 0]
+
+
+def test_config_is_handed_to_whoever_has_a_parameter_of_that_name() -> None:
+    """Nodes and routers, sync and async, get LangGraph's config with the place of the task in it."""
+    got: dict[str, Any] = {}
+
+    def plain(state: State, config: dict[str, Any]) -> None:
+        got["plain"] = config
+
+    async def keyword(state: State, *, config: Any = None) -> None:
+        got["keyword"] = config
+
+    def without(state: State) -> None:
+        got["without"] = None
+
+    def router(state: State, config: Any) -> str:
+        got["router"] = config
+        return END
+
+    builder = StateGraph(State).add_node(plain).add_node(keyword).add_node(without)
+    for name in ("plain", "keyword", "without"):
+        builder.add_edge(START, name).add_edge(name, END)
+    builder.add_conditional_edges("plain", router)
+    config = {
+        "configurable": {"thread_id": "t1", "user": "ada"},
+        "tags": ["nightly"],
+        "metadata": {"team": "x"},
+        "recursion_limit": 9,
+    }
+    MemoryRunner(builder.compile(name="g")).invoke({}, config)
+    assert got["plain"] == {
+        "configurable": {"user": "ada", "thread_id": "t1", "checkpoint_id": "run-0001.000002"},
+        "tags": ["nightly"],
+        "metadata": {
+            "team": "x",
+            "graph": "g",
+            "node": "plain",
+            "step": 2,
+            "run_id": "run-0001",
+            "task_id": "plain",
+            "attempt": 1,
+            "idempotency_key": "t1/run-0001.000002/plain",
+        },
+    }
+    assert got["router"] == got["plain"]
+    assert got["keyword"]["metadata"]["idempotency_key"] == "t1/run-0001.000002/keyword"
+    assert set(got) == {"plain", "keyword", "without", "router"}
+
+
+def test_a_config_is_a_tasks_own() -> None:
+    """What one node does to it, no other sees, nor does the caller."""
+
+    def vandal(state: State, config: dict[str, Any]) -> dict[str, Any]:
+        seen = [*config["tags"], *config["configurable"]["list"]]
+        config["tags"].append("x")
+        config["configurable"]["list"].append("x")
+        return {"log": seen}
+
+    runner = MemoryRunner(graph(State, "START > a, START > b, a > c, b > END, c > END", a=vandal, b=vandal, c=vandal))
+    config = {"configurable": {"thread_id": "t1", "list": ["l"]}, "tags": ["t"]}
+    assert runner.invoke({}, config)["log"] == ["t", "l"] * 3
+    assert config == {"configurable": {"thread_id": "t1", "list": ["l"]}, "tags": ["t"]}
+
+
+async def test_the_idempotency_key_is_the_same_on_every_attempt() -> None:
+    """And differs from every other task's: at another step, in another thread, of a sibling."""
+    keys: list[tuple[int, str]] = []
+
+    def node(state: State, config: dict[str, Any]) -> None:
+        keys.append((config["metadata"]["attempt"], config["metadata"]["idempotency_key"]))
+
+    code = graph(State, "START > n, n > END", n=node).code
+    request = TaskRequest(
+        graph="g", node="n", step=2, thread_id="t", run_id="r", checkpoint_id="r.2", task_id="n", spec_hash="h"
+    )
+    for attempt in (1, 2, 3):
+        await run_task(code, request, {}, run_sync=asyncio.to_thread, attempt=attempt)
+    assert keys == [(1, "t/r.2/n"), (2, "t/r.2/n"), (3, "t/r.2/n")]
+    for change in ({"checkpoint_id": "r.3"}, {"thread_id": "u"}, {"task_id": "m"}):
+        assert request.model_copy(update=change).idempotency_key != request.idempotency_key
+
+
+def test_a_resumed_task_has_the_key_of_its_failed_attempt() -> None:
+    """The checkpoint is the same, so the outside world can tell that it is the same work."""
+    keys: list[str] = []
+
+    def shaky(state: State, config: dict[str, Any]) -> None:
+        keys.append(config["metadata"]["idempotency_key"])
+        if len(keys) == 1:
+            raise ConnectionError
+
+    runner = MemoryRunner(graph(State, "START > n, n > n2, n2 > END", n=shaky, n2=shaky))
+    with pytest.raises(ConnectionError):
+        runner.invoke({}, THREAD)
+    runner.invoke(None, THREAD)
+    assert keys == ["t1/run-0001.000002/n", "t1/run-0001.000002/n", "t1/run-0002.000001/n2"]
+
+
+LANGUAGE = contextvars.ContextVar("language", default="none")
+
+
+async def test_a_node_sees_the_callers_context() -> None:
+    """Context variables reach nodes, also those that run on threads."""
+    LANGUAGE.set("en")
+
+    async def later(state: State) -> dict[str, Any]:
+        return {"log": [LANGUAGE.get()]}
+
+    compiled = graph(State, "START > a, a > b, b > END", a=later, b=lambda state: {"log": [LANGUAGE.get()]})
+    assert (await MemoryRunner(compiled).ainvoke({}, THREAD))["log"] == ["en", "en"]
+    assert MemoryRunner(compiled).invoke({}, THREAD)["log"] == ["en", "en"]
+
+
+class Moment(TypedDict, total=False):
+    at: datetime
+    pair: Pair
+    pairs: Annotated[list[Pair], add]
+
+
+def test_an_input_is_taken_as_the_state_declares_it() -> None:
+    """Text for a date, a mapping for a dataclass: nodes see the declared types."""
+    seen: list[Any] = []
+    compiled = graph(Moment, "START > n, n > END", n=lambda state: seen.append(state))
+    given = {"at": "2024-01-02T03:04:05", "pair": {"left": 1}, "pairs": [{"right": 2}, Pair(3)]}
+    expected = {"at": datetime(2024, 1, 2, 3, 4, 5), "pair": Pair(1, 0), "pairs": [Pair(0, 2), Pair(3, 0)]}
+    assert MemoryRunner(compiled).invoke(given, THREAD) == expected
+    assert seen == [expected]

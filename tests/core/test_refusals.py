@@ -1,0 +1,370 @@
+"""Graphs that cannot work, and what their author is told: the culprit, the rule and the mend."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from operator import add
+from typing import Annotated, Any
+
+import pytest
+from pydantic import BaseModel
+from typing_extensions import TypedDict
+
+from stepgraph import END, START, RetryPolicy, StateGraph
+from stepgraph.errors import GraphDefinitionError
+from tests.core.graphs import draw, state_of
+
+
+class State(TypedDict, total=False):
+    text: str
+    log: Annotated[list[str], add]
+
+
+def node(state: State) -> None: ...
+
+
+def route(state: State) -> str:
+    return "search"
+
+
+def builder() -> StateGraph:
+    """START > search > END, with room for a mistake."""
+    return draw(State, "START > search, search > END", {"search": node})
+
+
+Mistake = Callable[[StateGraph], Any]
+
+AT_COMPILE: dict[str, tuple[Mistake, str]] = {
+    "an edge to an unknown node": (
+        lambda b: b.add_edge("search", "repot").add_node("report", node).add_edge("report", END),
+        "edge 'search' -> 'repot' names a node 'repot' that does not exist. Did you mean 'report'?",
+    ),
+    "an edge from an unknown node": (
+        lambda b: b.add_edge("serach", END),
+        "edge 'serach' -> '__end__' names a node 'serach' that does not exist. Did you mean 'search'?",
+    ),
+    "an edge to a name unlike any": (
+        lambda b: b.add_edge("search", "zzz"),
+        "names a node 'zzz' that does not exist. Known: 'search'.",
+    ),
+    "a join with an unknown source": (
+        lambda b: b.add_edge(["search", "seek"], END),
+        "edge 'seek' -> '__end__' names a node 'seek' that does not exist.",
+    ),
+    "a join before an unknown node": (
+        lambda b: b.add_edge(["search"], "end"),
+        "edge 'search' -> 'end' names a node 'end' that does not exist.",
+    ),
+    "a router that may lead to an unknown node": (
+        lambda b: b.add_conditional_edges("search", route, ["search", "serch"]),
+        "edge 'search' -> 'serch' names a node 'serch' that does not exist. Did you mean 'search'?",
+    ),
+    "a conditional edge from an unknown node": (
+        lambda b: b.add_conditional_edges("serch", route, ["search"]),
+        "conditional edge 'route' from 'serch' names a node 'serch' that does not exist. Did you mean 'search'?",
+    ),
+    "a node that nothing leads to": (
+        lambda b: b.add_node("lost", node).add_edge("lost", END),
+        "Node 'lost' cannot be reached from START. Add an edge to it, or remove it.",
+    ),
+    "a node behind a join that cannot fire": (
+        lambda b: (
+            b.add_node("lost", node).add_node("last", node).add_edge(["search", "lost"], "last").add_edge("last", END)
+        ),
+        "Node 'last' cannot be reached from START.",
+    ),
+    "a dead end": (
+        lambda b: b.add_node("last", node).add_edge("search", "last"),
+        "Node 'last' is a dead end: nothing follows it. Add an edge from it, to END if it is the last.",
+    ),
+    "an edge from END": (
+        lambda b: b.add_edge(END, "search"),
+        "edge '__end__' -> 'search' starts at END, where nothing can follow. Remove it.",
+    ),
+    "a join with END among its sources": (
+        lambda b: b.add_edge(["search", END], "search"),
+        "edge '__end__' -> 'search' starts at END, where nothing can follow. Remove it.",
+    ),
+    "a conditional edge from END": (
+        lambda b: b.add_conditional_edges(END, route, ["search"]),
+        "conditional edge 'route' starts at END, where nothing can follow. Remove it.",
+    ),
+    "an edge to START": (
+        lambda b: b.add_edge("search", START),
+        "edge 'search' -> '__start__' leads to START. Let it lead to the first node instead.",
+    ),
+    "a router that may lead to START": (
+        lambda b: b.add_conditional_edges("search", route, {"again": START}),
+        "edge 'search' -> '__start__' leads to START. Let it lead to the first node instead.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("mistake", "told"), AT_COMPILE.values(), ids=AT_COMPILE.keys())
+def test_compile_refuses_what_could_not_run_or_not_end(mistake: Mistake, told: str) -> None:
+    """The message names the edge or node at fault, what is wrong with it, and how to mend it."""
+    wrong = builder()
+    mistake(wrong)
+    with pytest.raises(GraphDefinitionError, match=re.escape(told)):
+        wrong.compile(name="g")
+
+
+def test_a_graph_needs_nodes_and_an_entry_point() -> None:
+    """Both refusals show the call that mends."""
+    with pytest.raises(GraphDefinitionError, match=r"Graph 'g' has no nodes\. Add one with add_node\(\)\."):
+        StateGraph(State).compile(name="g")
+    with pytest.raises(
+        GraphDefinitionError, match=r"Graph 'g' has no entry point\. Add one with add_edge\(START, 'node'\)\."
+    ):
+        draw(State, "search > END", {"search": node}).compile(name="g")
+
+
+@pytest.mark.parametrize("name", ["", " ", "a b", "a.b", "-a", "a" * 101, "é", None, 5, "a\n"])
+def test_a_graph_whose_name_cannot_be_a_workflow_type_is_refused(name: Any) -> None:
+    """The name is part of Temporal's names."""
+    with pytest.raises(GraphDefinitionError, match=r"A graph's name must be 1 to 100 letters.*; got " + repr(name)[0]):
+        builder().compile(name=name)
+
+
+def no_state() -> None: ...
+
+
+def two_states(state: State, other: State) -> None: ...
+
+
+def positional_config(state: State, config: Any, /) -> None: ...
+
+
+AT_THE_CALL: dict[str, tuple[Mistake, str]] = {
+    "a name used twice": (
+        lambda b: b.add_node("search", node),
+        "There are two nodes named 'search'. Give each a name of its own.",
+    ),
+    "START's name": (lambda b: b.add_node(START, node), "Node name '__start__' is reserved. Choose one without"),
+    "END's name": (lambda b: b.add_node(END, node), "Node name '__end__' is reserved."),
+    "a name of the engine's kind": (lambda b: b.add_node("__mine", node), "Node name '__mine' is reserved."),
+    "a state key's name": (
+        lambda b: b.add_node("text", node),
+        "Node 'text' has the name of a state key. Rename one of them",
+    ),
+    "an empty name": (lambda b: b.add_node("", node), "Node name '' must have 1 to 200 printable characters"),
+    "a blank name": (lambda b: b.add_node(" ", node), "Node name ' ' must have 1 to 200 printable characters"),
+    "a space at an end": (lambda b: b.add_node("a ", node), "and no space at its ends"),
+    "a line break": (lambda b: b.add_node("a\nb", node), r"Node name 'a\nb' must have 1 to 200 printable"),
+    "a slash": (lambda b: b.add_node("a/b", node), "none of them '/', '|' or ':'"),
+    "a bar": (lambda b: b.add_node("a|b", node), "none of them '/', '|' or ':'"),
+    "a colon": (lambda b: b.add_node("a:b", node), "none of them '/', '|' or ':'"),
+    "a name too long": (lambda b: b.add_node("a" * 201, node), "must have 1 to 200 printable characters"),
+    "a name without a function": (lambda b: b.add_node("n"), "Node 'n' has no function: add_node('n', function)."),
+    "a lambda without a name": (lambda b: b.add_node(lambda state: None), "has no name of its own: add_node('name',"),
+    "no function at all": (lambda b: b.add_node("n", "f"), "Node 'n' must be a function, got 'f'."),
+    "neither name nor function": (
+        lambda b: b.add_node(5),
+        "add_node takes a function, or a name and a function; got 5",
+    ),
+    "a function, then another": (
+        lambda b: b.add_node(node, node),
+        "add_node takes a function, or a name and a function",
+    ),
+    "a node that takes nothing": (
+        lambda b: b.add_node("n", no_state),
+        "Node 'n' cannot be called as function(state) or function(state, config): too many positional arguments.",
+    ),
+    "a node that wants two states": (
+        lambda b: b.add_node("n", two_states),
+        "Node 'n' cannot be called as function(state) or function(state, config): missing a required argument: 'other'",
+    ),
+    "a config that cannot be named": (lambda b: b.add_node("n", positional_config), "Node 'n' cannot be called as"),
+    "a retry policy of another kind": (
+        lambda b: b.add_node("n", node, retry_policy={"max_attempts": 3}),
+        "Node 'n': retry_policy must be a stepgraph.RetryPolicy, got {'max_attempts': 3}.",
+    ),
+    "a task queue without a name": (
+        lambda b: b.add_node("n", node, task_queue=" "),
+        "Node 'n': task_queue must be the name of a task queue, got ' '. Leave it out",
+    ),
+    "a task queue that is no name": (lambda b: b.add_node("n", node, task_queue=5), "task_queue must be the name"),
+    "a router that is no function": (
+        lambda b: b.add_conditional_edges("search", "report"),
+        "The router of 'search' must be a function, got 'report'.",
+    ),
+    "a router that takes nothing": (
+        lambda b: b.add_conditional_edges("search", no_state),
+        "The router of 'search' cannot be called as function(state)",
+    ),
+    "a path_map that is a name": (
+        lambda b: b.add_conditional_edges("search", route, "search"),
+        "The path_map of 'search' must be a mapping to nodes, or a list of nodes; got 'search'. Leave it out",
+    ),
+    "a path_map without destinations": (
+        lambda b: b.add_conditional_edges("search", route, {}),
+        "The path_map of 'search' must be a mapping to nodes, or a list of nodes; got {}.",
+    ),
+    "a path_map to what is no name": (
+        lambda b: b.add_conditional_edges("search", route, {"x": node}),
+        "The path_map of 'search' names nodes by their names; got <function node",
+    ),
+    "a conditional edge from several": (
+        lambda b: b.add_conditional_edges(["search"], route),
+        "add_conditional_edges names nodes by their names; got ['search'].",
+    ),
+    "an edge to a function": (
+        lambda b: b.add_edge("search", node),
+        "add_edge names nodes by their names; got <function",
+    ),
+    "an edge to nothing": (lambda b: b.add_edge("search", None), "add_edge names nodes by their names; got None."),
+    "an edge from a number": (lambda b: b.add_edge(5, "search"), "add_edge names nodes by their names; got 5."),
+    "a join with a number": (lambda b: b.add_edge(["search", 5], END), "add_edge names nodes by their names; got 5."),
+    "a join of nothing": (
+        lambda b: b.add_edge([], END),
+        "The join before '__end__' has no sources. Name the nodes that it waits for.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("mistake", "told"), AT_THE_CALL.values(), ids=AT_THE_CALL.keys())
+def test_a_call_refuses_what_could_never_be_right(mistake: Mistake, told: str) -> None:
+    """At once, where the author is looking; the builder is as it was."""
+    wrong = builder()
+    with pytest.raises(GraphDefinitionError, match=re.escape(told)):
+        mistake(wrong)
+    assert wrong.compile(name="g").code.spec == builder().compile(name="g").code.spec
+
+
+@pytest.mark.parametrize(
+    "value",
+    [0, -1, float("nan"), float("inf"), 1e300, True, None, "soon", timedelta(0), timedelta(days=-1), timedelta.max],
+)
+@pytest.mark.parametrize("option", ["timeout", "heartbeat_timeout"])
+def test_a_time_that_temporal_cannot_be_told_is_refused(option: str, value: Any) -> None:
+    """The message names node, option and value."""
+    told = f"Node 'n': {option} must be a positive number of seconds or a timedelta"
+    with pytest.raises(GraphDefinitionError, match=rf"{re.escape(told)}.*got {re.escape(repr(value))}\."):
+        builder().add_node("n", node, **{option: value})
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"max_attempts": 0},
+        {"max_attempts": 2.5},
+        {"max_attempts": "3"},
+        {"max_attempts": True},
+        {"max_attempts": 2**31},
+        {"initial_interval": 0},
+        {"initial_interval": float("nan")},
+        {"initial_interval": timedelta(seconds=1)},
+        {"backoff_factor": 0.5},
+        {"backoff_factor": None},
+        {"backoff_factor": float("inf")},
+        {"max_interval": float("inf")},
+        {"max_interval": -1},
+        {"retry_on": ValueError()},
+        {"retry_on": {ValueError}},
+        {"retry_on": [ValueError, "KeyError"]},
+        {"retry_on": int},
+        {"retry_on": "ValueError"},
+        {"retry_on": KeyboardInterrupt},
+    ],
+    ids=str,
+)
+def test_a_retry_policy_that_makes_no_sense_is_refused(policy: dict[str, Any]) -> None:
+    """Where the node is added, not when it fails for the first time."""
+    with pytest.raises(GraphDefinitionError, match=r"^Node 'n': RetryPolicy needs .*; got "):
+        builder().add_node("n", node, retry_policy=RetryPolicy(**policy))
+
+
+class Opaque:
+    """No schema, no way to JSON."""
+
+
+class Unfinished(BaseModel):
+    later: Later  # type: ignore[name-defined]  # noqa: F821
+
+
+TYPES: dict[str, tuple[Any, str]] = {
+    "a class without a schema": (Opaque, "declared Opaque, which cannot travel between processes"),
+    "one inside a list": (list[Opaque], "cannot travel between processes"),
+    "a function": (Callable[[int], int], "cannot travel between processes: it stands for a function"),
+    "a function, perhaps": (Callable[[int], int] | None, "it stands for a function"),
+    "a class": (type[int], "it stands for a class"),
+    "an iterator": (Iterable[int], "it stands for an iterator, which is used up by reading it"),
+    "a model with a hole": (list[Unfinished], "name 'Later' is not defined. Declare a dataclass, a pydantic model or"),
+}
+
+
+@pytest.mark.parametrize(("declared", "told"), TYPES.values(), ids=TYPES.keys())
+def test_a_state_key_that_cannot_travel_is_refused(declared: Any, told: str) -> None:
+    """When the state is declared, naming the key; not when a node first writes it."""
+    with pytest.raises(GraphDefinitionError, match=rf"State key 'odd' is .*{re.escape(told)}"):
+        StateGraph(state_of({"odd": declared}))
+
+
+async def slow_add(left: list[str], right: list[str]) -> list[str]:
+    return left + right
+
+
+REDUCERS: dict[str, tuple[Callable[..., Any], str]] = {
+    "one argument": (lambda left: left, "must take two arguments, (current, update): too many positional arguments."),
+    "three arguments": (lambda a, b, c: a, "must take two arguments, (current, update): missing a required argument"),
+    "async": (slow_add, "is async. Reducers run where nothing can be awaited: make it a plain function"),
+}
+
+
+@pytest.mark.parametrize(("reducer", "told"), REDUCERS.values(), ids=REDUCERS.keys())
+def test_a_reducer_that_could_not_be_called_is_refused(reducer: Callable[..., Any], told: str) -> None:
+    """The message names the state key it belongs to."""
+    with pytest.raises(GraphDefinitionError, match=f"The reducer of state key 'odd' {re.escape(told)}"):
+        StateGraph(state_of({"odd": Annotated[list[str], reducer]}))
+
+
+@dataclass
+class Point:
+    x: int
+
+
+class WithUnknownName(TypedDict):
+    key: Nowhere  # type: ignore[name-defined]  # noqa: F821
+
+
+class WithUnknownAttribute(TypedDict):
+    key: re.Nowhere  # type: ignore[name-defined]
+
+
+class Empty(TypedDict):
+    pass
+
+
+@pytest.mark.parametrize("state", [dict, Opaque, None, Point(1), {"x": int}, "State"])
+def test_a_state_that_declares_no_keys_in_a_known_way_is_refused(state: Any) -> None:
+    """The message says what a state may be."""
+    with pytest.raises(
+        GraphDefinitionError, match=r"StateGraph takes a TypedDict, a dataclass or a pydantic model.*; got"
+    ):
+        StateGraph(state)
+
+
+@pytest.mark.parametrize("state", [WithUnknownName, WithUnknownAttribute])
+def test_a_state_whose_annotations_mean_nothing_is_refused(state: type) -> None:
+    """The message names the state, what is unknown, and where to define it."""
+    with pytest.raises(
+        GraphDefinitionError, match=rf"The state {state.__name__} has .*Nowhere.*\. Define the type at module level"
+    ):
+        StateGraph(state)
+
+
+def test_a_state_without_keys_is_refused() -> None:
+    """There would be nothing to read or write."""
+    with pytest.raises(GraphDefinitionError, match=r"The state Empty declares no keys\."):
+        StateGraph(Empty)
+
+
+def test_a_refusal_carries_its_culprit_as_an_attribute() -> None:
+    """For tools that want more than the text."""
+    with pytest.raises(GraphDefinitionError) as caught:
+        builder().add_edge("search", "serch").compile(name="g")
+    assert caught.value.node == "serch"
+    assert isinstance(caught.value, ValueError)

@@ -1,0 +1,631 @@
+"""Threads in the hands of an operator who has the `temporal` command and nothing of stepgraph."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from operator import add
+from pathlib import Path
+from typing import Annotated, Any, TypedDict
+
+import pytest
+from temporalio.client import WorkflowExecutionStatus
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Replayer
+
+from stepgraph import END, START, GraphPlugin, StateGraph
+from stepgraph.client import GraphClient
+from stepgraph.compiled import CompiledGraph
+from stepgraph.errors import NodeError, NoWorkerError
+from tests.conftest import Stage, temporal_binary
+
+FINISHED = {"query": "x", "sources": ["a.pdf", "b.pdf"], "analysis": "2 agree", "summary": "x: 2 agree"}
+
+
+class Research(TypedDict):
+    query: str
+    sources: Annotated[list[str], add]
+    analysis: str
+    summary: str
+
+
+class Pipeline:
+    """gather, analyze, report, with a say in how the next calls of analyze go."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.failures = 0
+        """How many of the next calls of analyze fail."""
+        self.slow = False
+        """Whether analyze does not end before `go_on` is set."""
+        self.started = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    def graph(self) -> CompiledGraph:
+        builder = StateGraph(Research)
+
+        def gather(state: Research) -> dict[str, Any]:
+            self.calls.append("gather")
+            return {"sources": ["a.pdf", "b.pdf"]}
+
+        async def analyze(state: Research) -> dict[str, Any]:
+            self.calls.append("analyze")
+            self.started.set()
+            if self.slow:
+                await self.go_on.wait()
+            if self.failures:
+                self.failures -= 1
+                raise ConnectionError("no route")
+            return {"analysis": f"{len(state['sources'])} agree"}
+
+        def report(state: Research) -> dict[str, Any]:
+            self.calls.append("report")
+            return {"summary": f"{state['query']}: {state['analysis']}"}
+
+        builder.add_node(gather).add_node(analyze, heartbeat_timeout=1).add_node(report)
+        builder.add_edge(START, "gather").add_edge("gather", "analyze").add_edge("analyze", "report")
+        return builder.add_edge("report", END).compile(name="research")
+
+
+class Greeting(TypedDict):
+    name: str
+    text: str
+
+
+def greeting() -> CompiledGraph:
+    """A graph that has nothing to do with research."""
+
+    def greet(state: Greeting) -> dict[str, str]:
+        return {"text": f"Hello, {state['name']}."}
+
+    builder = StateGraph(Greeting).add_node(greet)
+    return builder.add_edge(START, "greet").add_edge("greet", END).compile(name="greeting")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a command answered."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Terminal:
+    """The `temporal` command, against the server and the task queue of a stage."""
+
+    def __init__(self, stage: Stage, binary: str) -> None:
+        self.stage = stage
+        self.binary = binary
+        self.started: list[tuple[str, str]] = []
+        """Thread and run id of every run started here: a run does not know which run of its thread was before it."""
+
+    async def run(self, *words: str) -> Told:
+        address = self.stage.client.service_client.config.target_host
+        process = await asyncio.create_subprocess_exec(
+            *(self.binary, *words, "--address", address, "--output", "json"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        return Told(process.returncode or 0, out.decode(), err.decode())
+
+    async def start(self, config: dict[str, Any], type: str, *arguments: str) -> str:
+        """Starts a run; further arguments are inputs as text, or flags. Its run id."""
+        inputs = [word for given in arguments for word in ([given] if given.startswith("--") else ["--input", given])]
+        told = await self.run(
+            *("workflow", "start", "--type", type, "--task-queue", self.stage.task_queue),
+            *("--workflow-id", thread_id(config), *inputs),
+        )
+        assert told.status == 0, told.err
+        run_id: str = told.json["runId"]
+        self.started.append((thread_id(config), run_id))
+        return run_id
+
+    async def result(self, config: dict[str, Any]) -> Any:
+        """What `temporal workflow result` tells of the thread's latest run, once it has ended."""
+        return (await self.run("workflow", "result", "--workflow-id", thread_id(config))).json
+
+    async def failure(self, config: dict[str, Any]) -> tuple[str, str]:
+        """Type and message of the failure of the thread's latest run."""
+        told = await self.result(config)
+        assert told["status"] == "FAILED", told
+        failure = told["closeEvent"]["workflowExecutionFailedEventAttributes"]["failure"]
+        return failure["applicationFailureInfo"]["type"], failure["message"]
+
+    async def query(self, config: dict[str, Any], type: str, *inputs: str, run_id: str | None = None) -> Any:
+        """The answer to a query, read as JSON. (The command prints empty lists as null.)"""
+        told = await self.run(
+            *("workflow", "query", "--type", type, "--workflow-id", thread_id(config)),
+            *(word for given in inputs for word in ("--input", given)),
+            *(("--run-id", run_id) if run_id else ()),
+        )
+        assert told.status == 0, told.err
+        (answer,) = told.json["queryResult"]
+        return answer
+
+
+def thread_id(config: dict[str, Any]) -> str:
+    found: str = config["configurable"]["thread_id"]
+    return found
+
+
+async def steps(client: GraphClient, config: dict[str, Any]) -> list[tuple[int, str]]:
+    """Step and source of every checkpoint, newest first."""
+    return [
+        (shown.metadata["step"], shown.metadata["source"])
+        async for shown in client.aget_state_history(config)
+        if shown.metadata
+    ]
+
+
+@pytest.fixture
+async def terminal(stage: Stage) -> AsyncIterator[Terminal]:
+    """A terminal. What was started on it is replayed when the test is done, whatever became of it."""
+    binary = temporal_binary()
+    assert binary is not None, "the extra 'embedded' brings the temporal command"
+    terminal = Terminal(stage, binary)
+    yield terminal
+    replayer = Replayer(workflows=[], plugins=[GraphPlugin(list(stage.graphs.values()))])
+    for thread, run_id in terminal.started:
+        handle = stage.client.get_workflow_handle(thread, run_id=run_id)
+        await replayer.replay_workflow(await handle.fetch_history())
+
+
+async def test_a_graph_is_started_by_its_name(stage: Stage, terminal: Terminal) -> None:
+    """`temporal workflow start --type research --input ...` runs it; result, state and history are as ever."""
+    pipeline = Pipeline()
+    graph = pipeline.graph()
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        run_id = await terminal.start(config, "research", '{"query": "x"}')
+        told = await terminal.result(config)
+        state = await client.aget_state(config)
+        history = await steps(client, config)
+    assert told["status"] == "COMPLETED"
+    assert told["result"]["values"] == FINISHED
+    assert not told["result"]["next"]
+    assert state.values == FINISHED
+    assert state.next == ()
+    assert str(state.checkpoint_id).startswith(run_id)
+    assert history == [(4, "loop"), (3, "loop"), (2, "loop"), (1, "loop"), (0, "input")]
+    assert pipeline.calls == ["gather", "analyze", "report"]
+
+
+async def test_options_may_be_given_by_hand_too(stage: Stage, terminal: Terminal) -> None:
+    """A second input has the options: a recursion limit, say."""
+    pipeline = Pipeline()
+    graph = pipeline.graph()
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        await terminal.start(config, "research", '{"query": "x"}', '{"recursion_limit": 2}')
+        failed, message = await terminal.failure(config)
+        assert failed == "GraphRecursionError"
+        assert "the 2 super-steps it was allowed" in message
+        assert await client.ainvoke(None, config) == FINISHED
+    assert pipeline.calls == ["gather", "analyze", "report"]
+
+
+@pytest.mark.parametrize("arguments", [(), ("null",)], ids=["no input", "null"])
+async def test_a_failed_thread_is_resumed_by_a_start_without_input(
+    stage: Stage, terminal: Terminal, arguments: tuple[str, ...]
+) -> None:
+    """It goes on at the node that failed, whoever started the thread; finished nodes are not run again."""
+    pipeline = Pipeline()
+    pipeline.failures = 1
+    graph = pipeline.graph()
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        with pytest.raises(ConnectionError):
+            await client.ainvoke({"query": "x"}, config)
+        await terminal.start(config, "research", *arguments)
+        told = await terminal.result(config)
+        history = await steps(client, config)
+    assert told["result"]["values"] == FINISHED
+    assert pipeline.calls == ["gather", "analyze", "analyze", "report"]
+    assert history == [(4, "loop"), (3, "loop"), (2, "loop"), (1, "loop"), (0, "input")]
+
+
+async def test_a_failed_start_by_hand_is_resumed_by_the_client(stage: Stage, terminal: Terminal) -> None:
+    """The failure says which node, step and thread; the client goes on from what was kept."""
+    pipeline = Pipeline()
+    pipeline.failures = 1
+    graph = pipeline.graph()
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        await terminal.start(config, "research", '{"query": "x"}')
+        assert await terminal.failure(config) == (
+            "NodeError",
+            f"Node 'analyze' of graph 'research' failed in step 3 of thread {thread_id(config)!r}: "
+            "ConnectionError: no route.",
+        )
+        assert (await client.aget_state(config)).next == ("analyze",)
+        run = await client.aget_run(config)
+        assert run is not None
+        with pytest.raises(ConnectionError) as caught:
+            await run.result()
+        assert isinstance(caught.value, NodeError)
+        assert await client.ainvoke(None, config) == FINISHED
+    assert pipeline.calls == ["gather", "analyze", "analyze", "report"]
+
+
+async def test_a_start_without_input_on_an_unknown_thread_says_that_it_needs_one(
+    stage: Stage, terminal: Terminal
+) -> None:
+    """An `EmptyInputError`; the thread can be used afterwards."""
+    pipeline = Pipeline()
+    graph = pipeline.graph()
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        await terminal.start(config, "research")
+        assert await terminal.failure(config) == (
+            "EmptyInputError",
+            f"Thread {thread_id(config)!r} has nothing to resume. Start it with an input.",
+        )
+        assert (await client.aget_state(config)).values == {}
+        assert await client.ainvoke({"query": "x"}, config) == FINISHED
+        assert (await steps(client, config))[-1] == (0, "input")
+
+
+MISFITS = {
+    "wrong type": (['{"query": 5}'], "'query' is declared str, got int"),
+    "unknown key": (['{"quary": "x"}'], "a key 'quary' that its state does not declare. Did you mean 'query'?"),
+    "no object": (['["x"]'], "must be a JSON object with its state's keys ('query', 'sources', 'analysis', 'summary')"),
+    "no options": (['{"query": "y"}', '"garbage"'], "A run takes an input (a JSON object, or null to resume)"),
+    "no JSON": (["y", "--input-meta=encoding=text/plain"], "Expected a JSON payload, got one of encoding 'text/plain'"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "told"), MISFITS.values(), ids=MISFITS.keys())
+async def test_an_input_that_does_not_fit_fails_its_run_alone(
+    stage: Stage, terminal: Terminal, arguments: list[str], told: str
+) -> None:
+    """An `InvalidInputError` that names what is wrong; an existing thread keeps all it had, and goes on."""
+    pipeline = Pipeline()
+    pipeline.failures = 1
+    graph = pipeline.graph()
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        with pytest.raises(ConnectionError):
+            await client.ainvoke({"query": "x"}, config)
+        before = await client.aget_state(config)
+        await terminal.start(config, "research", *arguments)
+        failed, message = await terminal.failure(config)
+        assert failed == "InvalidInputError"
+        assert told in message
+        assert await client.aget_state(config) == before
+        assert await steps(client, config) == [(2, "loop"), (1, "loop"), (0, "input")]
+        assert await client.ainvoke(None, config) == FINISHED
+    assert pipeline.calls == ["gather", "analyze", "analyze", "report"]
+
+
+async def test_a_thread_that_never_began_takes_an_input_that_fits(stage: Stage, terminal: Terminal) -> None:
+    """A first start with an input that does not fit leaves nothing behind."""
+    pipeline = Pipeline()
+    graph = pipeline.graph()
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        await terminal.start(config, "research", '{"query": 5}')
+        assert (await terminal.failure(config))[0] == "InvalidInputError"
+        assert (await client.aget_state(config)).values == {}
+        await terminal.start(config, "research", '{"query": "x"}')
+        assert (await terminal.result(config))["result"]["values"] == FINISHED
+        assert (await steps(client, config))[-1] == (0, "input")
+
+
+async def test_a_mistyped_graph_is_told_what_there_is(stage: Stage, terminal: Terminal) -> None:
+    """An `UnknownGraphError` with the near miss; an existing thread keeps all it had, and goes on."""
+    pipeline = Pipeline()
+    pipeline.failures = 1
+    graph = pipeline.graph()
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph, greeting()):
+        with pytest.raises(ConnectionError):
+            await client.ainvoke({"query": "x"}, config)
+        await terminal.start(config, "reserch", '{"query": "x"}')
+        assert await terminal.failure(config) == (
+            "UnknownGraphError",
+            "This worker has no graph 'reserch'. Did you mean 'research'? "
+            "Start a worker with its code on a task queue of its own, or mend the name.",
+        )
+        assert (await client.aget_state(config)).next == ("analyze",)
+        assert len(await steps(client, config)) == 3
+        assert await client.ainvoke(None, config) == FINISHED
+    assert pipeline.calls == ["gather", "analyze", "analyze", "report"]
+
+
+async def test_a_mistyped_graph_does_not_take_a_new_thread(stage: Stage, terminal: Terminal) -> None:
+    """The thread belongs to the first graph that made a checkpoint on it."""
+    graph = Pipeline().graph()
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        await terminal.start(config, "reserch", '{"query": "x"}')
+        assert (await terminal.failure(config))[0] == "UnknownGraphError"
+        assert (await client.aget_state(config)).values == {}
+        assert await client.ainvoke({"query": "x"}, config) == FINISHED
+
+
+async def test_a_thread_of_another_graph_is_refused_and_left_as_it_was(stage: Stage, terminal: Terminal) -> None:
+    """A `GraphMismatchError` names both; the thread's own graph goes on with it afterwards."""
+    pipeline = Pipeline()
+    pipeline.failures = 1
+    graph, other = pipeline.graph(), greeting()
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph, other):
+        with pytest.raises(ConnectionError):
+            await client.ainvoke({"query": "x"}, config)
+        await terminal.start(config, "greeting", '{"name": "Ada"}')
+        assert await terminal.failure(config) == (
+            "GraphMismatchError",
+            f"Thread {thread_id(config)!r} belongs to graph 'research', not to 'greeting'. Use another thread id.",
+        )
+        assert (await client.aget_state(config)).next == ("analyze",)
+        assert len(await steps(client, config)) == 3
+        assert await client.ainvoke(None, config) == FINISHED
+    assert pipeline.calls == ["gather", "analyze", "analyze", "report"]
+
+
+async def test_a_second_start_is_a_further_input(stage: Stage, terminal: Terminal) -> None:
+    """The steps go on; the client reads them all, across the runs, whoever started which."""
+    pipeline = Pipeline()
+    graph = pipeline.graph()
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        first = await terminal.start(config, "research", '{"query": "x"}')
+        await terminal.result(config)
+        second = await terminal.start(config, "research", '{"query": "y"}')
+        told = await terminal.result(config)
+        await client.ainvoke({"query": "z"}, config)
+        history = [shown async for shown in client.aget_state_history(config)]
+        third, *_ = await stage.runs(thread_id(config))
+    assert told["result"]["values"]["sources"] == ["a.pdf", "b.pdf"] * 2
+    assert told["result"]["values"]["summary"] == "y: 4 agree"
+    assert [shown.metadata["step"] for shown in history if shown.metadata] == list(range(14, -1, -1))
+    assert [shown.metadata["step"] for shown in history if (shown.metadata or {})["source"] == "input"] == [10, 5, 0]
+    assert [shown.parent_config for shown in history] == [*(shown.config for shown in history[1:]), None]
+    made_by = [str(shown.checkpoint_id).rpartition(".")[0] for shown in history]
+    assert made_by == [third.run_id] * 5 + [second] * 5 + [first] * 5
+
+
+async def test_a_start_while_the_thread_runs_is_refused_by_temporal(stage: Stage, terminal: Terminal) -> None:
+    """With --fail-existing the command fails; without, it says which run is there, and starts none."""
+    pipeline = Pipeline()
+    pipeline.slow = True
+    graph = pipeline.graph()
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        run_id = await terminal.start(config, "research", '{"query": "x"}')
+        await pipeline.started.wait()
+        again = ("workflow", "start", "--type", "research", "--task-queue", stage.task_queue)
+        again += ("--workflow-id", thread_id(config), "--input", '{"query": "y"}')
+        refused = await terminal.run(*again, "--fail-existing")
+        same = await terminal.run(*again)
+        pipeline.go_on.set()
+        told = await terminal.result(config)
+        assert (await client.aget_state(config)).values == FINISHED
+    assert refused.status == 1
+    assert "already running" in refused.err
+    assert same.json["runId"] == run_id
+    assert told["runId"] == run_id
+    assert pipeline.calls == ["gather", "analyze", "report"]
+
+
+async def test_the_state_is_read_by_query(stage: Stage, terminal: Terminal) -> None:
+    """`temporal workflow query --type get_state` answers readable JSON: of a closed run, of one checkpoint, of an open
+    run."""
+    pipeline = Pipeline()
+    pipeline.failures = 1
+    graph = pipeline.graph()
+    stage.use(graph)
+    config = stage.thread()
+    async with stage.serving(graph):
+        await terminal.start(config, "research", '{"query": "x"}')
+        await terminal.result(config)
+        head = await terminal.query(config, "get_state")
+        assert head["values"] == {"query": "x", "sources": ["a.pdf", "b.pdf"]}
+        assert head["next"] == ["analyze"]
+        assert head["metadata"] == {
+            "source": "loop",
+            "step": 2,
+            "writes": {"gather": {"sources": ["a.pdf", "b.pdf"]}},
+        }
+        (task,) = head["tasks"]
+        assert (task["name"], task["error"], task["result"]) == ("analyze", "ConnectionError: no route", None)
+        assert head["config"]["configurable"]["thread_id"] == thread_id(config)
+        assert head["created_at"].endswith("+00:00")
+
+        asked = {"checkpoint_id": head["parent_config"]["configurable"]["checkpoint_id"]}
+        earlier = await terminal.query(config, "get_state", json.dumps(asked))
+        assert earlier["config"] == head["parent_config"]
+        assert (earlier["metadata"]["step"], earlier["next"]) == (1, ["gather"])
+
+        pipeline.slow = True
+        pipeline.started.clear()
+        await terminal.start(config, "research")
+        await pipeline.started.wait()
+        running = await terminal.query(config, "get_state")
+        assert running["config"] == head["config"]
+        assert running["tasks"][0]["error"] is None
+        pipeline.go_on.set()
+        await terminal.result(config)
+        done = await terminal.query(config, "get_state", "{}")
+        assert done["values"] == FINISHED
+        assert not done["next"]
+
+
+async def test_the_history_is_read_by_query(stage: Stage, terminal: Terminal) -> None:
+    """`get_state_history` answers this run's checkpoints, newest first, with `limit`, `before` and `filter`; and says
+    which run has the older ones."""
+    pipeline = Pipeline()
+    pipeline.failures = 1
+    graph = pipeline.graph()
+    stage.use(graph)
+    config = stage.thread()
+
+    async def told(*inputs: str, run_id: str | None = None) -> Any:
+        answer = await terminal.query(config, "get_state_history", *inputs, run_id=run_id)
+        return [shown["metadata"]["step"] for shown in answer["snapshots"]], answer
+
+    async with stage.serving(graph):
+        first = await terminal.start(config, "research", '{"query": "x"}')
+        await terminal.result(config)
+        found, answer = await told()
+        assert found == [2, 1, 0]
+        assert answer["more_before"] is None
+        assert answer["previous_run_id"] is None
+        found, answer = await told('{"limit": 2}')
+        assert found == [2, 1]
+        assert answer["more_before"] == answer["snapshots"][-1]["config"]["configurable"]["checkpoint_id"]
+        found, answer = await told(json.dumps({"limit": 2, "before": answer["more_before"]}))
+        assert found == [0]
+        assert answer["more_before"] is None
+        found, _ = await told('{"filter": {"source": "input"}}')
+        assert found == [0]
+
+        await terminal.start(config, "research")
+        await terminal.result(config)
+        found, answer = await told()
+        assert found == [4, 3, 2]
+        assert answer["previous_run_id"] == first
+        found, _ = await told(run_id=answer["previous_run_id"])
+        assert found == [2, 1, 0]
+
+
+GARBAGE = {
+    "a wrong type": ("get_state", '{"checkpoint_id": 5}', "checkpoint_id: Input should be a valid string"),
+    "an unknown checkpoint": ("get_state", '{"checkpoint_id": "nope"}', "has no checkpoint 'nope'"),
+    "a limit that is no number": ("get_state_history", '{"limit": "many"}', "limit: Input should be a valid integer"),
+    "an unknown bound": ("get_state_history", '{"before": "nope"}', "has no checkpoint 'nope'"),
+    "a limit below zero": ("get_state_history", '{"limit": -1}', "limit: Input should be greater than or equal to 0"),
+    "an unknown key": ("get_state", '{"chekpoint_id": "x"}', "chekpoint_id"),
+    "a text": ("get_state", '"garbage"', "The query's argument is not understood"),
+    "a list": ("get_state_history", "[1, 2]", "The query's argument is not understood"),
+}
+
+
+@pytest.mark.parametrize(("query", "given", "told"), GARBAGE.values(), ids=GARBAGE.keys())
+async def test_a_query_that_is_not_understood_says_why(
+    stage: Stage, terminal: Terminal, query: str, given: str, told: str
+) -> None:
+    """The answer has an error with a message; the thread is none the worse for it."""
+    graph = greeting()
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        await client.ainvoke({"name": "Ada"}, config)
+        answer = await terminal.query(config, query, given)
+        assert told in answer["error"]["message"]
+        assert (await client.aget_state(config)).values["text"] == "Hello, Ada."
+
+
+@pytest.mark.parametrize("how", ["terminate", "cancel"])
+async def test_a_run_ended_by_hand_in_the_middle_of_a_node_is_resumed(
+    stage: Stage, terminal: Terminal, how: str
+) -> None:
+    """`temporal workflow terminate` and `cancel`: what finished is kept, the client resumes, nothing runs twice but the
+    node that was at work."""
+    pipeline = Pipeline()
+    pipeline.slow = True
+    graph = pipeline.graph()
+    client, config = stage.use(graph), stage.thread()
+    status = {"terminate": WorkflowExecutionStatus.TERMINATED, "cancel": WorkflowExecutionStatus.CANCELED}[how]
+    async with stage.serving(graph):
+        run_id = await terminal.start(config, "research", '{"query": "x"}')
+        await pipeline.started.wait()
+        ended = await terminal.run("workflow", how, "--workflow-id", thread_id(config))
+        assert ended.status == 0, ended.err
+        await terminal.result(config)
+        handle = stage.client.get_workflow_handle(thread_id(config), run_id=run_id)
+        assert (await handle.describe()).status is status
+
+        kept = await client.aget_state(config)
+        assert kept.values == {"query": "x", "sources": ["a.pdf", "b.pdf"]}
+        assert kept.next == ("analyze",)
+        assert (await terminal.query(config, "get_state"))["next"] == ["analyze"]
+        assert await steps(client, config) == [(2, "loop"), (1, "loop"), (0, "input")]
+
+        pipeline.slow = False
+        pipeline.go_on.set()
+        assert await client.ainvoke(None, config) == FINISHED
+        assert await steps(client, config) == [(4, "loop"), (3, "loop"), (2, "loop"), (1, "loop"), (0, "input")]
+    assert pipeline.calls == ["gather", "analyze", "analyze", "report"]
+
+
+@pytest.mark.parametrize("how", ["terminate", "cancel"])
+async def test_a_run_ended_by_hand_is_resumed_by_hand(stage: Stage, terminal: Terminal, how: str) -> None:
+    """The same with nothing but the command."""
+    pipeline = Pipeline()
+    pipeline.slow = True
+    graph = pipeline.graph()
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        await terminal.start(config, "research", '{"query": "x"}')
+        await pipeline.started.wait()
+        await terminal.run("workflow", how, "--workflow-id", thread_id(config))
+        await terminal.result(config)
+        pipeline.slow = False
+        pipeline.go_on.set()
+        await terminal.start(config, "research")
+        assert (await terminal.result(config))["result"]["values"] == FINISHED
+        assert await steps(client, config) == [(4, "loop"), (3, "loop"), (2, "loop"), (1, "loop"), (0, "input")]
+    assert pipeline.calls == ["gather", "analyze", "analyze", "report"]
+
+
+async def test_a_run_terminated_before_a_worker_took_it_changes_nothing(stage: Stage, terminal: Terminal) -> None:
+    """State, history and resume go back to the run before it."""
+    pipeline = Pipeline()
+    pipeline.failures = 1
+    graph = pipeline.graph()
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        with pytest.raises(ConnectionError):
+            await client.ainvoke({"query": "x"}, config)
+        before = await client.aget_state(config)
+    await terminal.start(config, "research", '{"query": "y"}')
+    ended = await terminal.run("workflow", "terminate", "--workflow-id", thread_id(config))
+    assert ended.status == 0, ended.err
+    async with stage.serving(graph):
+        assert await client.aget_state(config) == before
+        assert len(await steps(client, config)) == 3
+        assert await client.ainvoke(None, config) == FINISHED
+    assert pipeline.calls == ["gather", "analyze", "analyze", "report"]
+
+
+async def test_what_a_terminated_run_did_is_not_forgotten_for_want_of_a_worker(tmp_path: Path) -> None:
+    """Nobody polls the task queue that it ran on, nor did since the server started: an error, not a new thread."""
+    pipeline = Pipeline()
+    pipeline.slow = True
+    graph = pipeline.graph()
+    database = ["--db-filename", str(tmp_path / "temporal.db")]
+    options: dict[str, Any] = {"dev_server_existing_path": temporal_binary(), "dev_server_log_level": "error"}
+    async with await WorkflowEnvironment.start_local(**options, dev_server_extra_args=database) as server:
+        first = Stage(server.client)
+        config = first.thread()
+        async with first.serving(graph):
+            run = await first.use(graph).astart({"query": "x"}, config)
+            await pipeline.started.wait()
+            await server.client.get_workflow_handle(thread_id(config), run_id=run.run_id).terminate()
+            pipeline.slow = False
+            pipeline.go_on.set()
+    async with await WorkflowEnvironment.start_local(**options, dev_server_extra_args=database) as server:
+        second = Stage(server.client)
+        client = second.use(graph)
+        async with second.serving(graph):
+            for given in (None, {"query": "y"}):
+                with pytest.raises(NoWorkerError, match=first.task_queue):
+                    await client.ainvoke(given, config)
+            with pytest.raises(NoWorkerError, match=first.task_queue):
+                await client.aget_state(config)
+            again = Stage(server.client)
+            again.task_queue = first.task_queue
+            async with again.serving(graph):
+                assert await client.ainvoke(None, config) == FINISHED
+        second.threads = first.threads
+        assert await second.replay() == 2
+    assert pipeline.calls == ["gather", "analyze", "analyze", "report"]

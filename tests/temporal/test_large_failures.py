@@ -1,0 +1,56 @@
+"""Failures with more to say than Temporal carries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypedDict
+
+import pytest
+
+from stepgraph import END, START, StateGraph
+from stepgraph.errors import NodeError
+from tests.conftest import Stage
+
+
+class State(TypedDict):
+    query: str
+
+
+def failing(text: str) -> Callable[[State], None]:
+    """A node that fails with this text."""
+
+    def node(state: State) -> None:
+        raise ConnectionError(text)
+
+    return node
+
+
+@pytest.mark.parametrize("characters", [100_000, 3_000_000, 5_000_000])
+async def test_an_exception_with_a_long_text_is_cut(stage: Stage, characters: int) -> None:
+    """It stays of its own type, and the run ends at once, rather than try again for want of an answer."""
+    builder = StateGraph(State).add_node("fail", failing("x" * characters))
+    graph = builder.add_edge(START, "fail").add_edge("fail", END).compile(name="wordy")
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        with pytest.raises(ConnectionError, match="xxx") as caught:
+            await asyncio.wait_for(client.ainvoke({"query": "x"}, config), timeout=20)
+        assert isinstance(caught.value, NodeError)
+        assert len(str(caught.value)) < 30_000
+        assert (await client.aget_state(config)).next == ("fail",)
+
+
+async def test_many_long_failures_at_once_are_shortened(stage: Stage) -> None:
+    """The run ends, the thread is readable, every task has its error; only the texts are shorter."""
+    builder = StateGraph(State)
+    names = [f"fail_{number:02}" for number in range(99)]
+    for name in names:
+        builder.add_node(name, failing("x" * 19_000)).add_edge(START, name).add_edge(name, END)
+    graph = builder.compile(name="wordy")
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(client.ainvoke({"query": "x"}, config), timeout=20)
+        state = await client.aget_state(config)
+    assert state.next == tuple(names)
+    assert all(str(task.error).startswith("ConnectionError: xxx") for task in state.tasks)

@@ -1,0 +1,559 @@
+"""Graphs in someone's own Temporal: their client, their converter and codec, their worker, their other workflows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import zlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from operator import add, or_
+from typing import Annotated, Any, TypedDict
+
+import pytest
+from pydantic import BaseModel
+from temporalio import activity, workflow
+from temporalio.api.common.v1 import Payload
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, PayloadCodec
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ExecuteActivityInput,
+    ExecuteWorkflowInput,
+    Interceptor,
+    Replayer,
+    Worker,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+)
+
+from stepgraph import END, START, GraphClient, GraphPlugin, StateGraph
+from stepgraph.compiled import CompiledGraph
+from stepgraph.errors import (
+    EmptyInputError,
+    GraphDefinitionError,
+    GraphMismatchError,
+    InvalidInputError,
+    NodeError,
+    RunEndedError,
+    UnknownGraphError,
+)
+from tests.conftest import Stage
+
+
+class Research(TypedDict):
+    query: str
+    sources: Annotated[list[str], add]
+    analysis: str
+
+
+class Pipeline:
+    """gather, analyze; the next calls of analyze may fail, or be slow."""
+
+    def __init__(self, name: str = "research") -> None:
+        self.name = name
+        self.calls: list[str] = []
+        self.failures = 0
+        self.slow = False
+        self.started = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    def graph(self) -> CompiledGraph:
+        def gather(state: Research) -> dict[str, Any]:
+            self.calls.append("gather")
+            return {"sources": [f"{state['query']}.pdf"]}
+
+        async def analyze(state: Research) -> dict[str, Any]:
+            self.calls.append("analyze")
+            self.started.set()
+            if self.slow:
+                await self.go_on.wait()
+            if self.failures:
+                self.failures -= 1
+                raise ConnectionError(f"no route to {state['query']}")
+            return {"analysis": f"{state['sources'][-1]} agrees"}
+
+        builder = StateGraph(Research).add_node(gather).add_node(analyze, heartbeat_timeout=1)
+        builder.add_edge(START, "gather").add_edge("gather", "analyze")
+        return builder.add_edge("analyze", END).compile(name=self.name)
+
+
+FINISHED = {"query": "x", "sources": ["x.pdf"], "analysis": "x.pdf agrees"}
+
+
+def with_converter(client: Client, converter: DataConverter) -> Client:
+    """A client on the same connection with another data converter."""
+    return Client(**{**client.config(), "data_converter": converter})
+
+
+@asynccontextmanager
+async def stage_of(client: Client) -> AsyncIterator[Stage]:
+    """A stage for a client of one's own; histories are replayed with that client's converter."""
+    stage = Stage(client)
+    yield stage
+    replayer = Replayer(
+        workflows=[], plugins=[GraphPlugin(stage.graphs.values())], data_converter=client.data_converter
+    )
+    for thread_id in stage.threads:
+        for run in await stage.runs(thread_id):
+            await replayer.replay_workflow(await stage.history(run))
+
+
+async def steps(client: GraphClient, config: dict[str, Any]) -> list[int]:
+    return [shown.metadata["step"] async for shown in client.aget_state_history(config) if shown.metadata]
+
+
+# Beside someone's own workflows and activities
+
+
+@activity.defn
+async def title_of(name: str) -> str:
+    """Someone's own activity."""
+    return name.title()
+
+
+@workflow.defn
+class Letter:
+    """Someone's own workflow, in the SDK's sandbox, with a graph as its child."""
+
+    @workflow.run
+    async def run(self, query: str, thread_id: str) -> str:
+        """An activity, then the graph."""
+        title = await workflow.execute_activity(title_of, query, start_to_close_timeout=timedelta(seconds=10))
+        record = await workflow.execute_child_workflow("research", {"query": title}, id=thread_id, result_type=dict)
+        return f"Dear reader, {record['values']['analysis']}."
+
+
+async def test_graphs_share_a_worker_with_other_workflows(stage: Stage) -> None:
+    """Own workflows and activities run beside them, from a module that imports stepgraph; a workflow may have a graph
+    as its child, whose workflow id is the thread's."""
+    graph = Pipeline().graph()
+    client, config = stage.use(graph), stage.thread()
+    thread_id = config["configurable"]["thread_id"]
+    async with stage.serving(graph, workflows=[Letter], activities=[title_of]):
+        letter = await stage.client.start_workflow(
+            Letter.run, args=["ada", thread_id], id=f"letter-{thread_id}", task_queue=stage.task_queue
+        )
+        assert await letter.result() == "Dear reader, Ada.pdf agrees."
+        assert (await client.aget_state(config)).values["query"] == "Ada"
+        assert await steps(client, config) == [3, 2, 1, 0]
+        await client.ainvoke({"query": "Bob"}, config)
+        assert await steps(client, config) == [7, 6, 5, 4, 3, 2, 1, 0]
+    replayer = Replayer(workflows=[Letter], plugins=[GraphPlugin([graph])])
+    await replayer.replay_workflow(await letter.fetch_history())
+
+
+async def test_a_workflow_that_is_no_graph_is_told_from_a_thread(stage: Stage) -> None:
+    """A workflow id that someone's own workflow has is no thread: an error that names the workflow's type."""
+    graph = Pipeline().graph()
+    client = stage.use(graph)
+    async with stage.serving(graph, workflows=[Letter], activities=[title_of]):
+        config = stage.thread()
+        letter = f"letter-{config['configurable']['thread_id']}"
+        await stage.client.execute_workflow(
+            Letter.run,
+            args=["ada", config["configurable"]["thread_id"]],
+            id=letter,
+            task_queue=stage.task_queue,
+        )
+        taken = {"configurable": {"thread_id": letter}}
+        for call in (client.ainvoke({"query": "x"}, taken), client.ainvoke(None, taken), client.aget_state(taken)):
+            with pytest.raises(GraphMismatchError, match="belongs to graph 'Letter', not to 'research'"):
+                await call
+
+
+async def test_a_plugin_of_the_client_serves_its_workers(stage: Stage) -> None:
+    """`Client(plugins=[GraphPlugin([...])])` is enough: every worker of that client has the graphs."""
+    graph = Pipeline().graph()
+    config = stage.thread()
+    stage.use(graph)
+    own = Client(**{**stage.client.config(), "plugins": [GraphPlugin([graph])]})
+    async with Worker(own, task_queue=stage.task_queue):
+        client = GraphClient(own, "research", task_queue=stage.task_queue)
+        assert await client.ainvoke({"query": "x"}, config) == FINISHED
+
+
+async def test_one_plugin_may_serve_several_workers(stage: Stage) -> None:
+    """Workers made with the same plugin, one after the other or at once, each serve its graphs."""
+    pipeline = Pipeline()
+    graph = pipeline.graph()
+    plugin = GraphPlugin([graph])
+    client, config = stage.use(graph), stage.thread()
+    for _ in range(2):
+        async with (
+            Worker(stage.client, task_queue=stage.task_queue, plugins=[plugin]),
+            Worker(stage.client, task_queue=f"{stage.task_queue}-too", plugins=[plugin]),
+        ):
+            await client.ainvoke({"query": "x"}, config)
+            too = GraphClient(stage.client, "research", task_queue=f"{stage.task_queue}-too")
+            await too.ainvoke({"query": "y"}, config)
+    assert pipeline.calls == ["gather", "analyze"] * 4
+
+
+# Converters, codecs, interceptors
+
+
+async def scenario(stage: Stage, pipeline: Pipeline) -> dict[str, Any]:
+    """Everything a thread can go through: failure, resume, a further input, termination, reads, open and closed."""
+    graph = pipeline.graph()
+    client, config = stage.use(graph), stage.thread()
+    pipeline.failures = 1
+    async with stage.serving(graph):
+        with pytest.raises(ConnectionError, match="no route to x") as caught:
+            await client.ainvoke({"query": "x"}, config)
+        assert isinstance(caught.value, NodeError)
+        assert "raise ConnectionError" in caught.value.traceback
+        failed = await client.aget_state(config)
+        assert (failed.values, failed.next) == ({"query": "x", "sources": ["x.pdf"]}, ("analyze",))
+        assert failed.tasks[0].error == "ConnectionError: no route to x"
+        assert await client.ainvoke(None, config) == FINISHED
+        done = await client.aget_state(config)
+
+        pipeline.slow = True
+        pipeline.started.clear()
+        run = await client.astart({"query": "y"}, config)
+        await pipeline.started.wait()
+        assert (await client.aget_state(config)).values["sources"] == ["x.pdf", "y.pdf"]
+        await stage.client.get_workflow_handle(run.thread_id, run_id=run.run_id).terminate("a test")
+        with pytest.raises(RunEndedError):
+            await run.result()
+        pipeline.slow = False
+        pipeline.go_on.set()
+        assert (await client.ainvoke(None, config))["analysis"] == "y.pdf agrees"
+        assert await steps(client, config) == [7, 6, 5, 4, 3, 2, 1, 0]
+        assert await client.aget_state(done.config) == done
+    assert (await client.aget_state(config)).values["analysis"] == "y.pdf agrees"  # without a worker
+    assert pipeline.calls == ["gather", "analyze", "analyze", "gather", "analyze", "analyze"]
+    return config
+
+
+async def test_a_client_with_pydantics_converter_changes_nothing(stage: Stage) -> None:
+    """Values keep their own way to JSON, whatever converter someone's workflows need."""
+    async with stage_of(with_converter(stage.client, pydantic_data_converter)) as own:
+        await scenario(own, Pipeline())
+
+
+class Scrambled(PayloadCodec):
+    """Compresses and scrambles whole payloads, as an encrypting codec would."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        self.seen += len(payloads)
+        return [
+            Payload(metadata={"encoding": b"binary/scrambled"}, data=_xor(zlib.compress(payload.SerializeToString())))
+            for payload in payloads
+        ]
+
+    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        return [
+            Payload.FromString(zlib.decompress(_xor(payload.data)))
+            if payload.metadata["encoding"] == b"binary/scrambled"
+            else payload
+            for payload in payloads
+        ]
+
+
+def _xor(data: bytes) -> bytes:
+    return bytes(byte ^ 0x5A for byte in data)
+
+
+@pytest.mark.parametrize("inline", ["4096", "0"], ids=["state inline", "state by query"])
+async def test_an_encrypting_codec_leaves_nothing_readable(
+    stage: Stage, inline: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """State, history, resume and reads of closed threads work, and no event of any run has a value in the clear."""
+    monkeypatch.setenv("STEPGRAPH_INLINE_BYTES", inline)
+    codec = Scrambled()
+    converter = replace(
+        DataConverter.default, payload_codec=codec, failure_converter_class=DefaultFailureConverterWithEncodedAttributes
+    )
+    async with stage_of(with_converter(stage.client, converter)) as own:
+        config = await scenario(own, Pipeline())
+        found = [event for run in await own.runs(own.threads[0]) for event in (await own.history(run)).events]
+        assert len(found) > 40
+        for event in found:
+            text = event.SerializeToString()
+            for secret in (b"x.pdf", b"y.pdf", b"agrees", b"no route", b"Traceback", b"sources", b"query"):
+                assert secret not in text, event
+        without = GraphClient(stage.client, "research", task_queue=own.task_queue)
+        with pytest.raises(ValueError, match=r"binary/scrambled'\. If that is a codec's, it is missing"):
+            await without.aget_state(config)
+    assert codec.seen > 40
+
+
+class Counting(Interceptor):
+    """Counts what it sees, as a tracer would."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        seen = self.seen
+
+        class Inbound(ActivityInboundInterceptor):
+            async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+                seen.append(activity.info().activity_type)
+                return await super().execute_activity(input)
+
+        return Inbound(next)
+
+    def workflow_interceptor_class(
+        self, input: WorkflowInterceptorClassInput
+    ) -> type[WorkflowInboundInterceptor] | None:
+        seen = self.seen
+
+        class Inbound(WorkflowInboundInterceptor):
+            async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
+                seen.append(workflow.info().workflow_type)
+                return await super().execute_workflow(input)
+
+        return Inbound
+
+
+async def test_interceptors_see_graphs_and_nodes_by_name(stage: Stage) -> None:
+    """A tracer of one's own needs nothing of stepgraph."""
+    counting = Counting()
+    graph = Pipeline().graph()
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph, interceptors=[counting]):
+        await client.ainvoke({"query": "x"}, config)
+    assert counting.seen == ["research", "stepgraph.open_thread", "research.gather", "research.analyze"]
+
+
+# A client without the graph's code
+
+
+class Mood(Enum):
+    CALM = "calm"
+    KEEN = "keen"
+
+
+@dataclass(frozen=True)
+class Source:
+    title: str
+    found: datetime
+
+
+class Author(BaseModel):
+    name: str
+    born: datetime | None = None
+
+
+class Typed(TypedDict):
+    sources: Annotated[list[Source], add]
+    tags: Annotated[set[str], or_]
+    until: datetime
+    raw: bytes
+    mood: Mood
+    pair: tuple[int, str]
+    author: Author
+
+
+NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
+TYPED = {
+    "sources": [Source("a", NOON), Source("b", NOON)],
+    "tags": {"new", "long"},
+    "until": NOON + timedelta(microseconds=1),
+    "raw": b"\x00\xff",
+    "mood": Mood.KEEN,
+    "pair": (1, "x"),
+    "author": Author(name="Ada", born=NOON),
+}
+
+
+def typed(calls: list[str]) -> CompiledGraph:
+    """gather writes typed values; check fails once, and looks at them."""
+
+    def gather(state: Typed) -> dict[str, Any]:
+        calls.append("gather")
+        assert state["author"] == TYPED["author"]
+        return {"sources": [Source("b", NOON)], "tags": {"long"}, "mood": Mood.KEEN, "raw": b"\x00\xff"}
+
+    def check(state: Typed) -> dict[str, Any]:
+        calls.append("check")
+        assert state == {**TYPED, "pair": (0, "x")}, state
+        if calls.count("check") == 1:
+            raise ConnectionError("no route")
+        return {"pair": (1, "x")}
+
+    builder = StateGraph(Typed).add_node(gather).add_node(check)
+    return builder.add_edge(START, "gather").add_edge("gather", "check").add_edge("check", END).compile(name="typed")
+
+
+async def test_typed_values_come_back_as_what_they_were(stage: Stage) -> None:
+    """With the graph's schema: across failure, resume, closed threads and history; in nodes, results and writes."""
+    calls: list[str] = []
+    graph = typed(calls)
+    client, config = stage.use(graph), stage.thread()
+    given = {key: TYPED[key] for key in ("until", "author")}
+    given |= {"sources": [Source("a", NOON)], "tags": {"new"}, "pair": (0, "x"), "mood": Mood.CALM}
+    async with stage.serving(graph):
+        with pytest.raises(ConnectionError):
+            await client.ainvoke(given, config)
+        assert (await client.aget_state(config)).values == {**TYPED, "pair": (0, "x")}
+        assert await client.ainvoke(None, config) == TYPED
+        history = [shown async for shown in client.aget_state_history(config)]
+    state = await client.aget_state(config)
+    assert state.values == TYPED
+    assert type(state.values["sources"][0]) is Source
+    assert state == history[0]
+    assert [(shown.metadata or {})["writes"] for shown in history] == [
+        {"check": {"pair": (1, "x")}},
+        {"gather": {"sources": [Source("b", NOON)], "tags": {"long"}, "mood": Mood.KEEN, "raw": b"\x00\xff"}},
+        {"__start__": given},
+        None,
+    ]
+    assert history[2].tasks[0].result["tags"] == {"long"}
+    assert calls == ["gather", "check", "check"]
+
+
+async def test_without_the_code_values_are_plain_json(stage: Stage) -> None:
+    """A name is enough: input and values are JSON data, and what is no JSON is refused before anything starts."""
+    calls: list[str] = []
+    graph = typed(calls)
+    stage.use(graph)
+    client, config = GraphClient(stage.client, "typed", task_queue=stage.task_queue), stage.thread()
+    async with stage.serving(graph):
+        for refused, why in (
+            ({"tags": {"new"}}, "set would come back as list|not JSON serializable|set"),
+            ({"until": NOON}, "datetime"),
+            ([1], "got list"),
+            ("text", "got str"),
+        ):
+            with pytest.raises(InvalidInputError, match=why) as caught:
+                await client.ainvoke(refused, config)
+            assert "plain JSON" in str(caught.value)
+        assert await stage.runs(config["configurable"]["thread_id"]) == []
+        given = {
+            "sources": [{"title": "a", "found": "2026-01-02T12:00:00Z"}],
+            "tags": ["new"],
+            "until": "2026-01-02T12:00:00.000001Z",
+            "pair": [0, "x"],
+            "author": {"name": "Ada", "born": "2026-01-02T12:00:00Z"},
+        }
+        with pytest.raises(ConnectionError):
+            await client.ainvoke(given, config)
+        values = await client.ainvoke(None, config)
+    assert values["sources"][1] == {"title": "b", "found": "2026-01-02T12:00:00Z"}
+    assert sorted(values["tags"]) == ["long", "new"]
+    assert (values["mood"], values["pair"], values["raw"]) == ("keen", [1, "x"], "AP8=")
+    assert json.loads(json.dumps(values)) == values
+
+
+async def test_without_the_code_a_misfit_is_told_by_the_worker(stage: Stage) -> None:
+    """The same error as with the code, naming the key; the thread is none the worse for it."""
+    graph = Pipeline().graph()
+    stage.use(graph)
+    client, config = GraphClient(stage.client, "research", task_queue=stage.task_queue), stage.thread()
+    async with stage.serving(graph):
+        with pytest.raises(InvalidInputError, match="'query' is declared str, got int") as caught:
+            await client.ainvoke({"query": 5}, config)
+        assert (caught.value.graph, caught.value.key) == ("research", "query")
+        with pytest.raises(EmptyInputError):
+            await client.ainvoke(None, config)
+        assert await client.ainvoke({"query": "x"}, config) == FINISHED
+
+
+async def test_a_graph_that_nobody_serves_is_refused_at_once(stage: Stage) -> None:
+    """An `UnknownGraphError` that names the graph, the task queue and the mend; nothing is started."""
+    config = stage.thread()
+    client = GraphClient(stage.client, "nobodys")
+    with pytest.raises(UnknownGraphError, match=r"nobody polls task queue 'stepgraph\.nobodys'") as caught:
+        await asyncio.wait_for(client.ainvoke({"query": "x"}, config), timeout=5)
+    assert caught.value.graph == "nobodys"
+    assert await stage.runs(config["configurable"]["thread_id"]) == []
+    assert (await client.aget_state(config)).values == {}
+
+
+async def test_a_graph_that_the_worker_lacks_is_refused_by_it(stage: Stage) -> None:
+    """On a task queue that other graphs are served on, the worker says what it has."""
+    graph = Pipeline().graph()
+    stage.use(graph)
+    client = GraphClient(stage.client, "reserch", task_queue=stage.task_queue)
+    async with stage.serving(graph):
+        with pytest.raises(UnknownGraphError, match="Did you mean 'research'") as caught:
+            await client.ainvoke({"query": "x"}, stage.thread())
+    assert caught.value.graph == "reserch"
+
+
+async def test_a_thread_of_another_graph_is_refused(stage: Stage) -> None:
+    """Whatever is asked of it, open or closed: an error that names both graphs, before anything is started."""
+    pipeline = Pipeline()
+    pipeline.slow = True
+    graph, other = pipeline.graph(), typed([])
+    client, wrong, config = stage.use(graph), stage.use(other), stage.thread()
+
+    async def refused() -> None:
+        for call in (
+            wrong.ainvoke({"pair": (1, "x")}, config),
+            wrong.ainvoke(None, config),
+            wrong.aget_state(config),
+            wrong.aget_run(config),
+            anext(wrong.aget_state_history(config)),
+        ):
+            with pytest.raises(GraphMismatchError, match="belongs to graph 'research', not to 'typed'") as caught:
+                await call
+            assert (caught.value.graph, caught.value.thread_graph) == ("typed", "research")
+
+    async with stage.serving(graph, other):
+        run = await client.astart({"query": "x"}, config)
+        await pipeline.started.wait()
+        await refused()
+        pipeline.go_on.set()
+        assert await run.result() == FINISHED
+        await refused()
+        assert len(await stage.runs(run.thread_id)) == 1
+
+
+# Plugins that cannot work
+
+
+async def test_what_is_no_list_of_graphs_is_refused() -> None:
+    """The message says what was given and what to give instead."""
+    graph = Pipeline().graph()
+    given: Any
+    for given, told in (
+        ([], "GraphPlugin needs at least one graph"),
+        (graph, r"takes a list of graphs, GraphPlugin\(\[graph\]\)"),
+        ([StateGraph(Research)], r"got stepgraph.graph.StateGraph. Compile it first: .compile\(name=...\)"),
+        (["research"], "takes compiled graphs; got str"),
+        ("research", "takes compiled graphs; got str"),
+        ([graph, None], "takes compiled graphs; got NoneType"),
+        ([graph, Pipeline().graph()], "Two graphs are named 'research'. Give each a name of its own"),
+        ([graph, graph], "Two graphs are named 'research'"),
+    ):
+        with pytest.raises(GraphDefinitionError, match=told):
+            GraphPlugin(given)
+
+
+async def test_a_second_plugin_is_refused(stage: Stage) -> None:
+    """A worker takes one, and so does a replayer; the message names the graphs of both, and the mend."""
+    plugins = [GraphPlugin([Pipeline().graph()]), GraphPlugin([typed([])])]
+    told = r"for 'research', and for 'typed'. Give all graphs to one: GraphPlugin\(\[a, b\]\)"
+    with pytest.raises(GraphDefinitionError, match=told):
+        Worker(stage.client, task_queue=stage.task_queue, plugins=plugins)
+    with pytest.raises(GraphDefinitionError, match=told):
+        Replayer(workflows=[], plugins=plugins)
+    own = Client(**{**stage.client.config(), "plugins": plugins[:1]})
+    with (
+        pytest.warns(UserWarning, match="present from both client and worker"),
+        pytest.raises(GraphDefinitionError, match=told),
+    ):
+        Worker(own, task_queue=stage.task_queue, plugins=plugins[1:])
+
+
+async def test_the_same_plugin_twice_is_refused(stage: Stage) -> None:
+    """Given to the client and to its worker."""
+    plugin = GraphPlugin([Pipeline().graph()])
+    own = Client(**{**stage.client.config(), "plugins": [plugin]})
+    with (
+        pytest.warns(UserWarning, match="present from both client and worker"),
+        pytest.raises(GraphDefinitionError, match="A worker takes one GraphPlugin, its client's included"),
+    ):
+        Worker(own, task_queue=stage.task_queue, plugins=[plugin])
