@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stepgraph.compiled import CompiledGraph
     from stepgraph.constants import END, START
     from stepgraph.graph import StateGraph
+    from stepgraph.interrupts import Command, Interrupt, interrupt
     from stepgraph.plugin import GraphPlugin
     from stepgraph.retry import RetryPolicy
     from stepgraph.snapshot import StateSnapshot, TaskSnapshot
@@ -20,29 +21,35 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _WHERE = {
+    "Command": "stepgraph.interrupts",
     "CompiledGraph": "stepgraph.compiled",
     "END": "stepgraph.constants",
     "GraphClient": "stepgraph.client",
     "GraphPlugin": "stepgraph.plugin",
     "GraphRun": "stepgraph.client",
+    "Interrupt": "stepgraph.interrupts",
     "RetryPolicy": "stepgraph.retry",
     "START": "stepgraph.constants",
     "StateGraph": "stepgraph.graph",
     "StateSnapshot": "stepgraph.snapshot",
     "TaskSnapshot": "stepgraph.snapshot",
+    "interrupt": "stepgraph.interrupts",
 }
 
 __all__ = [
     "END",
     "START",
+    "Command",
     "CompiledGraph",
     "GraphClient",
     "GraphPlugin",
     "GraphRun",
+    "Interrupt",
     "RetryPolicy",
     "StateGraph",
     "StateSnapshot",
     "TaskSnapshot",
+    "interrupt",
 ]
 
 

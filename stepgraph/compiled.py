@@ -6,7 +6,7 @@ session, and with it the Temporal SDK, is loaded at the first call: a graph can 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stepgraph.code import GraphCode
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from stepgraph.session import Session
 
 Config = Mapping[str, Any]
+Breaks = str | Sequence[str] | None
+Supersteps = Sequence[Sequence[tuple[Any, str | None]]]
 
 
 class CompiledGraph:
@@ -41,8 +43,22 @@ class CompiledGraph:
         """The graph's drawing: ``graph.get_graph().draw_mermaid()``."""
         return Drawing(self.code.spec)
 
-    def invoke(self, input: Any, config: Config | None = None) -> dict[str, Any]:
-        """Runs a thread to its end, and gives the values; with `None` as input, resumes it where it failed.
+    def invoke(
+        self,
+        input: Any,
+        config: Config | None = None,
+        *,
+        interrupt_before: Breaks = None,
+        interrupt_after: Breaks = None,
+    ) -> dict[str, Any]:
+        """Runs a thread until it stands still, and gives the values; what it asks people is under ``__interrupt__``.
+
+        Args:
+            input: the state's keys to set; `None` resumes a thread where it failed or is paused; a `Command` answers
+                its interrupts.
+            config: names the thread; with a checkpoint id, what came after that checkpoint is run again.
+            interrupt_before: nodes to stop before, ``"*"`` for all, in place of those named at ``compile``.
+            interrupt_after: nodes to stop after, likewise.
 
         Raises:
             NodeError: a node failed for good. It is also of the node's own exception type where that is loaded, so
@@ -52,11 +68,73 @@ class CompiledGraph:
             ThreadBusyError: the thread is running.
             NoServerError: no Temporal server can be reached or started.
         """
-        return _session().call(self, lambda client: client.ainvoke(input, config))
+        breaks: dict[str, Breaks] = {"interrupt_before": interrupt_before, "interrupt_after": interrupt_after}
+        return _session().call(self, lambda client: client.ainvoke(input, config, **breaks))
 
-    async def ainvoke(self, input: Any, config: Config | None = None) -> dict[str, Any]:
+    async def ainvoke(
+        self,
+        input: Any,
+        config: Config | None = None,
+        *,
+        interrupt_before: Breaks = None,
+        interrupt_after: Breaks = None,
+    ) -> dict[str, Any]:
         """`invoke`, awaited."""
-        return await _session().acall(self, lambda client: client.ainvoke(input, config))
+        breaks: dict[str, Breaks] = {"interrupt_before": interrupt_before, "interrupt_after": interrupt_after}
+        return await _session().acall(self, lambda client: client.ainvoke(input, config, **breaks))
+
+    def update_state(self, config: Config, values: Any, as_node: str | None = None) -> dict[str, Any]:
+        """Writes values by hand, and gives the config of the checkpoint this makes: the new head. Nothing runs.
+
+        The values go through the reducers. While the thread runs, the update takes effect at the next super-step's end.
+
+        Args:
+            config: names the thread; with a checkpoint id, the update grows from that checkpoint.
+            values: the state's keys to set; `None` for none.
+            as_node: in whose name; what this node's edges and routers lead to runs next. By default the last writer's.
+                A virtual author (``"human"``) leaves what runs next as it is, `END` clears it. A node that is still to
+                run at the head gets the values as its result.
+
+        Raises:
+            InvalidUpdateError: the values do not fit, there is no such node, or several nodes wrote last.
+            CheckpointNotFoundError: the thread has no such checkpoint.
+        """
+        return _session().call(self, lambda client: client.aupdate_state(config, values, as_node))
+
+    async def aupdate_state(self, config: Config, values: Any, as_node: str | None = None) -> dict[str, Any]:
+        """`update_state`, awaited."""
+        return await _session().acall(self, lambda client: client.aupdate_state(config, values, as_node))
+
+    def bulk_update_state(self, config: Config, supersteps: Supersteps) -> dict[str, Any]:
+        """Several updates at once, all or none: each super-step is a list of ``(values, as_node)`` made together."""
+        return _session().call(self, lambda client: client.abulk_update_state(config, supersteps))
+
+    async def abulk_update_state(self, config: Config, supersteps: Supersteps) -> dict[str, Any]:
+        """`bulk_update_state`, awaited."""
+        return await _session().acall(self, lambda client: client.abulk_update_state(config, supersteps))
+
+    def fork(
+        self, config: Config, values: Any = None, as_node: str | None = None, thread_id: Any = None
+    ) -> dict[str, Any]:
+        """An update at a checkpoint that then runs on; gives the values at the end. Without values, runs it again.
+
+        Args:
+            config: names the thread and the checkpoint; the head by default.
+            values: the state's keys to set.
+            as_node: as in `update_state`.
+            thread_id: of a new thread for the fork to grow on; the source is not touched then.
+
+        Raises:
+            ThreadError: there is such a thread already, or nothing to fork.
+            NodeError: as `invoke`, and the rest of what `update_state` and it raise.
+        """
+        return _session().call(self, lambda client: client.afork(config, values, as_node, thread_id))
+
+    async def afork(
+        self, config: Config, values: Any = None, as_node: str | None = None, thread_id: Any = None
+    ) -> dict[str, Any]:
+        """`fork`, awaited."""
+        return await _session().acall(self, lambda client: client.afork(config, values, as_node, thread_id))
 
     def get_state(self, config: Config) -> StateSnapshot:
         """The thread's head, or the checkpoint that the config names; an empty snapshot for an unknown thread.

@@ -154,11 +154,21 @@ class StateGraph:
         """``add_edge(key, END)``."""
         return self.add_edge(key, END)
 
-    def compile(self, *, name: str) -> CompiledGraph:
+    def compile(
+        self,
+        *,
+        name: str,
+        authors: Sequence[str] = ("human",),
+        interrupt_before: str | Sequence[str] = (),
+        interrupt_after: str | Sequence[str] = (),
+    ) -> CompiledGraph:
         """Checks the graph and makes it ready to run.
 
         Args:
             name: what the graph is called in Temporal: the workflow type of its runs, the prefix of its activity types.
+            authors: who may sign an update without being a node: values change, what runs next does not.
+            interrupt_before: breakpoints: nodes before which a thread stops until it is told to go on; ``"*"`` for all.
+            interrupt_after: nodes after which it stops.
 
         Raises:
             GraphDefinitionError: the graph cannot work; names the node or edge, and the mend.
@@ -177,6 +187,9 @@ class StateGraph:
             edges=tuple(dict.fromkeys(self._edges)),
             joins=tuple(dict.fromkeys(self._joins)),
             branches=tuple(self._branches),
+            authors=tuple(authors),
+            interrupt_before=(interrupt_before,) if isinstance(interrupt_before, str) else tuple(interrupt_before),
+            interrupt_after=(interrupt_after,) if isinstance(interrupt_after, str) else tuple(interrupt_after),
         )
         validation.check(spec)
         return CompiledGraph(GraphCode(spec, self.schema, dict(self._functions), dict(self._routers)))

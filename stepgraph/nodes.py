@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -19,6 +19,7 @@ from stepgraph.codec import json_size, type_name
 from stepgraph.constants import START
 from stepgraph.engine.checkpoint import TaskResult
 from stepgraph.errors import InvalidUpdateError, near_miss
+from stepgraph.interrupts import Asking, Interrupted, asking
 from stepgraph.limits import weigh
 
 RunSync = Callable[[Callable[[], Any]], Awaitable[Any]]
@@ -44,6 +45,8 @@ class TaskRequest(BaseModel):
     """For the start node: what it is to write."""
     routers: tuple[str, ...] = ()
     """The conditional edges to ask after the node, by name: those of the run's spec."""
+    answers: tuple[Any, ...] = ()
+    """What people answered to the node's interrupts so far, in their order."""
     config: dict[str, Any] = {}
     """The caller's config: ``configurable``, ``tags``, ``metadata``."""
 
@@ -51,6 +54,15 @@ class TaskRequest(BaseModel):
     def idempotency_key(self) -> str:
         """The same on every attempt at this task, and for no other task."""
         return f"{self.thread_id}/{self.checkpoint_id}/{self.task_id}"
+
+
+class RouteRequest(BaseModel):
+    """A node whose routers are to be asked after values were written in its name."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    task: TaskRequest
+    writes: dict[str, Any] = {}
 
 
 async def run_task(
@@ -71,18 +83,38 @@ async def run_task(
     else:
         node = code.node(request.node, request.spec_hash)
         view = code.schema.view(code.schema.channels.decode(state))
-        returned = await _call(node.function, view, config if node.takes_config else None, run_sync)
+        token = asking.set(Asking(request.idempotency_key, request.answers))
+        try:
+            returned = await _call(node.function, view, config if node.takes_config else None, run_sync)
+        except Interrupted as interrupted:
+            return TaskResult(ask=interrupted.ask)
+        finally:
+            asking.reset(token)
         writes = tuple(_encoded(code, request.node, update) for update in _updates(code, request.node, returned))
     _weigh(request.node, writes)
+    return TaskResult(writes=writes, goto=await route(code, request, state, writes, run_sync=run_sync, attempt=attempt))
+
+
+async def route(
+    code: GraphCode,
+    request: TaskRequest,
+    state: Mapping[str, Any],
+    writes: Sequence[Mapping[str, Any]],
+    *,
+    run_sync: RunSync,
+    attempt: int = 1,
+) -> tuple[str, ...]:
+    """Where a node's routers lead, asked with the state plus the node's own writes. Raises like `run_task`."""
     goto: list[str] = []
     if request.routers:
+        config = _config(request, attempt)
         after = _with_own_writes(code, request, state, writes)
         for name in request.routers:
             router = code.router(request.node, name, request.spec_hash)
             view = code.schema.view(code.schema.channels.decode(code.schema.channels.encode(after)))
             answer = await _call(router.function, view, config if router.takes_config else None, run_sync)
             goto += _destinations(code, request.node, name, router, answer)
-    return TaskResult(writes=writes, goto=tuple(goto))
+    return tuple(goto)
 
 
 def _config(request: TaskRequest, attempt: int) -> dict[str, Any]:
@@ -165,7 +197,7 @@ def _weigh(node: str, writes: tuple[dict[str, Any], ...]) -> None:
 
 
 def _with_own_writes(
-    code: GraphCode, request: TaskRequest, state: Mapping[str, Any], writes: tuple[dict[str, Any], ...]
+    code: GraphCode, request: TaskRequest, state: Mapping[str, Any], writes: Sequence[Mapping[str, Any]]
 ) -> Values:
     channels = code.schema.channels
     values = {**(channels.zeros() if request.node == START else {}), **channels.decode(state)}

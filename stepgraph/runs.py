@@ -5,14 +5,16 @@ Reads only; shared by the client and by the activity that opens a thread.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import (
     Client,
     WorkflowExecution,
@@ -24,7 +26,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from stepgraph.engine.record import Record
-from stepgraph.errors import StepgraphError, from_wire
+from stepgraph.errors import CheckpointExpiredError, CheckpointNotFoundError, StepgraphError, from_wire
 from stepgraph.payloads import from_raw, to_raw
 from stepgraph.wire import GET_RECORD, Pages, StartOptions
 
@@ -139,6 +141,52 @@ async def run_before(client: Client, run: Run) -> Run | None:
         return await latest_run(client, run.thread_id, options.after) if options.after else None
     known = await runs_of(client, run.thread_id, limit=RUNS_LOOKED_AT)
     return next((other for other in known if other.start_time < run.start_time), None)
+
+
+async def record_at(client: Client, thread_id: str, checkpoint_id: str) -> Record:
+    """The record of a checkpoint, wherever in the thread it was made: what a fork of it needs.
+
+    Raises:
+        CheckpointNotFoundError: the thread has no such checkpoint.
+        CheckpointExpiredError: retention has removed it.
+    """
+    run = await run_holding(client, thread_id, checkpoint_id)
+    if not run.is_open:
+        record = (await closing_of(client, run)).record
+        if record is not None and record.checkpoint.id == checkpoint_id and "writes" not in record.omitted:
+            return record
+    return Record.model_validate(await ask(client, run, GET_RECORD, {"checkpoint_id": checkpoint_id}))
+
+
+async def run_holding(client: Client, thread_id: str, checkpoint_id: str) -> Run:
+    """The run that made a checkpoint: its id says which. Raises like `record_at`."""
+    run_id = checkpoint_id.rpartition(".")[0]
+    try:
+        made = uuid.UUID(run_id)
+    except ValueError:
+        made = None
+    run = await latest_run(client, thread_id, run_id) if made is not None else None
+    if run is not None:
+        return run
+    if made is not None and made.version == 7 and await _retention_is_over(client, made):
+        raise CheckpointExpiredError(
+            f"Checkpoint {checkpoint_id!r} of thread {thread_id!r} is gone: "
+            f"the namespace's retention has removed run {run_id}.",
+            thread_id=thread_id,
+            run_id=run_id,
+        )
+    raise CheckpointNotFoundError(
+        f"Thread {thread_id!r} has no checkpoint {checkpoint_id!r}. Take an id from its history.",
+        thread_id=thread_id,
+        checkpoint_id=checkpoint_id,
+    )
+
+
+async def _retention_is_over(client: Client, made: uuid.UUID) -> bool:
+    answer = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
+    kept = answer.config.workflow_execution_retention_ttl.ToTimedelta()
+    made_at = datetime.fromtimestamp((made.int >> 80) / 1000, UTC)
+    return made_at < datetime.now(UTC) - kept
 
 
 async def start_options(client: Client, run: Run) -> StartOptions:

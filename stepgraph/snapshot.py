@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from stepgraph.channels import Channels
-from stepgraph.engine.checkpoint import Checkpoint, CheckpointData, Task, TaskFailure, TaskResult
+from stepgraph.engine.checkpoint import Ask, Checkpoint, CheckpointData, Task, TaskFailure, TaskResult
 from stepgraph.engine.plan import names_to_run, plan
 from stepgraph.engine.record import Record
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import InvalidUpdateError
+from stepgraph.interrupts import Interrupt
 
 
 class TaskSnapshot(NamedTuple):
@@ -26,7 +27,7 @@ class TaskSnapshot(NamedTuple):
     name: str
     error: str | None = None
     """Why it failed: ``ConnectionError: no route``."""
-    interrupts: tuple[Any, ...] = ()
+    interrupts: tuple[Interrupt, ...] = ()
     result: Any = None
     """What it wrote: ``{}`` if it finished and wrote nothing, `None` while it has not finished."""
 
@@ -45,7 +46,9 @@ class StateSnapshot(NamedTuple):
     """ISO 8601, UTC."""
     parent_config: dict[str, Any] | None = None
     tasks: tuple[TaskSnapshot, ...] = ()
-    interrupts: tuple[Any, ...] = ()
+    interrupts: tuple[Interrupt, ...] = ()
+    errors: tuple[str, ...] = ()
+    """At the head of an open thread: why signals of this run could not be honoured."""
 
     @property
     def checkpoint_id(self) -> str | None:
@@ -65,15 +68,17 @@ def config_for(thread_id: str, checkpoint_id: str | None = None) -> dict[str, An
 def view(thread: Thread, checkpoint: Checkpoint, *, as_head: bool = False) -> dict[str, Any]:
     """A checkpoint as queries answer it. As the head, ``next`` names only what is still to run."""
     outcomes = thread.outcomes(checkpoint)
+    asked = thread.asked(checkpoint)
     values = thread.state if checkpoint is thread.head else thread.channels.encode(checkpoint.values)
-    return _view(thread.thread_id, checkpoint, values, outcomes, as_head=as_head)
+    return _view(thread.thread_id, checkpoint, values, outcomes, asked, as_head=as_head)
 
 
 def view_of_record(record: Record, *, as_head: bool = True) -> dict[str, Any]:
     """The head of a closed thread, from the record its last run left: no worker needed."""
     head = record.checkpoint
     outcomes = tuple((task, record.results.get(task.id), record.failures.get(task.id)) for task in plan(head))
-    return _view(record.thread_id, head, record.values, outcomes, as_head=as_head)
+    asked = {name: interview.open for name, interview in record.interviews.items()}
+    return _view(record.thread_id, head, record.values, outcomes, asked, as_head=as_head)
 
 
 def empty(thread_id: str) -> StateSnapshot:
@@ -98,9 +103,14 @@ def snapshot_from(data: Mapping[str, Any], channels: Channels | None = None) -> 
         metadata=metadata,
         created_at=data["created_at"],
         parent_config=data["parent_config"],
-        tasks=tuple(TaskSnapshot(**{**task, "interrupts": tuple(task["interrupts"])}) for task in tasks),
-        interrupts=tuple(data["interrupts"]),
+        tasks=tuple(TaskSnapshot(**{**task, "interrupts": _interrupts(task)}) for task in tasks),
+        interrupts=_interrupts(data),
+        errors=tuple(data.get("errors", ())),
     )
+
+
+def _interrupts(data: Mapping[str, Any]) -> tuple[Interrupt, ...]:
+    return tuple(Interrupt(**each) for each in data["interrupts"])
 
 
 def matches(data: Mapping[str, Any], metadata: Mapping[str, Any] | None) -> bool:
@@ -113,29 +123,36 @@ def _view(
     checkpoint: Checkpoint | CheckpointData,
     values: Mapping[str, Any],
     outcomes: tuple[tuple[Task, TaskResult | None, TaskFailure | None], ...],
+    asked: Mapping[str, Ask | None],
     *,
     as_head: bool,
 ) -> dict[str, Any]:
     parent = checkpoint.parent_id
+    metadata: dict[str, Any] = {"source": checkpoint.source, "step": checkpoint.step, "writes": checkpoint.writes}
+    if checkpoint.forked_from is not None:
+        metadata["forked_from"] = config_for(checkpoint.forked_from, parent)["configurable"]
     finished = [task.id for task, result, _ in outcomes if result is not None]
+    interrupts = {
+        name: [{"value": ask.value, "id": ask.id, "deadline": ask.deadline}] for name, ask in asked.items() if ask
+    }
     return {
         "values": dict(values),
         "next": list(names_to_run(checkpoint, finished if as_head else ())),
         "config": config_for(thread_id, checkpoint.id),
-        "metadata": {"source": checkpoint.source, "step": checkpoint.step, "writes": checkpoint.writes},
+        "metadata": metadata,
         "created_at": checkpoint.created_at,
-        "parent_config": config_for(thread_id, parent) if parent else None,
+        "parent_config": config_for(checkpoint.forked_from or thread_id, parent) if parent else None,
         "tasks": [
             {
                 "id": task.id,
                 "name": task.node,
                 "error": failure.summary if failure else None,
-                "interrupts": [],
+                "interrupts": interrupts.get(task.id, []),
                 "result": None if result is None else (result.merged or {}),
             }
             for task, result, failure in outcomes
         ],
-        "interrupts": [],
+        "interrupts": [each for task, _, _ in outcomes for each in interrupts.get(task.id, [])],
     }
 
 

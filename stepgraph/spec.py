@@ -84,6 +84,11 @@ class GraphSpec(_Data):
     edges: tuple[tuple[str, str], ...] = ()
     joins: tuple[JoinSpec, ...] = ()
     branches: tuple[BranchSpec, ...] = ()
+    authors: tuple[str, ...] = ()
+    """Virtual authors: who may sign an update without being a node."""
+    interrupt_before: tuple[str, ...] = ()
+    """Breakpoints: nodes before which a thread stops; ``*`` for all."""
+    interrupt_after: tuple[str, ...] = ()
 
     @cached_property
     def hash(self) -> str:

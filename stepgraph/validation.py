@@ -65,6 +65,15 @@ def check(spec: GraphSpec) -> None:
     """Refuses a graph in which something could not run, or not end."""
     if not spec.nodes:
         raise GraphDefinitionError(f"Graph {spec.name!r} has no nodes. Add one with add_node().", graph=spec.name)
+    for author in spec.authors:
+        if author in spec.node_names or author in RESERVED or not author:
+            raise GraphDefinitionError(
+                f"The virtual author {author!r} has the name of a node. Name another in compile(authors=...).",
+                node=author,
+            )
+    for name in (*spec.interrupt_before, *spec.interrupt_after):
+        if name != "*" and name not in spec.node_names:
+            raise _unknown(spec, name, f"breakpoint at {name!r}")
     _check_edges(spec)
     _check_reachable(spec)
     _check_dead_ends(spec)

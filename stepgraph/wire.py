@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import from_json, to_json
@@ -23,6 +23,13 @@ ENTRANCE: Final = "stepgraph"
 """The task queue on which every worker process takes runs of any of its graphs, for starts made by hand."""
 
 OPEN_THREAD: Final = "stepgraph.open_thread"
+READ_CHECKPOINT: Final = "stepgraph.read_checkpoint"
+ROUTE: Final = "stepgraph.route"
+UPDATE_STATE: Final = "update_state"
+FORK: Final = "fork"
+RESUME: Final = "resume"
+INVOKE: Final = "invoke"
+SETTLED: Final = "settled"
 GET_STATE: Final = "get_state"
 GET_HISTORY: Final = "get_state_history"
 GET_RECORD: Final = "stepgraph.record"
@@ -53,6 +60,60 @@ class _Wire(BaseModel):
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
+class WrittenUpdate(_Wire):
+    """One update as it is ordered: values as JSON data, and in whose name; by default, the last writer's."""
+
+    values: dict[str, Any] | None = None
+    as_node: str | None = None
+
+
+class Order(_Wire):
+    """What `UPDATE_STATE` and `FORK` are asked: in an update, a signal, or a run that is started for it.
+
+    ``{"values": {...}, "as_node": "human"}`` is all that most need; ``{}`` to `FORK` runs the head's tasks again.
+    """
+
+    values: dict[str, Any] | None = None
+    as_node: str | None = None
+    checkpoint_id: str | None = None
+    """Where to grow from; the head by default."""
+    super_steps: tuple[tuple[WrittenUpdate, ...], ...] | None = None
+    """Several at once, in place of ``values``: each a super-step of updates that are made together."""
+    thread_id: str | None = None
+    """On the first run of a fork: the thread that ``checkpoint_id`` is on."""
+
+    def steps(self, kind: Literal["update", "fork"]) -> tuple[tuple[WrittenUpdate, ...], ...]:
+        """The updates, super-step by super-step; an empty one is a replay."""
+        if self.super_steps is not None:
+            return self.super_steps
+        if kind == "fork" and self.values is None and self.as_node is None:
+            return ((),)
+        return ((WrittenUpdate(values=self.values, as_node=self.as_node),),)
+
+
+class ResumeOrder(_Wire):
+    """What `RESUME` is asked: ``{"resume": "yes"}``, or ``{"resume": {"<interrupt id>": "yes"}}``."""
+
+    resume: Any = None
+
+
+class InvokeOrder(_Wire):
+    """What `INVOKE` is asked, on a thread that waits: an input, or none to go on from a breakpoint."""
+
+    input: dict[str, Any] | None = None
+    recursion_limit: int = DEFAULT_RECURSION_LIMIT
+    config: dict[str, Any] = {}
+    interrupt_before: tuple[str, ...] | None = None
+    interrupt_after: tuple[str, ...] | None = None
+
+
+class Settled(_Wire):
+    """What `SETTLED` answers, when there is something to answer."""
+
+    waiting: Record | None = None
+    """The thread stands still, and waits: for answers, or at a breakpoint. Otherwise its run has ended, or goes on."""
+
+
 class StartOptions(_Wire):
     """A run's second argument; every field has a default, so a run started by hand needs none."""
 
@@ -66,6 +127,15 @@ class StartOptions(_Wire):
     config: dict[str, Any] = {}
     record: Record | None = None
     """On a hand-over: what the run goes on from."""
+    update: Order | None = None
+    """Make this update, and end: nothing is run."""
+    fork: Order | None = None
+    """Make this fork, and run on."""
+    resume: ResumeOrder | None = None
+    """Answer interrupts that a run ended from outside has left, and run on."""
+    interrupt_before: tuple[str, ...] | None = None
+    """Breakpoints in place of the graph's."""
+    interrupt_after: tuple[str, ...] | None = None
 
 
 class OpenRequest(_Wire):
@@ -78,6 +148,13 @@ class OpenRequest(_Wire):
     by_client: bool = False
     """A client started the run, and knows what came before it."""
     has_record: bool = False
+
+
+class ReadRequest(_Wire):
+    """What `READ_CHECKPOINT` is asked: a checkpoint of another run, or of another thread."""
+
+    thread_id: str
+    checkpoint_id: str
 
 
 class Settings(_Wire):

@@ -1,4 +1,4 @@
-"""The Temporal activities of stepgraph: run one node, open a thread.
+"""The Temporal activities of stepgraph: run one node, open a thread, help an update.
 
 `activities_for` makes them for a worker that serves certain graphs.
 """
@@ -12,10 +12,17 @@ from typing import Any
 from stepgraph.code import GraphCode
 from stepgraph_activities.node import NodeActivity
 from stepgraph_activities.opening import OpeningActivity
+from stepgraph_activities.updating import UpdatingActivities
 
 __all__ = ["activities_for"]
 
 
 def activities_for(graphs: Mapping[str, GraphCode], executor: Executor) -> list[Callable[..., Any]]:
     """The activity functions to register with a worker; functions of nodes that are not async run on the executor."""
-    return [NodeActivity(graphs, executor).run, OpeningActivity(graphs).open_thread]
+    updating = UpdatingActivities(graphs, executor)
+    return [
+        NodeActivity(graphs, executor).run,
+        OpeningActivity(graphs).open_thread,
+        updating.read_checkpoint,
+        updating.route,
+    ]

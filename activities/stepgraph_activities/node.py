@@ -7,7 +7,6 @@ may return, which is `stepgraph.nodes`'.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -29,6 +28,7 @@ from stepgraph.nodes import TaskRequest, run_task
 from stepgraph.payloads import failure, from_raw, to_raw
 from stepgraph.retry import pause_before
 from stepgraph_activities.state import StateUnavailableError, state_of
+from stepgraph_activities.threads import on_a_thread
 
 HEARTBEATS_PER_TIMEOUT = 3
 MISSING_NODE_ATTEMPTS = 4
@@ -88,13 +88,10 @@ class NodeActivity:
                 run_spec=request.spec_hash,
                 worker_spec=None,
             )
-        return await run_task(code, request, await state_of(request), run_sync=self._on_a_thread, attempt=attempt)
+        return await run_task(code, request, await state_of(request), run_sync=self._off_the_loop, attempt=attempt)
 
-    async def _on_a_thread(self, function: Callable[[], Any]) -> Any:
-        context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(
-            self._executor, context.run, _no_stop_iteration, function
-        )
+    async def _off_the_loop(self, function: Callable[[], Any]) -> Any:
+        return await on_a_thread(self._executor, function)
 
     def _fail(self, error: BaseException, request: TaskRequest, attempt: int, bound: Any) -> NoReturn:
         """Ends the attempt: for good, unless another one is worth making."""
@@ -145,11 +142,3 @@ async def _beat(every: timedelta) -> None:
     while True:
         await asyncio.sleep(every.total_seconds())
         activity.heartbeat()
-
-
-def _no_stop_iteration(function: Callable[[], Any]) -> Any:
-    """Calls it; a `StopIteration` cannot travel through a future, and would leave it pending for ever."""
-    try:
-        return function()
-    except StopIteration as error:
-        raise RuntimeError(f"the node raised StopIteration({error.value!r})") from error

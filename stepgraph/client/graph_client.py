@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from temporalio.client import Client
 
 from stepgraph.channels import size_by_channel
 from stepgraph.client.graph_run import FinishedRun, GraphRun
+from stepgraph.client.ordering import order_from_open
 from stepgraph.client.reading import checkpoint_of, has_workers, head_of, history_of, record_left_by
 from stepgraph.client.starting import busy, start_next
 from stepgraph.codec import RoundTripError, as_json, type_name
+from stepgraph.constants import START
 from stepgraph.engine.record import Record
 from stepgraph.errors import (
     EmptyInputError,
     GraphMismatchError,
     InvalidInputError,
+    ThreadBusyError,
     ThreadError,
     UnknownGraphError,
 )
+from stepgraph.interrupts import Command
 from stepgraph.limits import weigh
-from stepgraph.run_config import RunConfig, parse_config
+from stepgraph.run_config import RunConfig, parse_config, parse_thread_id
 from stepgraph.runs import Run, closing_of, latest_run, was_taken_up
 from stepgraph.settings import text
-from stepgraph.snapshot import StateSnapshot, empty, snapshot_from
+from stepgraph.snapshot import StateSnapshot, config_for, empty, snapshot_from
 from stepgraph.state import StateSchema
-from stepgraph.wire import task_queue_of
+from stepgraph.wire import InvokeOrder, Order, ResumeOrder, WrittenUpdate, task_queue_of
 
 Config = Mapping[str, Any]
+Breaks = str | Sequence[str] | None
 
 POLLER_CHECKS = 4
 POLLER_PAUSE = 0.5
@@ -66,12 +72,23 @@ class GraphClient:
         self._check_workers = check_workers
         self._channels = schema.channels if schema is not None else None
 
-    async def ainvoke(self, input: Any, config: Config | None = None) -> dict[str, Any]:
-        """Runs a thread to its end, and gives the values.
+    async def ainvoke(
+        self,
+        input: Any,
+        config: Config | None = None,
+        *,
+        interrupt_before: Breaks = None,
+        interrupt_after: Breaks = None,
+    ) -> dict[str, Any]:
+        """Runs a thread until it stands still, and gives the values; what it asks people is under ``__interrupt__``.
 
         Args:
-            input: the state's keys to set; `None` resumes a thread where it failed.
-            config: ``{"configurable": {"thread_id": ...}}``; ``recursion_limit`` bounds the super-steps.
+            input: the state's keys to set; `None` resumes a thread where it failed or is paused; a `Command` answers
+                its interrupts.
+            config: ``{"configurable": {"thread_id": ...}}``; with a checkpoint id, what came after it is run again.
+                ``recursion_limit`` bounds the super-steps.
+            interrupt_before: nodes to stop before, ``"*"`` for all, in place of those named at ``compile``.
+            interrupt_after: nodes to stop after, likewise.
 
         Raises:
             NodeError: a node failed for good; also of the node's own exception type where that is loaded.
@@ -82,19 +99,40 @@ class GraphClient:
             GraphMismatchError: the thread belongs to another graph.
             UnknownGraphError: no worker serves the graph.
         """
-        return await (await self.astart(input, config)).result()
+        run = await self.astart(input, config, interrupt_before=interrupt_before, interrupt_after=interrupt_after)
+        return await run.result()
 
-    async def astart(self, input: Any, config: Config | None = None) -> GraphRun:
+    async def astart(
+        self,
+        input: Any,
+        config: Config | None = None,
+        *,
+        interrupt_before: Breaks = None,
+        interrupt_after: Breaks = None,
+    ) -> GraphRun:
         """Like `ainvoke`, without waiting for the end."""
         wanted = parse_config(config)
-        if wanted.checkpoint_id is not None:
-            raise ThreadError(
-                f"A run goes on from the head of thread {wanted.thread_id!r}; leave 'checkpoint_id' out of the config.",
-                thread_id=wanted.thread_id,
-            )
+        breaks = _breaks(interrupt_before), _breaks(interrupt_after)
+        if isinstance(input, Command):
+            return await self._resume(wanted, input)
         given = None if input is None else self._encoded(input)
+        if wanted.checkpoint_id is not None:
+            order = Order(values=given, as_node=None if given is None else START, checkpoint_id=wanted.checkpoint_id)
+            return await self._start_fork(wanted, order, may_be_open=False)
         latest = await latest_run(self.client, wanted.thread_id)
         record: Record | None = None
+        if latest is not None and latest.is_open:
+            await self._check_graph(latest)
+            asked = InvokeOrder(
+                input=given,
+                recursion_limit=wanted.recursion_limit,
+                config=wanted.passed_on,
+                interrupt_before=breaks[0],
+                interrupt_after=breaks[1],
+            )
+            if await order_from_open(self.client, latest, "invoke", asked) is not None:
+                return GraphRun(self.client, latest.thread_id, latest.run_id, self._channels)
+            latest = await latest_run(self.client, wanted.thread_id)
         if latest is not None:
             record = await self._may_go_on(latest, given)
         elif given is None:
@@ -105,9 +143,88 @@ class GraphClient:
         if given is None and record is not None and not record.next:
             return FinishedRun(self.client, record, self._channels)
         await self._make_sure_it_is_served()
-        run = await start_next(self.client, self.graph, given, wanted, after=latest, task_queue=self.task_queue)
+        run = await start_next(
+            self.client,
+            self.graph,
+            given,
+            wanted,
+            after=latest,
+            task_queue=self.task_queue,
+            orders={"interrupt_before": breaks[0], "interrupt_after": breaks[1]},
+        )
         head = record.checkpoint.id if record is not None else None
         return GraphRun(self.client, run.thread_id, run.run_id, self._channels, head=head)
+
+    async def aupdate_state(self, config: Config, values: Any, as_node: str | None = None) -> dict[str, Any]:
+        """Writes values by hand, and gives the config of the checkpoint this makes: the new head. Nothing runs.
+
+        The values go through the reducers. While the thread runs, the update takes effect at the next super-step's end.
+
+        Args:
+            config: names the thread; with a checkpoint id, the update grows from that checkpoint.
+            values: the state's keys to set; `None` for none.
+            as_node: in whose name; what this node's edges and routers lead to runs next. By default the last writer's.
+                A virtual author (``"human"``) leaves what runs next as it is, `END` clears it. A node that is still to
+                run at the head gets the values as its result.
+
+        Raises:
+            InvalidUpdateError: the values do not fit, there is no such node, or several nodes wrote last.
+            CheckpointNotFoundError: the thread has no such checkpoint.
+        """
+        wanted = parse_config(config)
+        order = Order(values=self._values(values), as_node=as_node, checkpoint_id=wanted.checkpoint_id)
+        return await self._update(wanted, order)
+
+    async def abulk_update_state(
+        self, config: Config, supersteps: Sequence[Sequence[tuple[Any, str | None]]]
+    ) -> dict[str, Any]:
+        """Several updates at once, all or none: each super-step is a list of ``(values, as_node)`` made together.
+
+        Raises like `aupdate_state`.
+        """
+        wanted = parse_config(config)
+        made = tuple(
+            tuple(WrittenUpdate(values=self._values(each[0]), as_node=each[1]) for each in superstep)
+            for superstep in supersteps
+        )
+        if not made or not all(made):
+            raise InvalidInputError("bulk_update_state needs at least one super-step, and an update in each.")
+        return await self._update(wanted, Order(super_steps=made, checkpoint_id=wanted.checkpoint_id))
+
+    async def afork(
+        self,
+        config: Config,
+        values: Any = None,
+        as_node: str | None = None,
+        thread_id: Any = None,
+    ) -> dict[str, Any]:
+        """An update at a checkpoint that then runs on; gives the values at the end. Without values, runs it again.
+
+        Args:
+            config: names the thread and the checkpoint; the head by default.
+            values: the state's keys to set.
+            as_node: as in `aupdate_state`.
+            thread_id: of a new thread for the fork to grow on; the source is not touched then.
+
+        Raises:
+            ThreadError: there is such a thread already, or nothing to fork.
+            NodeError: as `ainvoke`, and the rest of what `aupdate_state` and it raise.
+        """
+        return await (await self.astart_fork(config, values, as_node, thread_id)).result()
+
+    async def astart_fork(
+        self,
+        config: Config,
+        values: Any = None,
+        as_node: str | None = None,
+        thread_id: Any = None,
+    ) -> GraphRun:
+        """Like `afork`, without waiting for the end."""
+        wanted = parse_config(config)
+        order = Order(values=self._values(values), as_node=as_node, checkpoint_id=wanted.checkpoint_id)
+        if thread_id is None:
+            return await self._start_fork(wanted, order, may_be_open=True)
+        return await self._start_fork_on(parse_thread_id(thread_id), wanted, order)
 
     async def aget_run(self, config: Config) -> GraphRun | None:
         """The run that a thread is in, or was last in, whoever started it; `None` for an unknown thread."""
@@ -167,21 +284,94 @@ class GraphClient:
         async for shown in history_of(self.client, wanted.thread_id, filter=filter, before=older_than, limit=limit):
             yield snapshot_from(shown, self._channels)
 
+    async def _resume(self, wanted: RunConfig, command: Command) -> GraphRun:
+        """Answers the interrupts of a thread that waits, or of one whose run was ended from outside."""
+        order = ResumeOrder(resume=as_plain_json(command.resume, "An answer to an interrupt"))
+        latest = await latest_run(self.client, wanted.thread_id)
+        if latest is None:
+            raise EmptyInputError(
+                f"Thread {wanted.thread_id!r} does not exist, so nothing waits for an answer.",
+                thread_id=wanted.thread_id,
+            )
+        await self._check_graph(latest)
+        if latest.is_open and await order_from_open(self.client, latest, "resume", order) is not None:
+            return GraphRun(self.client, latest.thread_id, latest.run_id, self._channels)
+        await self._make_sure_it_is_served()
+        latest = await latest_run(self.client, wanted.thread_id)
+        run = await self._next_run(wanted, latest, resume=order)
+        return GraphRun(self.client, run.thread_id, run.run_id, self._channels)
+
+    async def _update(self, wanted: RunConfig, order: Order) -> dict[str, Any]:
+        while True:
+            latest = await latest_run(self.client, wanted.thread_id)
+            if latest is not None:
+                await self._check_graph(latest)
+            if latest is not None and latest.is_open:
+                config = await order_from_open(self.client, latest, "update", order)
+                if config is not None:
+                    return config
+                continue  # it ended while it was asked
+            await self._make_sure_it_is_served()
+            try:
+                run = await self._next_run(wanted, latest, update=order)
+            except ThreadBusyError:
+                continue  # somebody was faster: now it is open
+            record = await GraphRun(self.client, run.thread_id, run.run_id, None).record()
+            return config_for(record.thread_id, record.checkpoint.id)
+
+    async def _start_fork(self, wanted: RunConfig, order: Order, *, may_be_open: bool) -> GraphRun:
+        latest = await latest_run(self.client, wanted.thread_id)
+        if latest is None:
+            raise EmptyInputError(
+                f"Thread {wanted.thread_id!r} does not exist, so there is nothing to run again.",
+                thread_id=wanted.thread_id,
+            )
+        await self._check_graph(latest)
+        if latest.is_open:
+            if not may_be_open:
+                raise busy(latest.thread_id, latest)
+            if await order_from_open(self.client, latest, "fork", order) is not None:
+                return GraphRun(self.client, latest.thread_id, latest.run_id, self._channels)
+            latest = await latest_run(self.client, wanted.thread_id)
+        await self._make_sure_it_is_served()
+        run = await self._next_run(wanted, latest, fork=order)
+        return GraphRun(self.client, run.thread_id, run.run_id, self._channels, head=order.checkpoint_id)
+
+    async def _start_fork_on(self, thread_id: str, source: RunConfig, order: Order) -> GraphRun:
+        """Starts a new thread that grows from a checkpoint of another."""
+        checkpoint_id = source.checkpoint_id or (await self.aget_state(config_for(source.thread_id))).checkpoint_id
+        if checkpoint_id is None:
+            raise EmptyInputError(f"Thread {source.thread_id!r} has no checkpoint to fork.", thread_id=source.thread_id)
+        if await latest_run(self.client, thread_id) is not None:
+            raise ThreadError(
+                f"There is a thread {thread_id!r} already; a fork grows on a new one. Choose another thread_id.",
+                thread_id=thread_id,
+            )
+        await self._make_sure_it_is_served()
+        order = order.model_copy(update={"checkpoint_id": checkpoint_id, "thread_id": source.thread_id})
+        run = await self._next_run(replace(source, thread_id=thread_id, checkpoint_id=None), None, fork=order)
+        return GraphRun(self.client, run.thread_id, run.run_id, self._channels)
+
+    async def _next_run(self, wanted: RunConfig, latest: Run | None, **orders: Any) -> Run:
+        return await start_next(
+            self.client, self.graph, None, wanted, after=latest, task_queue=self.task_queue, orders=orders
+        )
+
+    def _values(self, values: Any) -> dict[str, Any] | None:
+        return None if values is None else self._encoded(values)
+
     def _encoded(self, input: Any) -> dict[str, Any]:
         encoded = self._schema.encode_input(self.graph, input) if self._schema else self._as_it_is(input)
         weigh(f"The input of graph {self.graph!r}", size_by_channel(encoded))
         return encoded
 
     def _as_it_is(self, input: Any) -> dict[str, Any]:
-        try:
-            if not isinstance(input, Mapping):
-                raise RoundTripError(f"got {type_name(input)}")
-            encoded: dict[str, Any] = as_json(dict(input))
-        except RoundTripError as error:
+        if not isinstance(input, Mapping):
             raise InvalidInputError(
-                f"Without the graph's code, the input of {self.graph!r} must be a mapping of plain JSON data: {error}.",
+                f"The input of graph {self.graph!r} must be a mapping of plain JSON data; got {type_name(input)}.",
                 graph=self.graph,
-            ) from error
+            )
+        encoded: dict[str, Any] = as_plain_json(dict(input), f"Without the graph's code, the input of {self.graph!r}")
         return encoded
 
     async def _may_go_on(self, latest: Run, given: Any) -> Record | None:
@@ -238,3 +428,15 @@ def _checkpoint_id(config: Config, of: RunConfig) -> str:
     if found is None:
         raise ThreadError("'before' must name a checkpoint: a snapshot's config.", thread_id=of.thread_id)
     return found
+
+
+def as_plain_json(value: Any, what: str) -> Any:
+    """The value, if it is JSON as it is; `InvalidInputError` otherwise."""
+    try:
+        return as_json(value)
+    except RoundTripError as error:
+        raise InvalidInputError(f"{what} must be plain JSON data: {error}.") from error
+
+
+def _breaks(names: Breaks) -> tuple[str, ...] | None:
+    return (names,) if isinstance(names, str) else None if names is None else tuple(names)

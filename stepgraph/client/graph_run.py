@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.client import (
+    Client,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
 from temporalio.common import RawValue
 from temporalio.exceptions import CancelledError, TerminatedError
 from temporalio.exceptions import TimeoutError as RunTimeoutError
+from temporalio.service import RPCError
 
 from stepgraph.channels import Channels
 from stepgraph.client.reading import history_of
 from stepgraph.engine.record import Record
 from stepgraph.errors import RunEndedError, StepgraphError
+from stepgraph.interrupts import Interrupt
 from stepgraph.payloads import from_raw
 from stepgraph.runs import closing_of_failure
 from stepgraph.snapshot import StateSnapshot, snapshot_from, view_of_record
+from stepgraph.wire import SETTLED, Settled
 
 POLL_SECONDS = 0.25
+SHORT_RUN_SECONDS = 0.15
+UPDATE_TIMEOUT = timedelta(minutes=5)
 
 
 class GraphRun:
@@ -44,7 +57,10 @@ class GraphRun:
         )
 
     async def result(self) -> dict[str, Any]:
-        """The values when the graph is done, also when the run goes on as another one.
+        """The values when the thread stands still: the graph is done, or waits for people.
+
+        What they are asked is under ``__interrupt__`` then, a list of `Interrupt`. Goes along when the run is continued
+        as another one.
 
         Raises:
             NodeError: a node failed for good; also of the node's own exception type where that is loaded.
@@ -52,15 +68,53 @@ class GraphRun:
             StepgraphError: whatever else ended the run.
         """
         record = await self.record()
-        return self._channels.decode(record.values) if self._channels else record.values
+        values = self._channels.decode(record.values) if self._channels else dict(record.values)
+        asked = view_of_record(record)["interrupts"]
+        return {**values, "__interrupt__": [Interrupt(**each) for each in asked]} if asked else values
 
     async def record(self) -> Record:
-        """The record that the finished run left; raises like `result`."""
+        """The thread's record once it stands still; raises like `result`."""
+        ending = asyncio.ensure_future(self._ended())
+        waiting: asyncio.Future[Record] | None = None
+        try:
+            done, _ = await asyncio.wait([ending], timeout=SHORT_RUN_SECONDS)
+            if not done:  # only now, for what it takes in history: most runs end soon, or never wait
+                waiting = asyncio.ensure_future(self._waits())
+                await asyncio.wait([ending, waiting], return_when=asyncio.FIRST_COMPLETED)
+            if waiting is not None and waiting.done() and not ending.done():
+                return waiting.result()
+            return await ending
+        finally:
+            for each in (ending, waiting):
+                if each is not None:
+                    each.cancel()
+                    with suppress(asyncio.CancelledError, Exception):
+                        await each
+
+    async def _ended(self) -> Record:
         try:
             return Record.model_validate(from_raw(await self._handle.result()))
         except WorkflowFailureError as failure:
             error = self._error(failure)
         raise error
+
+    async def _waits(self) -> Record:
+        """The record of a thread that waits for people. Never comes if it does not."""
+        handle = self._client.get_workflow_handle(self.thread_id)  # of whichever run it has come to
+        while True:
+            try:
+                answer = Settled.model_validate(
+                    from_raw(await handle.execute_update(SETTLED, result_type=RawValue, rpc_timeout=UPDATE_TIMEOUT))
+                )
+                if answer.waiting is not None:
+                    return answer.waiting
+            except WorkflowUpdateRPCTimeoutOrCancelledError:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():  # the SDK takes a cancellation for an answer that is late
+                    raise asyncio.CancelledError from None
+            except (RPCError, WorkflowUpdateFailedError):
+                pass  # the run has ended, or no worker is there to answer: its end will tell
+            await asyncio.sleep(POLL_SECONDS)
 
     async def watch(self) -> AsyncIterator[StateSnapshot]:
         """Every checkpoint the run makes, oldest first, until it ends. How it ended, `result` tells."""

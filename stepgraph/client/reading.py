@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, DescribeTaskQueueRequest
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client, WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from stepgraph.engine.record import Record
-from stepgraph.errors import CheckpointExpiredError, CheckpointNotFoundError, NoWorkerError, StepgraphError
-from stepgraph.runs import Run, ask, closing_of, latest_run, load_record, run_before, was_taken_up
+from stepgraph.errors import NoWorkerError, StepgraphError
+from stepgraph.runs import Run, ask, closing_of, latest_run, load_record, run_before, run_holding, was_taken_up
 from stepgraph.snapshot import view_of_record
 from stepgraph.wire import GET_HISTORY, GET_STATE
 
@@ -79,30 +78,6 @@ async def history_of(
             run = await latest_run(client, thread_id, previous) if previous else None
 
 
-async def run_holding(client: Client, thread_id: str, checkpoint_id: str) -> Run:
-    """The run that made a checkpoint: its id says which."""
-    run_id = checkpoint_id.rpartition(".")[0]
-    try:
-        made = uuid.UUID(run_id)
-    except ValueError:
-        made = None
-    run = await latest_run(client, thread_id, run_id) if made is not None else None
-    if run is not None:
-        return run
-    if made is not None and made.version == 7 and await _retention_is_over(client, made):
-        raise CheckpointExpiredError(
-            f"Checkpoint {checkpoint_id!r} of thread {thread_id!r} is gone: "
-            f"the namespace's retention has removed run {run_id}.",
-            thread_id=thread_id,
-            run_id=run_id,
-        )
-    raise CheckpointNotFoundError(
-        f"Thread {thread_id!r} has no checkpoint {checkpoint_id!r}. Take an id from its history.",
-        thread_id=thread_id,
-        checkpoint_id=checkpoint_id,
-    )
-
-
 async def ask_worker(client: Client, run: Run, query: str, request: Mapping[str, Any]) -> Any:
     """The answer to a query; `NoWorkerError` rather than a long wait when no worker could give one."""
     return await _answered(client, run, ask(client, run, query, request))
@@ -146,10 +121,3 @@ def no_worker(run: Run) -> NoWorkerError:
         task_queue=run.task_queue,
         graph=run.graph,
     )
-
-
-async def _retention_is_over(client: Client, made: uuid.UUID) -> bool:
-    answer = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
-    kept = answer.config.workflow_execution_retention_ttl.ToTimedelta()
-    made_at = datetime.fromtimestamp((made.int >> 80) / 1000, UTC)
-    return made_at < datetime.now(UTC) - kept

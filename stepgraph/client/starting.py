@@ -8,6 +8,7 @@ one made. Whose run it is, its first event tells.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from temporalio.api.common.v1 import Payloads, WorkflowType
@@ -32,8 +33,18 @@ async def start_next(
     *,
     after: Run | None,
     task_queue: str,
+    orders: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Starts the run that follows ``after``.
+    """Starts the run that follows ``after``, with an input, to resume, or for an update or a fork.
+
+    Args:
+        client: a connected client.
+        graph: the graph's name.
+        given: the input as JSON data; `None` to resume, or for an order.
+        config: the caller's.
+        after: the thread's latest run.
+        task_queue: where the run is to be done.
+        orders: fields of `StartOptions`: ``update``, ``fork``, ``resume``, breakpoints.
 
     Raises:
         ThreadBusyError: another client was faster.
@@ -44,6 +55,7 @@ async def start_next(
         caller=caller,
         recursion_limit=config.recursion_limit,
         config=config.passed_on,
+        **(orders or {}),
     )
     request = StartWorkflowExecutionRequest(
         namespace=client.namespace,

@@ -30,6 +30,8 @@ class Checkpoint:
     """Who wrote what to get here, as JSON data: by node."""
     input: Mapping[str, Any] | None = None
     """What the virtual start node is to write, as JSON data; on a checkpoint made by an input."""
+    forked_from: str | None = None
+    """The thread that the parent is on, where that is another one."""
 
 
 class CheckpointData(BaseModel):
@@ -46,6 +48,7 @@ class CheckpointData(BaseModel):
     joins: dict[str, tuple[str, ...]] = {}
     writes: dict[str, Any] | None = None
     input: dict[str, Any] | None = None
+    forked_from: str | None = None
 
 
 class Task(BaseModel):
@@ -60,6 +63,35 @@ class Task(BaseModel):
     """The step of the checkpoint that this task helps to make."""
 
 
+class Ask(BaseModel):
+    """A question that a task's node has put to people."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    value: Any = None
+    timeout: float | None = None
+    """Seconds after which the default answers."""
+    default: Any = None
+    has_default: bool = False
+    deadline: str | None = None
+    """ISO 8601, UTC."""
+
+
+class Interview(BaseModel):
+    """The questions that a task's node has asked so far, in order, and the answers that it was given."""
+
+    model_config = ConfigDict(frozen=True)
+
+    asks: tuple[Ask, ...] = ()
+    answers: tuple[Any, ...] = ()
+
+    @property
+    def open(self) -> Ask | None:
+        """The question that waits for an answer."""
+        return self.asks[-1] if len(self.asks) > len(self.answers) else None
+
+
 class TaskResult(BaseModel):
     """What a finished task leaves: its writes, a mapping for each that the node returned; where its routers lead."""
 
@@ -67,6 +99,8 @@ class TaskResult(BaseModel):
 
     writes: tuple[dict[str, Any], ...] = ()
     goto: tuple[str, ...] = ()
+    ask: Ask | None = None
+    """The task has not finished: its node asks this first."""
 
     @property
     def merged(self) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from stepgraph.channels import Channels, Write
 from stepgraph.constants import END, START
-from stepgraph.engine.checkpoint import Checkpoint, Task, TaskResult
+from stepgraph.engine.checkpoint import Checkpoint, Source, Task, TaskResult
 from stepgraph.engine.plan import plan
 from stepgraph.spec import GraphSpec
 
@@ -20,6 +20,7 @@ def commit(
     *,
     id: str,
     created_at: str,
+    source: Source = "loop",
 ) -> Checkpoint:
     """The checkpoint after all of ``head``'s tasks, whose results are given by task id.
 
@@ -36,7 +37,7 @@ def commit(
         id=id,
         parent_id=head.id,
         step=step,
-        source="loop",
+        source=source,
         created_at=created_at,
         values=channels.fold(before, _writes(tasks, results), step=step),
         writes={task.node: results[task.id].merged for task in tasks},

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from stepgraph.channels import Channels
 from stepgraph.codec import json_size
-from stepgraph.engine.checkpoint import Checkpoint, CheckpointData, TaskFailure, TaskResult
+from stepgraph.engine.checkpoint import Checkpoint, CheckpointData, Interview, TaskFailure, TaskResult
 from stepgraph.engine.plan import names_to_run
 from stepgraph.engine.thread import Thread
 from stepgraph.spec import GraphSpec
@@ -31,6 +31,9 @@ class Record(BaseModel):
     checkpoint: CheckpointData
     results: dict[str, TaskResult] = {}
     failures: dict[str, TaskFailure] = {}
+    interviews: dict[str, Interview] = {}
+    paused: bool = False
+    """At a breakpoint."""
     graph: str
     spec_hash: str
     thread_id: str
@@ -41,34 +44,65 @@ class Record(BaseModel):
     format: Literal[1] = 1
 
 
-def record_of(thread: Thread) -> Record | None:
-    """What the thread's next run needs; `None` for a thread that has no checkpoint yet."""
-    head = thread.head
-    if head is None:
+def record_of(thread: Thread, checkpoint: Checkpoint | None = None) -> Record | None:
+    """What the thread's next run needs; `None` for a thread that has no checkpoint yet.
+
+    For another checkpoint than the head: what a fork of it needs.
+    """
+    checkpoint = checkpoint or thread.head
+    if checkpoint is None:
         return None
-    outcomes = thread.outcomes(head)  # in the order of the tasks, whichever finished first
+    is_head = checkpoint is thread.head
+    outcomes = thread.outcomes(checkpoint) if is_head else ()  # in the order of the tasks, whichever finished first
+    results = {task.id: result for task, result, _ in outcomes if result is not None}
     record = Record(
-        values=thread.state,
-        next=names_to_run(head, thread.results),
-        checkpoint=CheckpointData(
-            id=head.id,
-            parent_id=head.parent_id,
-            step=head.step,
-            source=head.source,
-            created_at=head.created_at,
-            triggers=head.triggers,
-            joins=dict(head.joins),
-            writes=None if head.writes is None else dict(head.writes),
-            input=None if head.input is None else dict(head.input),
-        ),
-        results={task.id: result for task, result, _ in outcomes if result is not None},
+        values=thread.state if is_head else thread.channels.encode(checkpoint.values),
+        next=names_to_run(checkpoint, results),
+        checkpoint=data_of(checkpoint),
+        results=results,
         failures={task.id: failure for task, _, failure in outcomes if failure is not None},
+        interviews=thread.interviews if is_head else {},
+        paused=is_head and thread.paused,
         graph=thread.spec.name,
         spec_hash=thread.spec.hash,
         thread_id=thread.thread_id,
         run_id=thread.run_id,
     )
     return _within_limit(record)
+
+
+def data_of(checkpoint: Checkpoint) -> CheckpointData:
+    """A checkpoint as JSON data, without its values."""
+    return CheckpointData(
+        id=checkpoint.id,
+        parent_id=checkpoint.parent_id,
+        step=checkpoint.step,
+        source=checkpoint.source,
+        created_at=checkpoint.created_at,
+        triggers=checkpoint.triggers,
+        joins=dict(checkpoint.joins),
+        writes=None if checkpoint.writes is None else dict(checkpoint.writes),
+        input=None if checkpoint.input is None else dict(checkpoint.input),
+        forked_from=checkpoint.forked_from,
+    )
+
+
+def checkpoint_from(record: Record, channels: Channels) -> Checkpoint:
+    """The checkpoint that a record is of."""
+    data = record.checkpoint
+    return Checkpoint(
+        id=data.id,
+        parent_id=data.parent_id,
+        step=data.step,
+        source=data.source,
+        created_at=data.created_at,
+        values=channels.decode(record.values),
+        triggers=data.triggers,
+        joins=data.joins,
+        writes=data.writes,
+        input=data.input,
+        forked_from=data.forked_from,
+    )
 
 
 def thread_from(
@@ -81,30 +115,16 @@ def thread_from(
     clock: Callable[[], str],
 ) -> Thread:
     """A new run's thread, with the record's head as its base."""
-    if record is None:
-        return Thread(spec, channels, thread_id=thread_id, run_id=run_id, clock=clock)
-    head = record.checkpoint
-    base = Checkpoint(
-        id=head.id,
-        parent_id=head.parent_id,
-        step=head.step,
-        source=head.source,
-        created_at=head.created_at,
-        values=channels.decode(record.values),
-        triggers=head.triggers,
-        joins=head.joins,
-        writes=head.writes,
-        input=head.input,
-    )
     return Thread(
         spec,
         channels,
         thread_id=thread_id,
         run_id=run_id,
         clock=clock,
-        base=base,
-        results=record.results,
-        failures=record.failures,
+        base=checkpoint_from(record, channels) if record else None,
+        results=record.results if record else None,
+        failures=record.failures if record else None,
+        interviews=record.interviews if record else None,
     )
 
 

@@ -17,18 +17,23 @@ in-memory runner both drive this class, and nothing else decides what happens ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from stepgraph.channels import Channels, size_by_channel
 from stepgraph.constants import START
-from stepgraph.engine.checkpoint import Checkpoint, Task, TaskFailure, TaskResult
+from stepgraph.engine.branching import ByHand, Update, branch, is_virtual_author
+from stepgraph.engine.checkpoint import Ask, Checkpoint, Interview, Source, Task, TaskFailure, TaskResult
 from stepgraph.engine.commit import commit
 from stepgraph.engine.plan import is_virtual, plan
 from stepgraph.errors import (
     CheckpointNotFoundError,
     GraphRecursionError,
+    InvalidUpdateError,
     MissingNodeError,
+    StepgraphError,
 )
 from stepgraph.limits import weigh
 from stepgraph.spec import GraphSpec
@@ -51,6 +56,7 @@ class Thread:
         base: Checkpoint | None = None,
         results: Mapping[str, TaskResult] | None = None,
         failures: Mapping[str, TaskFailure] | None = None,
+        interviews: Mapping[str, Interview] | None = None,
     ) -> None:
         self.spec = spec
         self.channels = channels
@@ -62,6 +68,9 @@ class Thread:
         self._clock = clock
         self._results: dict[str, dict[str, TaskResult]] = {}
         self._failures: dict[str, dict[str, TaskFailure]] = {}
+        self._interviews: dict[str, dict[str, Interview]] = {}
+        self._passed: str | None = None
+        self._breaks: tuple[tuple[str, ...], tuple[str, ...]] = (spec.interrupt_before, spec.interrupt_after)
         self._state: dict[str, Any] = {}
         self._sizes: dict[str, int] = {}
         self._steps_left = DEFAULT_RECURSION_LIMIT
@@ -69,6 +78,7 @@ class Thread:
         if base is not None:
             self._results[base.id] = dict(results or {})
             self._failures[base.id] = dict(failures or {})
+            self._interviews[base.id] = dict(interviews or {})
             self._encode(base.values, {})
 
     @property
@@ -101,10 +111,53 @@ class Thread:
         """Why tasks of the head failed, by task id; a task that is run again is taken off."""
         return self._failures.get(self.head.id, {}) if self.head else {}
 
+    @property
+    def interviews(self) -> dict[str, Interview]:
+        """The questions of the head's tasks that have not finished, by task id, with the answers so far."""
+        return self._interviews.get(self.head.id, {}) if self.head else {}
+
+    @property
+    def questions(self) -> tuple[Ask, ...]:
+        """The questions at the head that wait for an answer, in the order of the tasks."""
+        if self.head is None:
+            return ()
+        open_asks = (self.interviews[task.id].open for task in plan(self.head) if task.id in self.interviews)
+        return tuple(ask for ask in open_asks if ask is not None)
+
+    @property
+    def paused(self) -> bool:
+        """Whether the thread stands at a breakpoint that nobody has told it to pass."""
+        head = self.head
+        if head is None or head.id == self._passed or not head.triggers or head.triggers == (START,):
+            return False
+        before, after = self._breaks
+        return _any_of(before, head.triggers) or (head.source == "loop" and _any_of(after, tuple(head.writes or ())))
+
+    @property
+    def complete(self) -> bool:
+        """Whether the head has tasks, and all have finished, so that they can be committed."""
+        tasks = plan(self.head) if self.head else ()
+        return bool(tasks) and all(task.id in self.results for task in tasks)
+
+    def break_at(self, before: Sequence[str] | None, after: Sequence[str] | None) -> None:
+        """Sets the breakpoints of this invoke; `None` leaves those of the graph."""
+        self._breaks = (
+            self.spec.interrupt_before if before is None else tuple(before),
+            self.spec.interrupt_after if after is None else tuple(after),
+        )
+
+    def pass_on(self) -> None:
+        """Goes on from a breakpoint at the head."""
+        self._passed = self.head.id if self.head else None
+
     def allow(self, steps: int, *, limit: int | None = None) -> None:
         """Sets how many super-steps may still be taken; ``limit`` is the caller's figure, for the message."""
         self._steps_left = steps
         self._step_limit = limit if limit is not None else steps
+
+    def renew(self) -> None:
+        """Allows as many super-steps as at first: somebody asked for more."""
+        self._steps_left = self._step_limit
 
     @property
     def steps_left(self) -> int:
@@ -128,7 +181,7 @@ class Thread:
         return checkpoint
 
     def due(self) -> tuple[Task, ...]:
-        """The head's tasks that are still to run, in order; empty when the thread has finished.
+        """The head's tasks that are to run now, in order; empty when the thread has finished, waits or is paused.
 
         Raises:
             GraphRecursionError: tasks are due, but the super-steps allowed are used up.
@@ -137,7 +190,10 @@ class Thread:
         if self.head is None:
             return ()
         self._settle()
-        tasks = tuple(task for task in plan(self.head) if task.id not in self.results)
+        if self.paused:
+            return ()
+        waiting = [name for name, interview in self.interviews.items() if interview.open is not None]
+        tasks = tuple(task for task in plan(self.head) if task.id not in self.results and task.id not in waiting)
         if tasks and self._steps_left <= 0:
             raise GraphRecursionError(
                 f"Graph {self.spec.name!r} took the {self._step_limit} super-steps it was allowed and is not done "
@@ -158,19 +214,147 @@ class Thread:
                 )
         return tasks
 
+    def update(
+        self,
+        target: Checkpoint | None,
+        updates: Sequence[Update],
+        *,
+        source: ByHand = "update",
+        forked_from: str | None = None,
+    ) -> Checkpoint:
+        """Writes values by hand at a checkpoint, and goes on from there: the new head.
+
+        At the head, an author whose own task is still to run there gives that task its result instead; when none is
+        left the super-step commits. Without updates, nothing is written, and all at ``target`` is to run again.
+
+        Args:
+            target: a checkpoint of the thread, not only of this run; `None` on a thread that has none.
+            updates: made together, as by nodes side by side.
+            source: what the history is to call it.
+            forked_from: the thread that ``target`` is on, where that is another one.
+
+        Raises:
+            InvalidUpdateError: several values for a channel without a reducer, or a state that grew too large.
+            ReducerError: a reducer raised.
+        """
+        head = self.head
+        at_head = target is not None and target is head
+        if at_head and len(updates) == 1:
+            for task in plan(self._some_head()):
+                if task.node == updates[0].author and task.id not in self.results:
+                    return self._finish_by_hand(task, updates[0], source)
+        after = branch(
+            self.spec,
+            self.channels,
+            target,
+            updates,
+            source=source,
+            forked_from=forked_from,
+            id=self._next_id(),
+            created_at=self._clock(),
+        )
+        self._encode(after.values, head.values if head else {})
+        if at_head and updates and all(is_virtual_author(self.spec, each.author) for each in updates):
+            self._results[after.id] = dict(self.results)
+            self._failures[after.id] = dict(self.failures)
+            self._interviews[after.id] = dict(self.interviews)
+        self._append(after)
+        return after
+
+    def _finish_by_hand(self, task: Task, update: Update, source: ByHand) -> Checkpoint:
+        head = self._some_head()
+        failure = self.failures.get(task.id)
+        self.start(task)
+        self.finish(task, TaskResult(writes=(dict(update.values),) if update.values else (), goto=update.goto))
+        if any(each.id not in self.results for each in plan(head)):
+            return head
+        try:
+            return self.commit(source=source)
+        except StepgraphError:  # the update is refused, and the head is as it was
+            del self._results[head.id][task.id]
+            if failure is not None:
+                self.fail(task, failure)
+            raise
+
+    def mark(self) -> int:
+        """Where the log stands, for `back_to`."""
+        return len(self.made)
+
+    def back_to(self, mark: int) -> None:
+        """Takes back the checkpoints made since a mark: an order of several steps that failed leaves no trace."""
+        before = self.head
+        for checkpoint in self.made[mark:]:
+            self._results.pop(checkpoint.id, None)
+            self._failures.pop(checkpoint.id, None)
+        del self.made[mark:]
+        if self.head is not None and before is not None:
+            self._encode(self.head.values, before.values)
+        elif self.head is None:
+            self._state, self._sizes = {}, {}
+
     def start(self, task: Task) -> None:
         """A task is run (again): its old failure no longer says anything."""
         self._failures.get(task.checkpoint_id, {}).pop(task.id, None)
 
     def finish(self, task: Task, result: TaskResult) -> None:
-        """A task has finished. Its writes take effect at the commit."""
+        """A task has finished, and its writes take effect at the commit; or its node asks something first."""
+        if result.ask is not None:
+            self.ask(task, result.ask)
+            return
+        self._interviews.get(task.checkpoint_id, {}).pop(task.id, None)
         self._results.setdefault(task.checkpoint_id, {})[task.id] = result
+
+    def ask(self, task: Task, ask: Ask) -> None:
+        """A task's node asks people something before it can finish."""
+        if ask.timeout is not None:
+            deadline = datetime.fromisoformat(self._clock()) + timedelta(seconds=ask.timeout)
+            ask = ask.model_copy(update={"deadline": deadline.isoformat()})
+        asked = self._interviews.setdefault(task.checkpoint_id, {})
+        before = asked.get(task.id, Interview())
+        asked[task.id] = before.model_copy(update={"asks": (*before.asks, ask)})
+
+    def answers(self, task: Task) -> tuple[Any, ...]:
+        """What a task's questions were answered with."""
+        return self._interviews.get(task.checkpoint_id, {}).get(task.id, Interview()).answers
+
+    def answer(self, resume: Any) -> None:
+        """Answers questions at the head: the one that waits, or several by a mapping from their ids.
+
+        Raises:
+            InvalidUpdateError: nothing waits, several do and none is named, or an id is not one of theirs.
+        """
+        ids = [ask.id for ask in self.questions]
+        if not ids:
+            raise InvalidUpdateError(
+                f"Thread {self.thread_id!r} does not wait for an answer.", thread_id=self.thread_id
+            )
+        if isinstance(resume, Mapping) and resume and all(isinstance(key, str) and _is_id(key) for key in resume):
+            unknown = [key for key in resume if key not in ids]
+            if unknown:
+                raise InvalidUpdateError(
+                    f"No interrupt {unknown[0]!r} waits for an answer on thread {self.thread_id!r}; these do: "
+                    f"{', '.join(map(repr, ids))}.",
+                    thread_id=self.thread_id,
+                )
+            given = dict(resume)
+        elif len(ids) == 1:
+            given = {ids[0]: resume}
+        else:
+            raise InvalidUpdateError(
+                f"{len(ids)} interrupts wait for answers on thread {self.thread_id!r}. Say which is meant: a mapping "
+                f"from id to answer, of {', '.join(map(repr, ids))}.",
+                thread_id=self.thread_id,
+            )
+        for task_id, interview in self.interviews.items():
+            if interview.open is not None and interview.open.id in given:
+                after = (*interview.answers, given[interview.open.id])
+                self.interviews[task_id] = interview.model_copy(update={"answers": after})
 
     def fail(self, task: Task, failure: TaskFailure) -> None:
         """A task has failed for good."""
         self._failures.setdefault(task.checkpoint_id, {})[task.id] = failure
 
-    def commit(self) -> Checkpoint:
+    def commit(self, *, source: Source = "loop") -> Checkpoint:
         """Applies all results at the head together. On an error the head, and what its tasks left, stay as they are.
 
         Raises:
@@ -178,7 +362,9 @@ class Thread:
             ReducerError: a reducer raised, or made what its channel cannot hold.
         """
         head = self._some_head()
-        after = commit(self.spec, self.channels, head, self.results, id=self._next_id(), created_at=self._clock())
+        after = commit(
+            self.spec, self.channels, head, self.results, id=self._next_id(), created_at=self._clock(), source=source
+        )
         self._encode(after.values, head.values)
         if head.triggers != (START,):
             self._steps_left -= 1
@@ -208,6 +394,10 @@ class Thread:
         failures = self._failures.get(checkpoint.id, {})
         return tuple((task, results.get(task.id), failures.get(task.id)) for task in plan(checkpoint))
 
+    def asked(self, checkpoint: Checkpoint) -> dict[str, Ask | None]:
+        """The questions that wait at a checkpoint, by task id."""
+        return {name: interview.open for name, interview in self._interviews.get(checkpoint.id, {}).items()}
+
     def _settle(self) -> None:
         """Commits what needs nobody to run any more.
 
@@ -235,7 +425,16 @@ class Thread:
         """Encodes the channels that changed; raises before anything is kept."""
         changed = {name: value for name, value in values.items() if name not in before or value is not before[name]}
         encoded = self.channels.encode(changed)
-        sizes = {**self._sizes, **size_by_channel(encoded)}
+        sizes = {**{name: size for name, size in self._sizes.items() if name in values}, **size_by_channel(encoded)}
         weigh(f"The state of thread {self.thread_id!r}", sizes)
-        self._state = {**self._state, **encoded}
-        self._sizes = sizes
+        self._state = {name: encoded[name] if name in encoded else self._state[name] for name in values}
+        self._sizes = {name: sizes[name] for name in values}
+
+
+def _any_of(breaks: Sequence[str], names: Sequence[str]) -> bool:
+    return "*" in breaks or any(name in breaks for name in names)
+
+
+def _is_id(text: str) -> bool:
+    """Whether a text looks like an interrupt's id: an answer may itself be a mapping."""
+    return re.fullmatch(r"[0-9a-f]{16}", text) is not None

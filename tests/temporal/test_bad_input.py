@@ -21,7 +21,6 @@ from stepgraph.errors import (
     NoWorkerError,
     PayloadTooLargeError,
     SerializationError,
-    ThreadError,
     UnknownGraphError,
 )
 from stepgraph.snapshot import config_for
@@ -178,8 +177,8 @@ async def test_a_checkpoint_that_is_not_there_is_an_error(stage: Stage) -> None:
                 await client.aget_state(config_for(thread_id, unknown))
         with pytest.raises(CheckpointExpiredError, match="retention has removed run"):
             await client.aget_state(config_for(thread_id, "01890000-0000-7000-8000-000000000000.000001"))
-        with pytest.raises(ThreadError, match="leave 'checkpoint_id' out"):
-            await client.ainvoke(None, config_for(thread_id, head))
+        with pytest.raises(CheckpointNotFoundError):
+            await client.ainvoke(None, config_for(thread_id, "nonsense"))
 
 
 async def test_an_unknown_graph_is_refused_at_once(stage: Stage) -> None:

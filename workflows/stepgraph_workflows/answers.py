@@ -16,14 +16,14 @@ from stepgraph.snapshot import matches, view
 from stepgraph.wire import HISTORY_PAGE, HistoryRequest, Opening, StateRequest, in_pages
 
 
-def state(thread: Thread | None, request: RawValue) -> RawValue:
+def state(thread: Thread | None, request: RawValue, errors: list[str]) -> RawValue:
     """A snapshot; `None` on a thread without checkpoints."""
 
     def found(asked: StateRequest) -> Any:
         if thread is None or thread.head is None:
             return None
         if asked.checkpoint_id is None:
-            return view(thread, thread.head, as_head=True)
+            return {**view(thread, thread.head, as_head=True), "errors": errors}
         return view(thread, thread.checkpoint(asked.checkpoint_id))
 
     return _answer(StateRequest, request, found)
@@ -55,10 +55,13 @@ def history(thread: Thread | None, request: RawValue, previous_run_id: str | Non
 
 
 def record(thread: Thread | None, opening: Opening | None, request: RawValue) -> RawValue:
-    """The record as of now."""
+    """The record as of now, or of a checkpoint."""
 
-    def found(_: StateRequest) -> Any:
-        made = record_of(thread) if thread is not None else opening.record if opening is not None else None
+    def found(asked: StateRequest) -> Any:
+        if thread is not None and asked.checkpoint_id is not None:
+            made = record_of(thread, thread.checkpoint(asked.checkpoint_id))
+        else:
+            made = record_of(thread) if thread is not None else opening.record if opening is not None else None
         return made.model_dump(mode="json") if made is not None else None
 
     return _answer(StateRequest, request, found)

@@ -92,6 +92,7 @@ def _request(thread: Thread, task: Task, settings: Settings, config: dict[str, A
         state=thread.state if inline else None,
         input=dict(thread.head.input or {}) if task.node == START else None,
         routers=tuple(branch.name for branch in thread.spec.branches_of(task.node)),
+        answers=thread.answers(task),
         config=config,
     )
 

@@ -1,0 +1,105 @@
+"""Checkpoints that are made by hand: updates, and forks from anywhere in a thread's history. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from stepgraph.channels import Channels, Write
+from stepgraph.constants import END, START
+from stepgraph.engine.checkpoint import Checkpoint
+from stepgraph.engine.commit import advance
+from stepgraph.errors import InvalidUpdateError, near_miss
+from stepgraph.spec import GraphSpec
+
+ByHand = Literal["update", "fork"]
+
+
+@dataclass(frozen=True)
+class Update:
+    """Values written in somebody's name: a node's, a virtual author's, `START`'s or `END`'s."""
+
+    author: str
+    values: Mapping[str, Any]
+    """JSON data that fits the state."""
+    goto: tuple[str, ...] = ()
+    """Where the author's routers lead."""
+
+
+def author_of(spec: GraphSpec, checkpoint: Checkpoint | None, as_node: str | None) -> str:
+    """In whose name an update is made at a checkpoint: the one given, otherwise its last writer.
+
+    Raises:
+        InvalidUpdateError: there is no such node or author, or several wrote last.
+    """
+    if as_node is not None:
+        known = (*spec.node_names, *spec.authors, START, END)
+        if as_node not in known:
+            raise InvalidUpdateError(
+                f"Graph {spec.name!r} has no node {as_node!r} to make an update as."
+                f"{near_miss(as_node, (*spec.node_names, *spec.authors))}",
+                nodes=[as_node],
+            )
+        return as_node
+    writers = list((checkpoint.writes if checkpoint else None) or {START: None})
+    if len(writers) > 1:
+        raise InvalidUpdateError(
+            f"The update is ambiguous: {', '.join(map(repr, writers))} wrote last. "
+            "Say in whose name it is made: as_node='...'.",
+            nodes=writers,
+        )
+    return writers[0]
+
+
+def is_virtual_author(spec: GraphSpec, author: str) -> bool:
+    """Whether the author signs updates without being a node: values change, what runs next does not."""
+    return author in spec.authors
+
+
+def branch(
+    spec: GraphSpec,
+    channels: Channels,
+    target: Checkpoint | None,
+    updates: Sequence[Update],
+    *,
+    source: ByHand,
+    forked_from: str | None = None,
+    id: str,
+    created_at: str,
+) -> Checkpoint:
+    """The checkpoint that grows from ``target`` (`None`: from nothing) by updates made together; by none, a replay.
+
+    Raises:
+        InvalidUpdateError: several values for a channel without a reducer.
+        ReducerError: a reducer raised.
+    """
+    if target is None:
+        target = Checkpoint(id="", parent_id=None, step=-1, source="input", created_at=created_at, values={})
+    step = target.step + 1
+    grown: dict[str, Any] = {
+        "id": id,
+        "parent_id": target.id or None,
+        "step": step,
+        "source": source,
+        "created_at": created_at,
+        "forked_from": forked_from,
+    }
+    if not updates:
+        return Checkpoint(
+            **grown,
+            values=target.values,
+            triggers=target.triggers,
+            joins=target.joins,
+            writes=target.writes,
+            input=target.input,
+        )
+    writes = [Write(each.author, name, value) for each in updates for name, value in each.values.items()]
+    grown["values"] = channels.fold({**channels.zeros(), **target.values}, writes, step=step)
+    grown["writes"] = {each.author: dict(each.values) or None for each in updates}
+    nodes = [(each.author, each.goto) for each in updates if not is_virtual_author(spec, each.author)]
+    if not nodes:
+        return Checkpoint(**grown, triggers=target.triggers, joins=target.joins, input=target.input)
+    if any(author == END for author, _ in nodes):
+        return Checkpoint(**grown)
+    return Checkpoint(**grown, **advance(spec, target.joins, nodes))

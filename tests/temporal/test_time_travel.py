@@ -1,0 +1,199 @@
+"""Updates, forks and replays, on open and on closed threads."""
+
+from __future__ import annotations
+
+import asyncio
+from operator import add
+from typing import Annotated, Any, TypedDict
+
+import pytest
+
+from stepgraph import END, START, StateGraph
+from stepgraph.compiled import CompiledGraph
+from stepgraph.errors import CheckpointNotFoundError, InvalidUpdateError, ThreadError
+from stepgraph.snapshot import config_for
+from tests.conftest import Stage
+
+
+class Research(TypedDict):
+    query: str
+    sources: Annotated[list[str], add]
+    analysis: str
+    summary: str
+
+
+def pipeline(runs: list[str], gate: asyncio.Event | None = None) -> CompiledGraph:
+    """gather, analyze, report."""
+
+    async def gather(state: Research) -> dict[str, Any]:
+        runs.append("gather")
+        return {"sources": ["a", "b"]}
+
+    async def analyze(state: Research) -> dict[str, Any]:
+        runs.append("analyze")
+        if gate is not None:
+            await gate.wait()
+        return {"analysis": f"{len(state['sources'])} sources"}
+
+    async def report(state: Research) -> dict[str, Any]:
+        runs.append("report")
+        return {"summary": f"report: {state['analysis']}"}
+
+    builder = StateGraph(Research)
+    builder.add_node(gather).add_node(analyze).add_node(report)
+    builder.add_edge(START, "gather").add_edge("gather", "analyze").add_edge("analyze", "report")
+    return builder.add_edge("report", END).compile(name="travel")
+
+
+async def test_an_update_grows_from_a_checkpoint_and_runs_nothing(stage: Stage) -> None:
+    """It is the new head, its branch leaves the old one as it was, and a resume goes on from it."""
+    runs: list[str] = []
+    graph = pipeline(runs)
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        await client.ainvoke({"query": "q"}, config)
+        before = [s async for s in client.aget_state_history(config)]
+        gathered = before[2]
+        made = await client.aupdate_state(gathered.config, {"sources": ["c"]}, as_node="gather")
+        head = await client.aget_state(config)
+        assert head.config == made
+        assert (head.values["sources"], head.next) == (["a", "b", "c"], ("analyze",))
+        assert "analysis" not in head.values
+        assert head.metadata == {"source": "update", "step": 3, "writes": {"gather": {"sources": ["c"]}}}
+        assert head.parent_config == gathered.config
+        assert len(runs) == 3
+        assert (await client.ainvoke(None, config))["summary"] == "report: 3 sources"
+        assert runs[3:] == ["analyze", "report"]
+        history = [s async for s in client.aget_state_history(config)]
+        assert [s.config for s in history[3:]] == [s.config for s in before]
+        assert await client.aget_state(before[0].config) == before[0]
+
+
+async def test_a_replay_runs_again_what_came_after(stage: Stage) -> None:
+    """Also from a checkpoint of an earlier run, and at the head of a finished thread, where there is nothing to run."""
+    runs: list[str] = []
+    graph = pipeline(runs)
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        await client.ainvoke({"query": "q"}, config)
+        gathered = [s async for s in client.aget_state_history(config)][2]
+        for _ in range(2):
+            assert (await client.ainvoke(None, gathered.config))["summary"] == "report: 2 sources"
+        assert runs == ["gather"] + ["analyze", "report"] * 3
+        newest = [s async for s in client.aget_state_history(config)]
+        assert newest[2].metadata is not None
+        assert newest[2].metadata["source"] == "fork"
+        assert newest[2].parent_config == gathered.config
+        assert newest[2].metadata["step"] == 3
+
+
+@pytest.mark.parametrize(
+    ("as_node", "next"), [("analyze", ("report",)), ("gather", ("analyze",)), ("human", ("analyze",)), (END, ())]
+)
+async def test_who_signs_an_update_decides_what_runs_next(stage: Stage, as_node: str, next: tuple[str, ...]) -> None:
+    """A node: what follows it; a virtual author: what would have run anyway; END: nothing."""
+    graph = pipeline([])
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        await client.ainvoke({"query": "q"}, config)
+        gathered = [s async for s in client.aget_state_history(config)][2]
+        await client.aupdate_state(gathered.config, {"analysis": "by hand"}, as_node=as_node)
+        head = await client.aget_state(config)
+        assert head.next == next
+        assert head.values["analysis"] == "by hand"
+
+
+async def test_a_fork_runs_on_a_new_thread_beside_its_source(stage: Stage) -> None:
+    """Ten at once, from one checkpoint; each knows where it came from, and the source is not touched."""
+    graph = pipeline([])
+    client, config = stage.use(graph), stage.thread()
+    source = config["configurable"]["thread_id"]
+    async with stage.serving(graph):
+        await client.ainvoke({"query": "q"}, config)
+        before = [s async for s in client.aget_state_history(config)]
+        names = [stage.thread()["configurable"]["thread_id"] for _ in range(10)]
+        results = await asyncio.gather(
+            *(
+                client.afork(before[2].config, {"sources": ["x"] * n}, as_node="gather", thread_id=name)
+                for n, name in enumerate(names)
+            )
+        )
+        assert [result["summary"] for result in results] == [f"report: {n + 2} sources" for n in range(10)]
+        assert [s async for s in client.aget_state_history(config)] == before
+        forked = [s async for s in client.aget_state_history(config_for(names[3]))]
+        assert [s.metadata["step"] for s in forked if s.metadata] == [5, 4, 3]
+        assert forked[-1].parent_config == before[2].config
+        assert forked[-1].metadata is not None
+        assert forked[-1].metadata["forked_from"] == {"thread_id": source, "checkpoint_id": before[2].checkpoint_id}
+        with pytest.raises(ThreadError, match="There is a thread .* already"):
+            await client.afork(before[2].config, thread_id=names[0])
+
+
+async def test_while_a_thread_runs_updates_take_effect_at_the_next_boundary(stage: Stage) -> None:
+    """In the order of their arrival; by update or by signal; one that cannot be honoured fails nothing."""
+    gate = asyncio.Event()
+    graph = pipeline([], gate)
+    client, config = stage.use(graph), stage.thread()
+    thread_id = config["configurable"]["thread_id"]
+    async with stage.serving(graph):
+        run = await client.astart({"query": "q"}, config)
+        while (await client.aget_state(config)).next != ("analyze",):
+            await asyncio.sleep(0.05)
+        handle = stage.client.get_workflow_handle(thread_id)
+        await handle.signal("update_state", {"values": {"sources": ["by signal"]}, "as_node": "human"})
+        await handle.signal("update_state", {"values": {"surces": []}})
+        await handle.signal("update_state", {"values": 7})
+        with pytest.raises(InvalidUpdateError, match="no node 'reprot'.* Did you mean 'report'?"):
+            await client.aupdate_state(config, {"sources": []}, as_node="reprot")
+        updating = asyncio.ensure_future(client.aupdate_state(config, {"sources": ["by update"]}, as_node="human"))
+        await asyncio.sleep(0.3)
+        assert not updating.done()
+        state = await client.aget_state(config)
+        assert state.values["sources"] == ["a", "b"]
+        gate.set()
+        await updating
+        result = await run.result()
+        assert result["sources"] == ["a", "b", "by signal", "by update"]
+        assert result["summary"] == "report: 2 sources"
+
+
+async def test_bad_updates_are_refused_and_change_nothing(stage: Stage) -> None:
+    """Unknown nodes, values and checkpoints; several writers to choose from."""
+    graph = pipeline([])
+    client, config = stage.use(graph), stage.thread()
+    thread_id = config["configurable"]["thread_id"]
+    async with stage.serving(graph):
+        await client.ainvoke({"query": "q"}, config)
+        head = await client.aget_state(config)
+        for values, as_node, said in (
+            ({"query": 7}, None, "'query' is declared str"),
+            ({"nope": 1}, None, "a key 'nope'"),
+            ({}, "nobody", "no node 'nobody'"),
+        ):
+            with pytest.raises(InvalidUpdateError, match=said):
+                await client.aupdate_state(config, values, as_node=as_node)
+        with pytest.raises(CheckpointNotFoundError):
+            await client.aupdate_state(config_for(thread_id, "nonsense"), {"query": "x"})
+        assert (await client.aget_state(config)).values == head.values
+        assert await client.abulk_update_state(
+            config, [[({"query": "x"}, "gather"), ({"analysis": "y"}, "analyze")], [({"sources": ["z"]}, "human")]]
+        )
+        state = await client.aget_state(config)
+        assert (state.values["query"], state.values["sources"], state.next) == (
+            "x",
+            ["a", "b", "z"],
+            ("analyze", "report"),
+        )
+        with pytest.raises(InvalidUpdateError, match="ambiguous: 'gather', 'analyze' wrote last"):
+            await client.aupdate_state(state.parent_config or {}, {"query": "z"})
+
+
+async def test_an_update_starts_a_thread_that_does_not_exist(stage: Stage) -> None:
+    """As if it were the input: the first nodes run next."""
+    graph = pipeline([])
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        await client.aupdate_state(config, {"query": "by hand"})
+        state = await client.aget_state(config)
+        assert (state.values, state.next) == ({"query": "by hand", "sources": []}, ("gather",))
+        assert (await client.ainvoke(None, config))["summary"] == "report: 2 sources"
