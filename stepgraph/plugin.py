@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from temporalio.plugin import SimplePlugin
-from temporalio.worker import ReplayerConfig, WorkerConfig, WorkflowRunner
+from temporalio.worker import ReplayerConfig, Worker, WorkerConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from stepgraph.code import GraphCode
 from stepgraph.codec import type_name
 from stepgraph.errors import GraphDefinitionError
 from stepgraph.logs import quiet_sdk
+from stepgraph.search import register
 from stepgraph_activities import activities_for
 from stepgraph_workflows import workflow_for
 
@@ -62,6 +63,11 @@ class GraphPlugin(SimplePlugin):
         """The same for a replayer."""
         self._make_sure_it_is_alone(config.get("workflows", []))
         return super().configure_replayer(config)
+
+    async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
+        """Runs the worker, with the search attributes registered where that is allowed."""
+        await register(worker.client)
+        await super().run_worker(worker, next)
 
     def _make_sure_it_is_alone(self, workflows: Iterable[Any]) -> None:
         for other in workflows:

@@ -94,10 +94,15 @@ async def latest_run(client: Client, thread_id: str, run_id: str | None = None) 
 
 async def runs_of(client: Client, thread_id: str, *, limit: int) -> list[Run]:
     """The latest runs of a thread, newest first, as visibility has them: it lags, and real servers ration it."""
-    quoted = thread_id.replace("\\", "\\\\").replace("'", "\\'")
-    listed = client.list_workflows(f"WorkflowId = '{quoted}'", limit=limit)
+    listed = client.list_workflows(f"WorkflowId = {quoted(thread_id)}", limit=limit)
     found = [Run.of(execution) async for execution in listed]
     return sorted(found, key=lambda run: run.start_time, reverse=True)
+
+
+def quoted(text: str) -> str:
+    """A text as a value in a visibility query."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 async def closing_of(client: Client, run: Run) -> Closing:

@@ -44,9 +44,10 @@ def number(name: str, default: float) -> float:
     return value
 
 
-def run_settings() -> Settings:
+def run_settings(*, search_attributes: bool = False) -> Settings:
     """What `open_thread` records for a run."""
     return Settings(
+        search_attributes=search_attributes,
         inline_bytes=int(number("STEPGRAPH_INLINE_BYTES", 4096)),
         hand_over_steps=max(1, int(number("STEPGRAPH_HAND_OVER_STEPS", 500))),
     )

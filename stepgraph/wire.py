@@ -164,6 +164,8 @@ class Settings(_Wire):
     """A state up to this many bytes of JSON travels inside an activity's input, beyond it by its checkpoint's id."""
     hand_over_steps: int
     """Super-steps after which a run continues as new."""
+    search_attributes: bool = False
+    """Whether the namespace has those of `stepgraph.search`; upserting one that it lacks fails the workflow task."""
 
 
 class Opening(_Wire):

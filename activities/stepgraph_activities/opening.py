@@ -16,6 +16,7 @@ from stepgraph.code import GraphCode
 from stepgraph.engine.record import Record
 from stepgraph.payloads import from_raw, to_raw
 from stepgraph.runs import RUNS_LOOKED_AT, Run, latest_run, load_record, runs_of
+from stepgraph.search import are_registered
 from stepgraph.settings import run_settings
 from stepgraph.wire import OPEN_THREAD, Opening, OpenRequest
 
@@ -36,7 +37,7 @@ class OpeningActivity:
         record = None if request.has_record else await _record_before(activity.client(), request)
         code = self._graphs.get(request.graph)
         opening = Opening(
-            settings=run_settings(),
+            settings=run_settings(search_attributes=await are_registered(activity.client())),
             spec=code.spec if code is not None else None,
             record=record,
             known=() if code is not None else tuple(sorted(self._graphs)),

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 from temporalio import workflow
-from temporalio.common import RawValue, RetryPolicy
+from temporalio.common import RawValue, RetryPolicy, SearchAttributeUpdate
 from temporalio.exceptions import FailureError
 
 from stepgraph.codec import first_line
@@ -39,6 +39,7 @@ from stepgraph.errors import (
     near_miss,
 )
 from stepgraph.payloads import failure, from_raw, to_raw
+from stepgraph.search import FORKED_FROM, GRAPH, STATUS, WAITS_FOR
 from stepgraph.wire import (
     OPEN_THREAD,
     InvokeOrder,
@@ -46,6 +47,7 @@ from stepgraph.wire import (
     OpenRequest,
     StartOptions,
 )
+from stepgraph_workflows import details
 from stepgraph_workflows.dispatch import perform
 from stepgraph_workflows.handlers import Graphs, Handlers
 from stepgraph_workflows.orders import AnyOrder, Kind, apply
@@ -118,7 +120,10 @@ class GraphRun(Handlers):
         thread.allow(steps_left, limit=options.recursion_limit)
         self._config = options.config
         await self._begin(thread, given, options)
+        if options.record is None:  # a hand-over keeps its attributes
+            self._tell(search=[GRAPH.value_set(thread.spec.name), *self._origin(thread)])
         await self._go_on(thread, options)
+        self._tell()
         self._say("graph is done" if thread.finished else "run ends where it was told to")
         return to_raw(record_of(thread))
 
@@ -197,6 +202,7 @@ class GraphRun(Handlers):
     async def _wait_for_people(self, thread: Thread) -> None:
         """Until an order comes, or a question's time is up and its default answers."""
         self._running, self._settled = False, True
+        self._tell()
         dated = [ask for ask in thread.questions if ask.deadline is not None]
         first = min(dated, key=lambda ask: str(ask.deadline), default=None)
         if first is None or first.deadline is None:
@@ -210,6 +216,7 @@ class GraphRun(Handlers):
         except TimeoutError:
             thread.answer({first.id: first.default})
             self._running = True
+            self._tell()
             self._say("answered by default", interrupt=first.id)
 
     async def _super_step(self, thread: Thread, tasks: tuple[Task, ...], options: StartOptions) -> None:
@@ -236,8 +243,32 @@ class GraphRun(Handlers):
             if not self._orders.waiting:
                 self._hand_over(thread, options)
 
+    def _tell(self, search: Sequence[SearchAttributeUpdate[Any]] = ()) -> None:
+        """Brings up to date what the Web UI and searches show of the thread."""
+        thread = self._thread
+        if thread is None or self._opening is None:
+            return
+        workflow.set_current_details(details.page(thread, running=self._running, errors=self._errors))
+        if not self._opening.settings.search_attributes:
+            return
+        status = details.status(thread, running=self._running)
+        updates = list(search)
+        if status != self._status:
+            waits_for = details.waits_for(thread) if status == "waiting" else None
+            updates.append(STATUS.value_set(status))
+            if waits_for is not None or self._status == "waiting":
+                updates.append(WAITS_FOR.value_set(waits_for) if waits_for is not None else WAITS_FOR.value_unset())
+        self._status = status
+        if updates:
+            workflow.upsert_search_attributes(updates)
+
+    def _origin(self, thread: Thread) -> list[SearchAttributeUpdate[Any]]:
+        origin = thread.head.forked_from if thread.head else None
+        return [FORKED_FROM.value_set(origin)] if origin is not None else []
+
     def _commit(self, thread: Thread) -> None:
         checkpoint = thread.commit()
+        workflow.set_current_details(details.page(thread, running=self._running, errors=self._errors))
         self._say("super-step done", step=checkpoint.step, checkpoint_id=checkpoint.id, next=list(checkpoint.triggers))
 
     async def _carry_out_orders(self, thread: Thread) -> None:
@@ -247,6 +278,7 @@ class GraphRun(Handlers):
             if done.error is None:
                 self._running = self._running or done.kind != "update"
                 self._settled = self._settled and not self._running
+                self._tell()
                 self._say(f"{done.kind} made", checkpoint_id=thread.head.id if thread.head else None)
 
     def _hand_over(self, thread: Thread, options: StartOptions) -> NoReturn:
@@ -272,6 +304,7 @@ class GraphRun(Handlers):
             record = record_of(self._thread)
         elif self._opening is not None:
             record = self._opening.record
+        self._tell()
         self._say("run failed", checkpoint_id=record.checkpoint.id if record else None, error=error.message)
         told = error.to_wire()
         stack_trace = str(told["parts"].pop("traceback", ""))  # the node's own; the client puts it back

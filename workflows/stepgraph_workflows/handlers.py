@@ -80,6 +80,8 @@ class Handlers:
         self._ending = False
         """Whether this run is about to end, and its callers must be let go."""
         self._errors: list[str] = []
+        self._status: str | None = None
+        """What the search attribute says."""
         self._config: dict[str, Any] = {}
         self._log = get_logger("workflow")
 

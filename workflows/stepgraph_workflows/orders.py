@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
+from stepgraph import orders
 from stepgraph.code import GraphCode
-from stepgraph.constants import END
-from stepgraph.engine.branching import ByHand, Update, author_of, is_virtual_author
-from stepgraph.engine.checkpoint import Checkpoint
-from stepgraph.engine.record import Record, checkpoint_from
+from stepgraph.engine.record import Record
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import StepgraphError, from_wire
-from stepgraph.nodes import RouteRequest, TaskRequest
+from stepgraph.nodes import RouteRequest
+from stepgraph.orders import AnyOrder, Kind, Outside
+from stepgraph.orders import check as check_order
 from stepgraph.payloads import from_raw, to_raw
 from stepgraph.snapshot import config_for
-from stepgraph.wire import READ_CHECKPOINT, ROUTE, InvokeOrder, Order, ReadRequest, ResumeOrder, WrittenUpdate
+from stepgraph.wire import READ_CHECKPOINT, ROUTE, ReadRequest
 
-Kind = Literal["update", "fork", "resume", "invoke"]
-AnyOrder = Order | ResumeOrder | InvokeOrder
+__all__ = ["AnyOrder", "Kind", "Orders", "Pending", "apply", "check_order"]
 
 ONCE = RetryPolicy(maximum_attempts=1)
 A_FEW_TIMES = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_attempts=5)
@@ -83,60 +82,15 @@ class Orders:
 
 
 async def apply(thread: Thread, code: GraphCode, config: dict[str, Any], kind: Kind, order: AnyOrder) -> None:
-    """Carries out one order on the thread.
+    """Carries out one order on the thread; what it needs of other runs and of routers, activities give.
 
     Raises:
         StepgraphError: it cannot be honoured; the thread is as it was.
     """
-    if isinstance(order, ResumeOrder):
-        thread.answer(order.resume)
-        thread.renew()
-    elif isinstance(order, InvokeOrder):
-        thread.break_at(order.interrupt_before, order.interrupt_after)
-        thread.allow(order.recursion_limit)
-        if order.input is None:
-            thread.pass_on()
-        else:
-            thread.accept(code.schema.check_input(thread.spec.name, order.input))
-    else:
-        await _branch(thread, code, config, "fork" if kind == "fork" else "update", order)
+    await orders.carry_out(thread, code, config, kind, order, outside=Outside(_read, _route))
 
 
-async def _branch(thread: Thread, code: GraphCode, config: dict[str, Any], kind: ByHand, order: Order) -> None:
-    target = await _target(thread, order)
-    forked_from = order.thread_id if order.thread_id != thread.thread_id else None
-    before = thread.mark()
-    try:
-        for super_step in order.steps(kind):
-            updates = [await _update(thread, code, config, target, each) for each in super_step]
-            target = thread.update(target, updates, source=kind, forked_from=forked_from)
-            forked_from = None
-    except StepgraphError:
-        thread.back_to(before)
-        raise
-
-
-def check_order(thread: Thread, code: GraphCode, kind: Kind, order: AnyOrder) -> None:
-    """Refuses an order that cannot be honoured whatever happens before its turn."""
-    if isinstance(order, InvokeOrder) and order.input is not None:
-        code.schema.check_input(thread.spec.name, order.input)
-    if not isinstance(order, Order):
-        return
-    for each in (each for super_step in order.steps("fork" if kind == "fork" else "update") for each in super_step):
-        if each.as_node is not None:
-            author_of(thread.spec, thread.head, each.as_node)
-        code.schema.check_input(thread.spec.name, each.values or {})
-
-
-async def _target(thread: Thread, order: Order) -> Checkpoint | None:
-    """The checkpoint to grow from, fetched from another run if it is not of this one."""
-    if order.checkpoint_id is None:
-        return thread.head
-    if order.thread_id in (None, thread.thread_id):
-        for checkpoint in thread.newest_first():
-            if checkpoint.id == order.checkpoint_id:
-                return checkpoint
-    asked = ReadRequest(thread_id=order.thread_id or thread.thread_id, checkpoint_id=order.checkpoint_id)
+async def _read(asked: ReadRequest) -> Record:
     try:
         answer = await workflow.execute_local_activity(
             READ_CHECKPOINT,
@@ -148,43 +102,22 @@ async def _target(thread: Thread, order: Order) -> Checkpoint | None:
         )
     except FailureError as error:
         raise _told(error) from error
-    return checkpoint_from(Record.model_validate(from_raw(answer)), thread.channels)
+    return Record.model_validate(from_raw(answer))
 
 
-async def _update(
-    thread: Thread, code: GraphCode, config: dict[str, Any], target: Checkpoint | None, written: WrittenUpdate
-) -> Update:
-    """An update with its author and where that one's routers lead."""
-    author = author_of(thread.spec, target, written.as_node)
-    values = code.schema.check_input(thread.spec.name, written.values or {})
-    if author == END or is_virtual_author(thread.spec, author) or not thread.spec.branches_of(author):
-        return Update(author, values)
-    state = thread.channels.encode(target.values) if target else {}
-    request = TaskRequest(
-        graph=thread.spec.name,
-        node=author,
-        step=target.step + 1 if target else 0,
-        thread_id=thread.thread_id,
-        run_id=thread.run_id,
-        checkpoint_id=target.id if target else "",
-        task_id=author,
-        spec_hash=thread.spec.hash,
-        state=state,
-        routers=tuple(each.name for each in thread.spec.branches_of(author)),
-        config=config,
-    )
+async def _route(request: RouteRequest) -> Sequence[str]:
     try:
         answer = await workflow.execute_local_activity(
             ROUTE,
-            to_raw(RouteRequest(task=request, writes=values)),
+            to_raw(request),
             result_type=RawValue,
             start_to_close_timeout=timedelta(minutes=5),
             retry_policy=ONCE,
-            summary=f"routers of {author}",
+            summary=f"routers of {request.task.node}",
         )
     except FailureError as error:
         raise _told(error) from error
-    return Update(author, values, tuple(from_raw(answer)))
+    return tuple(from_raw(answer))
 
 
 def _told(error: FailureError) -> StepgraphError:
