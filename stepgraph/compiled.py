@@ -7,7 +7,7 @@ session, and with it the Temporal SDK, is loaded at the first call: a graph can 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from stepgraph.code import GraphCode
 from stepgraph.drawing import Drawing
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Config = Mapping[str, Any]
 Breaks = str | Sequence[str] | None
+OnBusy = Literal["refuse", "enqueue", "cancel"]
 Supersteps = Sequence[Sequence[tuple[Any, str | None]]]
 
 
@@ -50,6 +51,7 @@ class CompiledGraph:
         *,
         interrupt_before: Breaks = None,
         interrupt_after: Breaks = None,
+        on_busy: OnBusy = "refuse",
     ) -> dict[str, Any]:
         """Runs a thread until it stands still, and gives the values; what it asks people is under ``__interrupt__``.
 
@@ -59,6 +61,8 @@ class CompiledGraph:
             config: names the thread; with a checkpoint id, what came after that checkpoint is run again.
             interrupt_before: nodes to stop before, ``"*"`` for all, in place of those named at ``compile``.
             interrupt_after: nodes to stop after, likewise.
+            on_busy: what to do when the thread is running: ``refuse`` with a `ThreadBusyError`, ``enqueue`` (wait until
+                it stands still), or ``cancel`` (stop its nodes, keep what has finished) and then start.
 
         Raises:
             NodeError: a node failed for good. It is also of the node's own exception type where that is loaded, so
@@ -68,8 +72,12 @@ class CompiledGraph:
             ThreadBusyError: the thread is running.
             NoServerError: no Temporal server can be reached or started.
         """
-        breaks: dict[str, Breaks] = {"interrupt_before": interrupt_before, "interrupt_after": interrupt_after}
-        return _session().call(self, lambda client: client.ainvoke(input, config, **breaks))
+        options: dict[str, Any] = {
+            "interrupt_before": interrupt_before,
+            "interrupt_after": interrupt_after,
+            "on_busy": on_busy,
+        }
+        return _session().call(self, lambda client: client.ainvoke(input, config, **options))
 
     async def ainvoke(
         self,
@@ -78,10 +86,15 @@ class CompiledGraph:
         *,
         interrupt_before: Breaks = None,
         interrupt_after: Breaks = None,
+        on_busy: OnBusy = "refuse",
     ) -> dict[str, Any]:
         """`invoke`, awaited."""
-        breaks: dict[str, Breaks] = {"interrupt_before": interrupt_before, "interrupt_after": interrupt_after}
-        return await _session().acall(self, lambda client: client.ainvoke(input, config, **breaks))
+        options: dict[str, Any] = {
+            "interrupt_before": interrupt_before,
+            "interrupt_after": interrupt_after,
+            "on_busy": on_busy,
+        }
+        return await _session().acall(self, lambda client: client.ainvoke(input, config, **options))
 
     def update_state(self, config: Config, values: Any, as_node: str | None = None) -> dict[str, Any]:
         """Writes values by hand, and gives the config of the checkpoint this makes: the new head. Nothing runs.

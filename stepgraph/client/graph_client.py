@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from stepgraph.channels import size_by_channel
 from stepgraph.client.graph_run import FinishedRun, GraphRun
@@ -21,6 +23,7 @@ from stepgraph.errors import (
     EmptyInputError,
     GraphMismatchError,
     InvalidInputError,
+    StepgraphError,
     ThreadBusyError,
     ThreadError,
     UnknownGraphError,
@@ -33,10 +36,11 @@ from stepgraph.search import FORKED_FROM, are_registered
 from stepgraph.settings import text
 from stepgraph.snapshot import StateSnapshot, config_for, empty, snapshot_from
 from stepgraph.state import StateSchema
-from stepgraph.wire import InvokeOrder, Order, ResumeOrder, WrittenUpdate, task_queue_of
+from stepgraph.wire import STOP, InvokeOrder, Order, ResumeOrder, WrittenUpdate, task_queue_of
 
 Config = Mapping[str, Any]
 Breaks = str | Sequence[str] | None
+OnBusy = Literal["refuse", "enqueue", "cancel"]
 
 POLLER_CHECKS = 4
 POLLER_PAUSE = 0.5
@@ -80,6 +84,7 @@ class GraphClient:
         *,
         interrupt_before: Breaks = None,
         interrupt_after: Breaks = None,
+        on_busy: OnBusy = "refuse",
     ) -> dict[str, Any]:
         """Runs a thread until it stands still, and gives the values; what it asks people is under ``__interrupt__``.
 
@@ -90,6 +95,8 @@ class GraphClient:
                 ``recursion_limit`` bounds the super-steps.
             interrupt_before: nodes to stop before, ``"*"`` for all, in place of those named at ``compile``.
             interrupt_after: nodes to stop after, likewise.
+            on_busy: what to do when the thread is running: ``refuse`` with a `ThreadBusyError`, ``enqueue`` (wait until
+                it stands still), or ``cancel`` (stop its nodes, keep what has finished) and then start.
 
         Raises:
             NodeError: a node failed for good; also of the node's own exception type where that is loaded.
@@ -100,8 +107,18 @@ class GraphClient:
             GraphMismatchError: the thread belongs to another graph.
             UnknownGraphError: no worker serves the graph.
         """
-        run = await self.astart(input, config, interrupt_before=interrupt_before, interrupt_after=interrupt_after)
-        return await run.result()
+        if on_busy not in get_args(OnBusy):
+            raise InvalidInputError(f"on_busy must be one of {', '.join(get_args(OnBusy))}; got {on_busy!r}.")
+        while True:
+            try:
+                run = await self.astart(
+                    input, config, interrupt_before=interrupt_before, interrupt_after=interrupt_after
+                )
+                return await run.result()
+            except ThreadBusyError as error:
+                if on_busy == "refuse" or error.thread_id is None:
+                    raise
+            await self._let_it_end(parse_config(config), stop=on_busy == "cancel")
 
     async def astart(
         self,
@@ -296,6 +313,17 @@ class GraphClient:
         await self._check_graph(latest)
         async for shown in history_of(self.client, wanted.thread_id, filter=filter, before=older_than, limit=limit):
             yield snapshot_from(shown, self._channels)
+
+    async def _let_it_end(self, wanted: RunConfig, *, stop: bool) -> None:
+        """Waits until a thread stands still, stopped if that is asked for; how it ended is others' concern."""
+        run = await self.aget_run(config_for(wanted.thread_id))
+        if run is None:
+            return
+        if stop:
+            with suppress(RPCError):  # it may end by itself meanwhile
+                await self.client.get_workflow_handle(run.thread_id).execute_update(STOP)
+        with suppress(StepgraphError):
+            await run.record()
 
     async def _resume(self, wanted: RunConfig, command: Command) -> GraphRun:
         """Answers the interrupts of a thread that waits, or of one whose run was ended from outside."""

@@ -147,3 +147,37 @@ async def test_history_can_be_asked_for_in_parts(stage: Stage) -> None:
             assert only == [everything[index]]
         with pytest.raises(StepgraphError, match="limit must be 0 or more"):
             [s async for s in client.aget_state_history(config, limit=-1)]
+
+
+@pytest.mark.parametrize("on_busy", ["enqueue", "cancel"])
+async def test_an_invoke_may_wait_for_its_turn_or_take_it(stage: Stage, on_busy: Any) -> None:
+    """Queued, it starts when the thread stands still; else the running nodes are stopped, and what finished is kept."""
+    told: list[str] = []
+    go_on = asyncio.Event()
+
+    async def slow(state: Log) -> dict[str, Any]:
+        told.append("begun")
+        try:
+            await go_on.wait()
+        except asyncio.CancelledError:
+            told.append("stopped")
+            raise
+        return {"lines": ["slow"]}
+
+    graph = chain(Log, {"first": lambda s: {"lines": ["first"]}, "slow": slow}, name="turns", heartbeat_timeout=0.6)
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        running = await client.astart({"lines": ["a"]}, config)
+        while told != ["begun"]:
+            await asyncio.sleep(0.02)
+        second = asyncio.ensure_future(client.ainvoke({"lines": ["b"]}, config, on_busy=on_busy))
+        if on_busy == "cancel":
+            while "stopped" not in told:
+                await asyncio.sleep(0.02)
+            assert (await running.record()).values["lines"] == ["a", "first"]
+        else:
+            await asyncio.sleep(0.3)
+            assert told == ["begun"]
+        go_on.set()
+        kept = ["a", "first", *([] if on_busy == "cancel" else ["slow"])]
+        assert (await second)["lines"] == [*kept, "b", "first", "slow"]

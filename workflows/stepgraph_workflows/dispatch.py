@@ -20,6 +20,9 @@ from stepgraph.spec import NodeSpec
 from stepgraph.statecache import states
 from stepgraph.wire import Settings, activity_type
 
+CANCELLED = "asyncio.exceptions:CancelledError"
+"""The type of a task's failure when it was stopped."""
+
 ENTRY_ROUTER = NodeSpec(name=START, timeout=3600.0, heartbeat_timeout=30.0)
 """How the routers of the start node are run: they are code without a node to carry options."""
 
@@ -70,7 +73,7 @@ def failure_of(error: ActivityError) -> TaskFailure:
             error_message=f"no attempt ended in time ({kind}): its worker crashed or was too slow",
         )
     if isinstance(cause, CancelledError):
-        return TaskFailure(error_type="asyncio.exceptions:CancelledError", error_message="cancelled")
+        return TaskFailure(error_type=CANCELLED, error_message="cancelled")
     named = cause.type if isinstance(cause, ApplicationError) else None
     return TaskFailure(error_type=named or type(cause).__name__, error_message=str(cause))
 

@@ -45,10 +45,11 @@ from stepgraph.wire import (
     InvokeOrder,
     Opening,
     OpenRequest,
+    Settings,
     StartOptions,
 )
 from stepgraph_workflows import details
-from stepgraph_workflows.dispatch import perform
+from stepgraph_workflows.dispatch import CANCELLED, perform
 from stepgraph_workflows.handlers import Graphs, Handlers
 from stepgraph_workflows.orders import AnyOrder, Kind, apply
 
@@ -183,6 +184,10 @@ class GraphRun(Handlers):
         """Super-step after super-step, with the orders that arrived in between, until nothing is left to do."""
         while True:
             await self._carry_out_orders(thread)
+            if self._stopping:
+                self._settled = True
+                await self._orders_or_silence()
+                return
             if self._running and (tasks := thread.due()):
                 await self._super_step(thread, tasks, options)
             elif self._running and thread.complete:
@@ -224,7 +229,12 @@ class GraphRun(Handlers):
         settings = self._opening.settings
         step = tasks[0].step
         group = workflow.create_event_group(f"step-{step}", label=f"step {step}")
-        await asyncio.gather(*(perform(thread, task, settings, self._config, group) for task in tasks))
+        work = [asyncio.create_task(self._perform(thread, task, settings, group)) for task in tasks]
+        await workflow.wait_condition(lambda: self._stopping or all(each.done() for each in work))
+        if self._stopping:
+            for each in work:
+                each.cancel()
+        await asyncio.gather(*work)
         if thread.failures:
             await self._carry_out_orders(thread)  # one of them may mend it, or go on from elsewhere
             if thread.failures:
@@ -242,6 +252,12 @@ class GraphRun(Handlers):
             self._ending = False
             if not self._orders.waiting:
                 self._hand_over(thread, options)
+
+    async def _perform(self, thread: Thread, task: Task, settings: Settings, group: workflow.EventGroup) -> None:
+        await perform(thread, task, settings, self._config, group)
+        failed = thread.failures.get(task.id)
+        if self._stopping and failed is not None and failed.error_type == CANCELLED:
+            thread.start(task)  # it did not fail: it is to be run again
 
     def _tell(self, search: Sequence[SearchAttributeUpdate[Any]] = ()) -> None:
         """Brings up to date what the Web UI and searches show of the thread."""

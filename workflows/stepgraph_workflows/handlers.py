@@ -30,6 +30,7 @@ from stepgraph.wire import (
     INVOKE,
     RESUME,
     SETTLED,
+    STOP,
     UPDATE_STATE,
     InvokeOrder,
     Opening,
@@ -77,6 +78,8 @@ class Handlers:
         """Whether what is due is to be run: somebody asked for it, and it does not wait for people."""
         self._settled = False
         """Whether the thread stands still: callers may be told."""
+        self._stopping = False
+        """Whether somebody asked for the run to end where it is."""
         self._ending = False
         """Whether this run is about to end, and its callers must be let go."""
         self._errors: list[str] = []
@@ -141,6 +144,11 @@ class Handlers:
                     run_id=workflow.info().run_id,
                 )
             )
+
+    @workflow.update(name=STOP)
+    async def stop(self) -> None:
+        """Stops the nodes that run, keeps what has finished, and ends the run; the thread can be resumed."""
+        self._stopping = True
 
     @workflow.update(name=SETTLED)
     async def settled(self) -> RawValue:

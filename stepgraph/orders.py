@@ -1,0 +1,133 @@
+"""Orders: what is asked of a thread from outside, and how each is carried out, wherever the thread runs.
+
+Owns where an order's checkpoint grows from, in whose name it is made, and that it is made whole or not at all. How a
+checkpoint of another run is read, and where routers are called, the caller says (`Outside`): the workflow does it by
+activities, the in-memory runner itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from stepgraph.code import GraphCode
+from stepgraph.constants import END
+from stepgraph.engine.branching import ByHand, Update, author_of, is_virtual_author
+from stepgraph.engine.checkpoint import Checkpoint
+from stepgraph.engine.record import Record, checkpoint_from
+from stepgraph.engine.thread import Thread
+from stepgraph.errors import StepgraphError
+from stepgraph.nodes import RouteRequest, TaskRequest
+from stepgraph.wire import InvokeOrder, Order, ReadRequest, ResumeOrder, WrittenUpdate
+
+Kind = Literal["update", "fork", "resume", "invoke"]
+AnyOrder = Order | ResumeOrder | InvokeOrder
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What an order may need beyond its thread. Both raise a `StepgraphError` where it cannot be had."""
+
+    read: Callable[[ReadRequest], Awaitable[Record]]
+    """The record of a checkpoint of another run, or of another thread."""
+    route: Callable[[RouteRequest], Awaitable[Sequence[str]]]
+    """Where a node's routers lead after values were written in its name."""
+
+
+async def carry_out(
+    thread: Thread, code: GraphCode, config: Mapping[str, Any], kind: Kind, order: AnyOrder, *, outside: Outside
+) -> None:
+    """Carries out one order on the thread. After an update nothing runs; after the others it may.
+
+    Raises:
+        StepgraphError: it cannot be honoured; the thread is as it was.
+    """
+    if isinstance(order, ResumeOrder):
+        if thread.questions or not thread.paused:
+            thread.answer(order.resume)
+        thread.renew()
+        thread.pass_on()
+    elif isinstance(order, InvokeOrder):
+        given = None if order.input is None else code.schema.check_input(thread.spec.name, order.input)
+        thread.break_at(order.interrupt_before, order.interrupt_after)
+        thread.allow(order.recursion_limit)
+        if given is None:
+            thread.pass_on()
+        else:
+            thread.accept(given)
+    elif kind == "fork":
+        await _branch(thread, code, config, "fork", order, outside)
+        thread.renew()
+        thread.pass_on()
+    else:
+        await _branch(thread, code, config, "update", order, outside)
+
+
+def check(thread: Thread, code: GraphCode, kind: Kind, order: AnyOrder) -> None:
+    """Refuses an order that cannot be honoured whatever happens before its turn."""
+    if isinstance(order, InvokeOrder) and order.input is not None:
+        code.schema.check_input(thread.spec.name, order.input)
+    if not isinstance(order, Order):
+        return
+    for each in (each for super_step in order.steps("fork" if kind == "fork" else "update") for each in super_step):
+        if each.as_node is not None:
+            author_of(thread.spec, thread.head, each.as_node)
+        code.schema.check_input(thread.spec.name, each.values or {})
+
+
+async def _branch(
+    thread: Thread, code: GraphCode, config: Mapping[str, Any], kind: ByHand, order: Order, outside: Outside
+) -> None:
+    target = await _target(thread, order, outside)
+    forked_from = order.thread_id if order.thread_id != thread.thread_id else None
+    before = thread.mark()
+    try:
+        for super_step in order.steps(kind):
+            updates = [await _update(thread, code, config, target, each, outside) for each in super_step]
+            target = thread.update(target, updates, source=kind, forked_from=forked_from)
+            forked_from = None
+    except StepgraphError:
+        thread.back_to(before)
+        raise
+
+
+async def _target(thread: Thread, order: Order, outside: Outside) -> Checkpoint | None:
+    """The checkpoint to grow from, read from another run if it is not of this one."""
+    if order.checkpoint_id is None:
+        return thread.head
+    if order.thread_id in (None, thread.thread_id):
+        for checkpoint in thread.newest_first():
+            if checkpoint.id == order.checkpoint_id:
+                return checkpoint
+    asked = ReadRequest(thread_id=order.thread_id or thread.thread_id, checkpoint_id=order.checkpoint_id)
+    return checkpoint_from(await outside.read(asked), thread.channels)
+
+
+async def _update(
+    thread: Thread,
+    code: GraphCode,
+    config: Mapping[str, Any],
+    target: Checkpoint | None,
+    written: WrittenUpdate,
+    outside: Outside,
+) -> Update:
+    """An update with its author and where that one's routers lead."""
+    author = author_of(thread.spec, target, written.as_node)
+    values = code.schema.check_input(thread.spec.name, written.values or {})
+    if author == END or is_virtual_author(thread.spec, author) or not thread.spec.branches_of(author):
+        return Update(author, values)
+    request = TaskRequest(
+        graph=thread.spec.name,
+        node=author,
+        step=target.step + 1 if target else 0,
+        thread_id=thread.thread_id,
+        run_id=thread.run_id,
+        checkpoint_id=target.id if target else "",
+        task_id=author,
+        spec_hash=thread.spec.hash,
+        state=thread.channels.encode(target.values) if target else {},
+        routers=tuple(each.name for each in thread.spec.branches_of(author)),
+        config=dict(config),
+    )
+    return Update(author, values, tuple(await outside.route(RouteRequest(task=request, writes=values))))
