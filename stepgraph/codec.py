@@ -199,7 +199,7 @@ def _unexpected(warning: str) -> str:
     """What a serializer's warning says: which type it expected where."""
     expected = re.search(r"Expected `(.+?)`", warning)
     place = re.search(r"field_name='(.+?)'", warning)
-    got = re.search(r"input_type=([\w.]+)", warning)
+    got = re.search(r"(?:input_type=|but got `)([\w.]+)", warning)
     if expected is None:
         return warning
     return f"expected {expected[1]}" + (f", got {got[1]}" if got else "") + (f" in field {place[1]!r}" if place else "")

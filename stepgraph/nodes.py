@@ -15,10 +15,10 @@ from pydantic import BaseModel, ConfigDict
 
 from stepgraph.channels import Values, Write
 from stepgraph.code import GraphCode, RouterCode, is_async
-from stepgraph.codec import json_size, type_name
+from stepgraph.codec import first_line, json_size, type_name
 from stepgraph.constants import START
 from stepgraph.engine.checkpoint import TaskResult
-from stepgraph.errors import InvalidUpdateError, near_miss
+from stepgraph.errors import InvalidUpdateError, NodeError, StepgraphError, near_miss
 from stepgraph.interrupts import Asking, Interrupted, asking
 from stepgraph.limits import weigh
 
@@ -115,6 +115,23 @@ async def route(
             answer = await _call(router.function, view, config if router.takes_config else None, run_sync)
             goto += _destinations(code, request.node, name, router, answer)
     return tuple(goto)
+
+
+async def route_by_hand(code: GraphCode, request: RouteRequest, *, run_sync: RunSync) -> tuple[str, ...]:
+    """Where a node's routers lead after values were written in its name. Raises nothing but a `StepgraphError`."""
+    task = request.task
+    try:
+        return await route(code, task, task.state or {}, [request.writes], run_sync=run_sync)
+    except StepgraphError:
+        raise
+    except Exception as error:
+        raise NodeError(
+            f"A router of node {task.node!r} failed: {type(error).__name__}: {first_line(error)}.",
+            graph=task.graph,
+            node=task.node,
+            thread_id=task.thread_id,
+            error_type=f"{type(error).__module__}:{type(error).__qualname__}",
+        ) from error
 
 
 def _config(request: TaskRequest, attempt: int) -> dict[str, Any]:

@@ -10,11 +10,11 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, NotRequired, Required, TypeGuard, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from typing_extensions import ReadOnly, is_typeddict
 
 from stepgraph.channels import Channels, Values, annotation_text, make_channel
-from stepgraph.codec import RoundTripError, first_line, type_name
+from stepgraph.codec import first_line, type_name
 from stepgraph.errors import GraphDefinitionError, InvalidInputError, InvalidUpdateError, near_miss
 
 _QUALIFIERS = (Required, NotRequired, ReadOnly, typing.Required, typing.NotRequired)
@@ -56,13 +56,13 @@ class StateSchema:
             channel = self._channel_of(graph, key)
             try:
                 encoded[key] = channel.encode_write(channel.writes.coerce(item))
-            except ValidationError as error:
+            except InvalidUpdateError as error:
+                raise self._does_not_fit(graph, key, item, str(error.__cause__ or error)) from error
+            except Exception as error:  # pydantic's, or whatever a validator of the author's raises
                 try:
                     encoded[key] = channel.encode_write(item)
                 except InvalidUpdateError:
                     raise self._does_not_fit(graph, key, item, first_line(error)) from error
-            except InvalidUpdateError as error:
-                raise self._does_not_fit(graph, key, item, str(error.__cause__ or error)) from error
         return encoded
 
     def check_input(self, graph: str, encoded: Any) -> dict[str, Any]:
@@ -78,10 +78,8 @@ class StateSchema:
             channel = self._channel_of(graph, key)
             try:
                 checked[key] = channel.encode_write(channel.decode_write(item))
-            except ValidationError as error:
+            except Exception as error:
                 raise self._does_not_fit(graph, key, item, first_line(error)) from error
-            except (InvalidUpdateError, RoundTripError) as error:
-                raise self._does_not_fit(graph, key, item, str(error)) from error
         return checked
 
     def _channel_of(self, graph: str, key: Any) -> Any:

@@ -48,6 +48,6 @@ async def state_of(request: TaskRequest) -> Mapping[str, Any]:
         raise StateUnavailableError(
             f"The state at checkpoint {request.checkpoint_id} could not be read: {pages.answer}"
         )
-    states.put(request.checkpoint_id, pages.answer, json_size(pages.answer))
-    found: dict[str, Any] = pages.answer
+    found: dict[str, Any] = pages.answer["values"]
+    states.put(request.checkpoint_id, found, json_size(found))
     return found

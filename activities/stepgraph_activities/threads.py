@@ -12,12 +12,4 @@ from typing import Any
 async def on_a_thread(executor: Executor, function: Callable[[], Any]) -> Any:
     """Calls it on a thread of the executor, in the context of the caller."""
     context = contextvars.copy_context()
-    return await asyncio.get_running_loop().run_in_executor(executor, context.run, _no_stop_iteration, function)
-
-
-def _no_stop_iteration(function: Callable[[], Any]) -> Any:
-    """Calls it; a `StopIteration` cannot travel through a future, and would leave it pending for ever."""
-    try:
-        return function()
-    except StopIteration as error:
-        raise RuntimeError(f"the node raised StopIteration({error.value!r})") from error
+    return await asyncio.get_running_loop().run_in_executor(executor, context.run, function)

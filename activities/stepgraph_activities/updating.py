@@ -11,9 +11,8 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from stepgraph.code import GraphCode
-from stepgraph.codec import first_line
-from stepgraph.errors import NodeError, StepgraphError
-from stepgraph.nodes import RouteRequest, route
+from stepgraph.errors import StepgraphError
+from stepgraph.nodes import RouteRequest, route_by_hand
 from stepgraph.payloads import from_raw, to_raw
 from stepgraph.runs import record_at
 from stepgraph.wire import READ_CHECKPOINT, ROUTE, ReadRequest
@@ -40,27 +39,14 @@ class UpdatingActivities:
     async def route(self, raw: RawValue) -> RawValue:
         """Where the routers of a node lead after an update in its name."""
         request = RouteRequest.model_validate(from_raw(raw))
-        task = request.task
         try:
-            answer = await route(
-                self._graphs[task.graph],
-                task,
-                task.state or {},
-                [request.writes],
+            answer = await route_by_hand(
+                self._graphs[request.task.graph],
+                request,
                 run_sync=lambda function: on_a_thread(self._executor, function),
             )
         except StepgraphError as error:
             _refuse(error)
-        except Exception as error:
-            _refuse(
-                NodeError(
-                    f"A router of node {task.node!r} failed: {type(error).__name__}: {first_line(error)}.",
-                    graph=task.graph,
-                    node=task.node,
-                    thread_id=task.thread_id,
-                    error_type=f"{type(error).__module__}:{type(error).__qualname__}",
-                )
-            )
         return to_raw(answer)
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from stepgraph.channels import Channels, size_by_channel
 from stepgraph.constants import START
@@ -40,6 +40,16 @@ from stepgraph.spec import GraphSpec
 
 DEFAULT_RECURSION_LIMIT = 10_000
 """Super-steps that one invoke may take."""
+
+
+class Mark(NamedTuple):
+    """Where a thread stood: how many checkpoints it had made, and what had become of the head's tasks."""
+
+    made: int
+    results: dict[str, TaskResult]
+    failures: dict[str, TaskFailure]
+    interviews: dict[str, Interview]
+    steps_left: int
 
 
 class Thread:
@@ -167,6 +177,7 @@ class Thread:
     def accept(self, given: Mapping[str, Any]) -> Checkpoint:
         """Takes an input, as JSON data that fits the state. What was pending at the old head is discarded."""
         head = self.head
+        weigh(f"The state of thread {self.thread_id!r} with its input", _sum(self._sizes, size_by_channel(given)))
         checkpoint = Checkpoint(
             id=self._next_id(),
             parent_id=head.id if head else None,
@@ -175,6 +186,7 @@ class Thread:
             created_at=self._clock(),
             values=head.values if head else {},
             triggers=(START,),
+            joins=head.joins if head else {},
             input=dict(given),
         )
         self._append(checkpoint)
@@ -224,8 +236,8 @@ class Thread:
     ) -> Checkpoint:
         """Writes values by hand at a checkpoint, and goes on from there: the new head.
 
-        At the head, an author whose own task is still to run there gives that task its result instead; when none is
-        left the super-step commits. Without updates, nothing is written, and all at ``target`` is to run again.
+        At the head, authors whose own tasks are still to run there give those tasks their results instead; when none
+        is left the super-step commits. Without updates, nothing is written, and all at ``target`` is to run again.
 
         Args:
             target: a checkpoint of the thread, not only of this run; `None` on a thread that has none.
@@ -239,10 +251,11 @@ class Thread:
         """
         head = self.head
         at_head = target is not None and target is head
-        if at_head and len(updates) == 1:
-            for task in plan(self._some_head()):
-                if task.node == updates[0].author and task.id not in self.results:
-                    return self._finish_by_hand(task, updates[0], source)
+        if at_head and updates:
+            pending = {task.node: task for task in plan(self._some_head()) if task.id not in self.results}
+            tasks = [pending.pop(each.author) for each in updates if each.author in pending]
+            if len(tasks) == len(updates):
+                return self._finish_by_hand(tasks, updates, source)
         after = branch(
             self.spec,
             self.channels,
@@ -261,36 +274,40 @@ class Thread:
         self._append(after)
         return after
 
-    def _finish_by_hand(self, task: Task, update: Update, source: ByHand) -> Checkpoint:
-        head = self._some_head()
-        failure = self.failures.get(task.id)
-        self.start(task)
-        self.finish(task, TaskResult(writes=(dict(update.values),) if update.values else (), goto=update.goto))
-        if any(each.id not in self.results for each in plan(head)):
+    def _finish_by_hand(self, tasks: Sequence[Task], updates: Sequence[Update], source: ByHand) -> Checkpoint:
+        head, before = self._some_head(), self.mark()
+        for task, update in zip(tasks, updates, strict=True):
+            self.start(task)
+            self.finish(task, TaskResult(writes=(dict(update.values),) if update.values else (), goto=update.goto))
+        if not self.complete:
             return head
         try:
             return self.commit(source=source)
         except StepgraphError:  # the update is refused, and the head is as it was
-            del self._results[head.id][task.id]
-            if failure is not None:
-                self.fail(task, failure)
+            self.back_to(before)
             raise
 
-    def mark(self) -> int:
-        """Where the log stands, for `back_to`."""
-        return len(self.made)
+    def mark(self) -> Mark:
+        """Where the thread stands, for `back_to`."""
+        outcomes = (dict(self.results), dict(self.failures), dict(self.interviews))
+        return Mark(len(self.made), *outcomes, self._steps_left)
 
-    def back_to(self, mark: int) -> None:
-        """Takes back the checkpoints made since a mark: an order of several steps that failed leaves no trace."""
+    def back_to(self, mark: Mark) -> None:
+        """Takes back what was done since a mark: an order of several steps that failed leaves no trace."""
         before = self.head
-        for checkpoint in self.made[mark:]:
-            self._results.pop(checkpoint.id, None)
-            self._failures.pop(checkpoint.id, None)
-        del self.made[mark:]
-        if self.head is not None and before is not None:
-            self._encode(self.head.values, before.values)
-        elif self.head is None:
+        for checkpoint in self.made[mark.made :]:
+            for outcomes in (self._results, self._failures, self._interviews):
+                outcomes.pop(checkpoint.id, None)
+        del self.made[mark.made :]
+        self._steps_left = mark.steps_left
+        if self.head is None:
             self._state, self._sizes = {}, {}
+            return
+        self._results[self.head.id] = dict(mark.results)
+        self._failures[self.head.id] = dict(mark.failures)
+        self._interviews[self.head.id] = dict(mark.interviews)
+        if before is not None:
+            self._encode(self.head.values, before.values)
 
     def start(self, task: Task) -> None:
         """A task is run (again): its old failure no longer says anything."""
@@ -366,7 +383,7 @@ class Thread:
             self.spec, self.channels, head, self.results, id=self._next_id(), created_at=self._clock(), source=source
         )
         self._encode(after.values, head.values)
-        if head.triggers != (START,):
+        if head.triggers != (START,) and source == "loop":
             self._steps_left -= 1
         self._append(after)
         return after
@@ -429,6 +446,10 @@ class Thread:
         weigh(f"The state of thread {self.thread_id!r}", sizes)
         self._state = {name: encoded[name] if name in encoded else self._state[name] for name in values}
         self._sizes = {name: sizes[name] for name in values}
+
+
+def _sum(sizes: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
+    return {name: sizes.get(name, 0) + more.get(name, 0) for name in (*sizes, *more)}
 
 
 def _any_of(breaks: Sequence[str], names: Sequence[str]) -> bool:

@@ -127,6 +127,11 @@ class FrozenError(Exception):
     graph: str = "mine"
 
 
+class SealedError(Exception):
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{name} cannot be set")
+
+
 class OuterError:
     class InnerError(KeyError):
         pass
@@ -165,6 +170,7 @@ SHARED: dict[str, Exception] = {
     "one with a demanding constructor": DemandingError(5, reason="x"),
     "one with attributes of our names": PropertiedError("x"),
     "a frozen one": FrozenError(5),
+    "a sealed one": SealedError(5),
     "one inside a class": OuterError.InnerError("x"),
     "JSON's": json.JSONDecodeError("msg", "doc", 0),
     "an author's own, below ours": OwnError("x", code=1),

@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 
 from stepgraph import END, START, StateGraph
 from stepgraph.engine.failures import TEXT_LIMIT, failure_from
-from stepgraph.errors import EmptyInputError, NodeError, ReducerError, ThreadBusyError, ThreadError
+from stepgraph.errors import EmptyInputError, NodeError, ReducerError, ThreadBusyError
 from stepgraph.testing import MemoryRunner
 from tests.core.graphs import THREAD, graph, state_of
 
@@ -112,25 +112,26 @@ def test_siblings_of_a_failed_node_finish_and_are_kept() -> None:
     assert stage.runs == {"a": 1, "b": 4, "c": 1, "d": 1}
 
 
-@pytest.mark.parametrize("pauses", [{"a": 0.0, "b": 0.02}, {"a": 0.02, "b": 0.0}])
-async def test_of_several_failures_the_first_by_name_is_told(pauses: dict[str, float]) -> None:
+@pytest.mark.parametrize("pauses", [(0.0, 0.01, 0.02), (0.02, 0.01, 0.0), (0.01, 0.02, 0.0)])
+async def test_of_several_failures_the_first_by_name_is_told(pauses: tuple[float, ...]) -> None:
     """Whichever came first; the others are named beside it, and shown at their tasks."""
 
-    def failing(name: str) -> Callable[[State], Any]:
+    def failing(name: str, pause: float) -> Callable[[State], Any]:
         async def run(state: State) -> None:
-            await asyncio.sleep(pauses[name])
+            await asyncio.sleep(pause)
             raise RuntimeError(name)
 
         return run
 
-    runner = MemoryRunner(graph(State, "START > a, START > b, a > END, b > END", a=failing("a"), b=failing("b")))
-    with pytest.raises(RuntimeError, match=r"Node 'a' of .*: RuntimeError: a\. Also failed: 'b'\.$"):
+    nodes = {name: failing(name, pause) for name, pause in zip("abc", pauses, strict=True)}
+    runner = MemoryRunner(graph(State, "START > a, START > b, START > c, a+b+c > END", **nodes))
+    with pytest.raises(RuntimeError, match=r"Node 'a' of .*: RuntimeError: a\. Also failed: 'b', 'c'\.$"):
         await runner.ainvoke({}, THREAD)
-    assert [task.error for task in runner.get_state(THREAD).tasks] == ["RuntimeError: a", "RuntimeError: b"]
+    assert [task.error for task in runner.get_state(THREAD).tasks] == [f"RuntimeError: {name}" for name in "abc"]
 
 
 def test_a_new_input_on_an_unfinished_thread_discards_what_was_pending() -> None:
-    """Kept results, failures and half-way joins are gone; the values so far stay."""
+    """Kept results and failures are gone; the values so far stay."""
     stage = Stage()
     stage.failing["b"] = ValueError("odd")
     runner = stage.runner("START > a, START > b, a+b > c, c > END", "a", "b", "c")
@@ -141,6 +142,28 @@ def test_a_new_input_on_an_unfinished_thread_discards_what_was_pending() -> None
     assert stage.runs == {"a": 2, "b": 2, "c": 1}
     steps = [(s.metadata["step"], s.metadata["source"]) for s in runner.get_state_history(THREAD) if s.metadata]
     assert steps == [(5, "loop"), (4, "loop"), (3, "loop"), (2, "input"), (1, "loop"), (0, "input")]
+
+
+def test_a_router_that_fails_on_the_input_is_asked_again() -> None:
+    """The resume has the input still, with the state as it was before it."""
+    failing = [True]
+
+    def enter(state: State) -> str:
+        if failing:
+            raise ConnectionError("no route")
+        return END if state["log"] == ["one", "two"] else "a"
+
+    builder = StateGraph(State).add_node("a", lambda state: {"log": ["one"]}).add_edge("a", END)
+    runner = MemoryRunner(builder.add_conditional_edges(START, enter).compile(name="g"))
+    failing.clear()
+    assert runner.invoke({}, THREAD) == {"log": ["one"]}
+    failing.append(True)
+    with pytest.raises(ConnectionError, match="Node '__start__' of graph 'g' failed in step 4"):
+        runner.invoke({"log": ["two"]}, THREAD)
+    head = runner.get_state(THREAD)
+    assert (head.values, head.next) == ({"log": ["one"]}, ("__start__",))
+    failing.clear()
+    assert runner.invoke(None, THREAD) == {"log": ["one", "two"]}
 
 
 def test_a_resume_of_a_finished_thread_gives_its_values() -> None:
@@ -155,16 +178,8 @@ def test_a_resume_of_a_finished_thread_gives_its_values() -> None:
 
 def test_a_resume_of_an_unknown_thread_is_an_error() -> None:
     """There is no input to run on."""
-    with pytest.raises(EmptyInputError, match=r"Thread 't1' has nothing to resume\."):
+    with pytest.raises(EmptyInputError, match=r"Thread 't1' does not exist, so there is nothing to resume\."):
         Stage().runner("START > a, a > END", "a").invoke(None, THREAD)
-
-
-def test_a_run_does_not_start_from_a_checkpoint_in_the_past() -> None:
-    """A config with a checkpoint id is refused, not read as the head."""
-    runner = Stage().runner("START > a, a > END", "a")
-    runner.invoke({}, THREAD)
-    with pytest.raises(ThreadError, match="leave 'checkpoint_id' out of the config"):
-        runner.invoke({}, runner.get_state(THREAD).config)
 
 
 async def test_a_thread_has_one_writer() -> None:

@@ -105,24 +105,24 @@ def test_a_source_that_finishes_twice_counts_once() -> None:
     assert order(compiled) == [["a"], ["a"], ["a"], ["b"], ["c"]]
 
 
-def test_a_join_that_a_new_input_finds_half_way_starts_anew() -> None:
-    """An input is a new round: what arrived in the last one does not count."""
+def test_a_join_that_a_new_input_finds_half_way_goes_on() -> None:
+    """It waits for as long as it takes, as in LangGraph: what arrived before the input counts."""
     compiled = drawn("a+b > c, c > END", "a b c", {"START": lambda state: state["target"]})
     runner = MemoryRunner(compiled)
     runner.invoke({"target": "a"}, THREAD)
-    assert runner.invoke({"target": "b"}, THREAD)["log"] == ["a", "b"]
+    assert runner.invoke({"target": "b"}, THREAD)["log"] == ["a", "b", "c"]
 
 
 def test_names_with_signs_in_them_do_not_mix_joins_up() -> None:
     """`a+b` and `c` are not `a` and `b+c`."""
     builder = StateGraph(State)
-    for name in ("a", "b+c", "a+b", "c", "one", "two"):
+    for name in ("a", "b+c", "a+b", "c", "last"):
         builder.add_node(name, writer(name))
     for name in ("a", "a+b"):
         builder.add_edge(START, name)
-    builder.add_edge(["a", "b+c"], "one").add_edge(["a+b", "c"], "two").add_edge("one", END).add_edge("two", END)
+    builder.add_edge(["a", "b+c"], "last").add_edge(["a+b", "c"], "last").add_edge("last", END)
     builder.add_edge("a+b", "c").add_edge("c", "b+c").add_edge("b+c", END)
-    assert order(builder.compile(name="g")) == [["a", "a+b"], ["c"], ["b+c", "two"], ["one"]]
+    assert order(builder.compile(name="g")) == [["a", "a+b"], ["c"], ["b+c", "last"], ["last"]]
 
 
 ROUTES: dict[str, tuple[Callable[[State], Any], list[list[str]]]] = {
@@ -157,6 +157,16 @@ def test_a_router_sees_its_own_nodes_writes_and_not_its_siblings() -> None:
     compiled = drawn("START > a, START > b", "a b", {"a": look_from("a"), "b": look_from("b")})
     MemoryRunner(compiled).invoke({"log": ["in"]}, THREAD)
     assert seen == {"a": {"log": ["in", "a"], "turns": 1}, "b": {"log": ["in", "b"], "turns": 1}}
+
+
+def test_a_router_that_mutates_its_state_misleads_no_other() -> None:
+    """Each gets a state of its own."""
+    builder = draw(State, "START > a, b > END", {"a": writer("a"), "b": writer("b")})
+    for _ in range(2):
+        builder.add_conditional_edges(
+            "a", lambda state: state["log"].append("x") or ("b" if len(state["log"]) > 2 else END)
+        )
+    assert order(builder.compile(name="g")) == [["a"]]
 
 
 def test_a_router_of_start_sees_the_input_through_the_reducers() -> None:

@@ -18,7 +18,6 @@ from stepgraph.wire import (
     PAGE_SIZE,
     HistoryRequest,
     Pages,
-    Settings,
     StartOptions,
     StateRequest,
     activity_type,
@@ -116,11 +115,6 @@ def test_names_are_made_of_the_graphs() -> None:
     """As the Web UI shows them."""
     assert activity_type("research", "analyze") == "research.analyze"
     assert task_queue_of("research") == "stepgraph.research"
-
-
-def test_settings_are_recorded_whole() -> None:
-    """A replay decides by what was, not by what the defaults are now."""
-    assert Settings(inline_bytes=1, hand_over_steps=2).model_dump() == {"inline_bytes": 1, "hand_over_steps": 2}
 
 
 def record(**parts: Any) -> Record:

@@ -44,7 +44,7 @@ async def test_a_waiting_thread_says_what_it_waits_for_and_how_to_answer(stage: 
         assert page.startswith("**waiting** after step 2; next: `review`.")
         assert '"good": "or | not?"' in page
         assert '{"resume": "your answer"}' in page
-        assert "| 2 | loop | draft: notes | review |" in page
+        assert "| 2 | loop | `draft`: notes | `review` |" in page
         assert found["StepgraphGraph"] == "shown"
         assert (found["StepgraphStatus"], found["StepgraphWaitsFor"]) == ("waiting", "review")
         query = f"StepgraphStatus = 'waiting' AND StepgraphWaitsFor = 'review' AND WorkflowId = '{thread_id}'"

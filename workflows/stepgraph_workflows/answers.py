@@ -72,11 +72,11 @@ def values(thread: Thread | None, request: RawValue) -> RawValue:
 
     def found(asked: StateRequest) -> Any:
         if thread is None or thread.head is None:
-            return {}
+            return {"values": {}}
         if asked.checkpoint_id in (None, thread.head.id):
-            return thread.state
+            return {"values": thread.state}
         assert asked.checkpoint_id is not None
-        return thread.channels.encode(thread.checkpoint(asked.checkpoint_id).values)
+        return {"values": thread.channels.encode(thread.checkpoint(asked.checkpoint_id).values)}
 
     return _answer(StateRequest, request, found)
 

@@ -56,20 +56,20 @@ def _standing(thread: Thread, running: bool) -> str:
 def _question(ask: Ask, *, several: bool) -> str:
     asked = json.dumps(ask.value, ensure_ascii=False, indent=2)
     answer = json.dumps({"resume": {ask.id: "your answer"} if several else "your answer"})
-    until = f" Until {ask.deadline}, then the answer is `{json.dumps(ask.default)}`." if ask.deadline else ""
+    until = f"Until {ask.deadline[:16]} UTC; then the answer is `{json.dumps(ask.default)}`. " if ask.deadline else ""
     return (
         f"Waits for an answer to\n\n```json\n{asked[:TEXT_LIMIT]}\n```\n\n"
-        f"To answer, send the signal `resume` with the input{until}\n\n```json\n{answer}\n```"
+        f"{until}To answer, send the signal `resume` with the input"
+        f"\n\n```json\n{answer}\n```"
     )
 
 
 def _steps(thread: Thread) -> str:
     rows = ["| step | source | wrote | next |", "|---|---|---|---|"]
     for checkpoint in itertools.islice(thread.newest_first(), SHOWN_STEPS):
-        wrote = "; ".join(f"{node}: {', '.join(values or ())}" for node, values in (checkpoint.writes or {}).items())
-        rows.append(
-            f"| {checkpoint.step} | {checkpoint.source} | {_cell(wrote)} | {_cell(', '.join(checkpoint.triggers))} |"
-        )
+        wrote = "; ".join(f"`{node}`: {', '.join(values or ())}" for node, values in (checkpoint.writes or {}).items())
+        then = ", ".join(f"`{name}`" for name in checkpoint.triggers)
+        rows.append(f"| {checkpoint.step} | {checkpoint.source} | {_cell(wrote)} | {_cell(then)} |")
     return "\n".join(rows)
 
 
