@@ -14,7 +14,6 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from temporalio.client import Client
@@ -22,9 +21,9 @@ from temporalio.worker import Worker
 
 from stepgraph.client import GraphClient
 from stepgraph.errors import StepgraphError
-from stepgraph.logs import get_logger, quiet_sdk
-from stepgraph.plugin import GraphPlugin
+from stepgraph.logs import get_logger
 from stepgraph.server.connection import Server, connect
+from stepgraph.serving import BRIEF, worker_for
 from stepgraph.settings import text
 
 if TYPE_CHECKING:
@@ -34,17 +33,28 @@ T = TypeVar("T")
 Call = Callable[[GraphClient], Awaitable[T]]
 Stream = Callable[[GraphClient], AsyncIterator[T]]
 
-STOP_SECONDS = 5
+STOP_SECONDS = BRIEF.total_seconds() + 2
+"""How long the end of the process waits for its workers to take their leave of the server."""
 log = get_logger("session")
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Working:
-    """A worker that serves a graph in this process."""
+    """A worker that serves graphs in this process, on one task queue."""
 
-    graph: CompiledGraph
+    graphs: dict[str, CompiledGraph]
     worker: Worker
     task: asyncio.Task[None]
+
+    def broken(self) -> BaseException | None:
+        """What ended it, other than being told to."""
+        return self.task.exception() if self.task.done() and not self.task.cancelled() else None
+
+    async def stop(self) -> None:
+        """Ends it, however it fares."""
+        with suppress(Exception):
+            await self.worker.shutdown()
+            await self.task
 
 
 class Session:
@@ -67,40 +77,35 @@ class Session:
 
     def call(self, graph: CompiledGraph, call: Call[T]) -> T:
         """Makes a call and waits for it, whether or not an event loop is running here."""
-        future = self._submit(self._called(graph, call))
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
+        return self._wait(self._called(graph, call))
 
     async def acall(self, graph: CompiledGraph, call: Call[T]) -> T:
         """Makes a call from somebody's event loop, without blocking it."""
-        return await asyncio.wrap_future(self._submit(self._called(graph, call)))
+        return await self._await(self._called(graph, call))
 
     def stream(self, graph: CompiledGraph, stream: Stream[T]) -> Iterator[T]:
         """Items one after the other, each fetched when it is asked for."""
         items = self.call(graph, _iterator(stream))
         try:
             while True:
-                item = self._submit(_next(items)).result()
+                item = self._wait(_next(items))
                 if item is _NO_MORE:
                     return
                 yield item
         finally:
-            self._submit(_close(items)).result()
+            self._let_go_of(items)
 
     async def astream(self, graph: CompiledGraph, stream: Stream[T]) -> AsyncIterator[T]:
         """The same from somebody's event loop."""
         items = await self.acall(graph, _iterator(stream))
         try:
             while True:
-                item = await asyncio.wrap_future(self._submit(_next(items)))
+                item = await self._await(_next(items))
                 if item is _NO_MORE:
                     return
                 yield item
         finally:
-            await asyncio.wrap_future(self._submit(_close(items)))
+            self._let_go_of(items)
 
     def server(self) -> Server:
         """The server in use; connects if need be."""
@@ -108,34 +113,68 @@ class Session:
         async def connected() -> Server:
             return (await self._connected())[1]
 
-        return self._submit(connected()).result()
+        return self._wait(connected())
 
     def close(self) -> None:
         """Stops the workers, then the loop. Done by itself when the process ends."""
         if not self.usable:
             return
+        atexit.unregister(self.close)
         with suppress(concurrent.futures.TimeoutError, RuntimeError):
-            self._submit(self._stop()).result(STOP_SECONDS * 2)
+            self._submit(self._stop()).result(STOP_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(STOP_SECONDS)
         if not self._loop.is_running():
             self._loop.close()
-        atexit.unregister(self.close)
 
     def _submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        if threading.current_thread() is self._thread:
+        try:
+            if threading.current_thread() is self._thread:
+                raise StepgraphError(
+                    "A node that is async cannot call a graph's blocking methods; use ainvoke and the like."
+                )
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
+        except BaseException:
             work.close()
-            raise StepgraphError(
-                "A node that is async cannot call a graph's blocking methods; use ainvoke and the like."
-            )
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+            raise
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        future = self._submit(work)
+        try:
+            return future.result()
+        except BaseException:  # Ctrl-C, say
+            future.cancel()
+            raise
+
+    async def _await(self, work: Coroutine[Any, Any, T]) -> T:
+        if threading.current_thread() is self._thread:  # in a node that is async
+            return await work
+        return await asyncio.wrap_future(self._submit(work))
+
+    def _let_go_of(self, items: AsyncIterator[Any]) -> None:
+        """Closes a stream without waiting: whoever abandons one may be the garbage collector, on any thread."""
+        if self.usable:
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(lambda: self._loop.create_task(_close(items)))
 
     async def _called(self, graph: CompiledGraph, call: Call[T]) -> T:
         client, _ = await self._connected()
         in_process = workers() == "in-process"
-        if in_process:
-            await self._work_on(graph, client)
-        return await call(GraphClient(client, graph.name, schema=graph.code.schema, check_workers=not in_process))
+        its_client = GraphClient(client, graph.name, schema=graph.code.schema, check_workers=not in_process)
+        if not in_process:
+            return await call(its_client)
+        working = await self._work_on(graph, its_client)
+        calling = asyncio.ensure_future(call(its_client))
+        try:
+            await asyncio.wait([calling, working.task], return_when=asyncio.FIRST_COMPLETED)
+            if not calling.done() and (broken := working.broken()):
+                raise StepgraphError(
+                    f"This process's worker on task queue {its_client.task_queue!r} stopped: {broken}. The thread is "
+                    "as it was; try again."
+                )
+            return await calling
+        finally:
+            calling.cancel()
 
     async def _connected(self) -> tuple[Client, Server]:
         if self._connecting is None or (self._connecting.done() and self._connecting.exception() is not None):
@@ -147,27 +186,23 @@ class Session:
         log.info(str(server))
         return client, server
 
-    async def _work_on(self, graph: CompiledGraph, client: Client) -> None:
-        """Has a worker for the graph, of its latest definition under that name."""
+    async def _work_on(self, graph: CompiledGraph, client: GraphClient) -> _Working:
+        """The worker for the graph, of its latest definition under that name."""
         self._lock = self._lock or asyncio.Lock()
         async with self._lock:
-            working = self._working.get(graph.name)
-            if working is not None and working.graph is graph and not working.task.done():
-                return
+            working = self._working.get(client.task_queue)
+            if working is not None and working.graphs.get(graph.name) is graph and not working.task.done():
+                return working
+            graphs = {**(working.graphs if working else {}), graph.name: graph}
             if working is not None:
-                await _stop(working)
-            quiet_sdk()
-            task_queue = GraphClient(client, graph.name).task_queue
-            worker = Worker(
-                client,
-                task_queue=task_queue,
-                plugins=[GraphPlugin([graph])],
-                graceful_shutdown_timeout=timedelta(seconds=STOP_SECONDS),
-            )
-            self._working[graph.name] = _Working(graph, worker, asyncio.ensure_future(worker.run()))
+                await working.stop()
+            worker = worker_for(client.client, list(graphs.values()), task_queue=client.task_queue, grace=BRIEF)
+            working = _Working(graphs, worker, asyncio.ensure_future(worker.run()))
+            self._working[client.task_queue] = working
+            return working
 
     async def _stop(self) -> None:
-        await asyncio.gather(*(_stop(working) for working in self._working.values()), return_exceptions=True)
+        await asyncio.gather(*(working.stop() for working in self._working.values()))
         self._working.clear()
 
 
@@ -196,6 +231,17 @@ def current() -> Session:
         return _current
 
 
+def _forget() -> None:
+    """In a forked child: the session's thread is not there. What it held is kept, for it cannot be taken down."""
+    global _current, _current_lock
+    _of_parents.append(_current)
+    _current, _current_lock = None, threading.Lock()
+
+
+_of_parents: list[Session | None] = []
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
 _NO_MORE: Any = object()
 
 
@@ -214,10 +260,5 @@ async def _next(items: AsyncIterator[T]) -> T:
 async def _close(items: AsyncIterator[Any]) -> None:
     close = getattr(items, "aclose", None)
     if close is not None:
-        await close()
-
-
-async def _stop(working: _Working) -> None:
-    with suppress(Exception):
-        await working.worker.shutdown()
-        await working.task
+        with suppress(RuntimeError):  # it is being asked for its next item, and that was cancelled
+            await close()

@@ -1,10 +1,16 @@
-"""What commands print: tables and lines for people, JSON for machines."""
+"""What commands print: lines and tables for people, JSON for machines.
+
+Lines are never wrapped, so addresses and messages can be copied. Tables fit themselves to a terminal, and are as wide
+as they need to be when the output goes elsewhere.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from rich import box
@@ -14,23 +20,41 @@ from rich.table import Table
 
 from stepgraph.snapshot import StateSnapshot, TaskSnapshot
 
-console = Console(highlight=False)
+UNLIMITED = 10_000
+"""Columns of what is no terminal, unless COLUMNS says how many."""
+
+NARROW = 64
+"""Columns below which tables are no pleasure."""
 
 SHORT_ID = 11
 """Characters of a checkpoint id shown in tables: enough to tell a thread's checkpoints apart, and taken as an id."""
 
+console = Console(highlight=False, width=None if sys.stdout.isatty() or os.environ.get("COLUMNS") else UNLIMITED)
+errors = Console(highlight=False, stderr=True)
+
+
+def say(line: str, *, to: Console = console) -> None:
+    """One line (or a few) of markup, at once; what is not markup must be escaped."""
+    to.print(line, soft_wrap=True)
+
+
+def heading(text: str) -> None:
+    """A title over what follows."""
+    say(f"\n[bold]{escape(text)}[/]")
+
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
-    print(json.dumps(_plain(value), indent=2, default=str, ensure_ascii=False))
+    print(json.dumps(_plain(value), indent=2, default=str, ensure_ascii=not _speaks_unicode()), flush=True)
 
 
-def step_line(snapshot: StateSnapshot) -> str:
-    """One finished super-step."""
-    assert snapshot.metadata is not None
-    what = ", ".join(snapshot.metadata["writes"] or [snapshot.metadata["source"]])
+def step_line(snapshot: StateSnapshot, took: timedelta | None = None) -> str:
+    """One finished super-step: who wrote, how long it took, and what is next."""
+    metadata = snapshot.metadata or {}
+    what = ", ".join(metadata["writes"] or [metadata["source"]])
     then = f"then {', '.join(snapshot.next)}" if snapshot.next else "done"
-    return f"[bold]step {snapshot.metadata['step']}[/]  {escape(what)}  [dim]{escape(then)}[/]"
+    seconds = f"{took.total_seconds():.2f} s" if took is not None else ""
+    return f"[bold]step {metadata['step']:<3}[/] {seconds:>9}  {escape(what)}  [dim]{escape(then)}[/]"
 
 
 def values_block(values: dict[str, Any]) -> str:
@@ -42,7 +66,8 @@ def state_block(snapshot: StateSnapshot) -> str:
     """A snapshot in full."""
     metadata = snapshot.metadata or {}
     lines = [
-        f"[bold]step {metadata.get('step')}[/]  source {metadata.get('source')}  {_time(snapshot.created_at)}",
+        f"[bold]step {metadata.get('step')}[/]",
+        f"source      {metadata.get('source')}, {_time(snapshot.created_at)}",
         f"checkpoint  {snapshot.checkpoint_id}",
         f"next        {escape(', '.join(snapshot.next)) or 'nothing: the graph is done'}",
     ]
@@ -50,52 +75,66 @@ def state_block(snapshot: StateSnapshot) -> str:
     return "\n".join([*lines, "values", values_block(snapshot.values)])
 
 
-def history_table(snapshots: Iterable[StateSnapshot], *, values: bool = False) -> Table:
+def show_history(snapshots: Iterable[StateSnapshot], *, values: bool = False) -> None:
     """A thread's history, newest first."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("step", justify="right")
-    for name in ("source", "wrote", "next", "time"):
-        table.add_column(name)
-    table.add_column("checkpoint", no_wrap=True)
-    if values:
-        table.add_column("values")
+    rows = []
     for snapshot in snapshots:
         metadata = snapshot.metadata or {}
-        failed = [task for task in snapshot.tasks if task.error]
-        then = ", ".join(
-            f"{name} (failed)" if name in [task.name for task in failed] else name for name in snapshot.next
-        )
+        failed = [task.name for task in snapshot.tasks if task.error]
         row = [
             str(metadata.get("step")),
             str(metadata.get("source")),
             _wrote(metadata.get("writes")),
-            then,
+            ", ".join(f"{name} (failed)" if name in failed else name for name in snapshot.next),
             _time(snapshot.created_at),
             (snapshot.checkpoint_id or "")[-SHORT_ID:],
         ]
         if values:
             row.append(json.dumps(snapshot.values, default=str, ensure_ascii=False))
-        table.add_row(*map(escape, row))
-    return table
+        rows.append(row)
+    columns = ["step", "source", "wrote", "next", "time", "checkpoint"]
+    if values:
+        _show_rows([*columns, "values"], rows, narrow=2 * NARROW)
+    else:
+        _show_rows(columns, rows)
 
 
-def threads_table(threads: Iterable[dict[str, Any]]) -> Table:
+def show_threads(threads: Iterable[dict[str, Any]]) -> None:
     """Threads, the latest first."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("thread", "graph", "status", "started", "ended"):
-        table.add_column(name, overflow="fold")
-    for thread in threads:
-        table.add_row(
-            *map(escape, (thread["thread_id"], thread["graph"], thread["status"])),
-            _time(thread["started"]),
-            _time(thread["ended"]),
-        )
-    return table
+    rows = [
+        [
+            *(thread["thread_id"], thread["graph"], thread["status"]),
+            *(_time(thread["started"]), _duration(thread["started"], thread["ended"])),
+        ]
+        for thread in threads
+    ]
+    _show_rows(["thread", "graph", "status", "started", "took"], rows)
 
 
 def snapshot_json(snapshot: StateSnapshot) -> dict[str, Any]:
     """A snapshot as JSON data."""
     return {**snapshot._asdict(), "tasks": [task._asdict() for task in snapshot.tasks]}
+
+
+def _show_rows(columns: list[str], rows: list[list[str]], *, narrow: int = NARROW) -> None:
+    """A table; on a terminal too narrow for one, a paragraph for each row."""
+    if console.width < narrow:
+        for row in rows:
+            say(
+                "\n" + "\n".join(f"{name:<10}  {escape(cell)}" for name, cell in zip(columns, row, strict=True) if cell)
+            )
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        table.add_column(
+            name,
+            overflow="fold",
+            no_wrap=name in ("time", "checkpoint", "started"),
+            justify="right" if name in ("step", "took") else "left",
+        )
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table)
 
 
 def _plain(value: Any) -> Any:
@@ -124,3 +163,16 @@ def _time(created_at: str | None) -> str:
         return ""
     at = datetime.fromisoformat(created_at).astimezone()
     return at.strftime("%H:%M:%S" if at.date() == datetime.now().astimezone().date() else "%Y-%m-%d %H:%M")
+
+
+def _duration(started: str, ended: str | None) -> str:
+    if ended is None:
+        return ""
+    took = datetime.fromisoformat(ended) - datetime.fromisoformat(started)
+    if took < timedelta(minutes=1):
+        return f"{took.total_seconds():.2f} s"
+    return str(timedelta(seconds=round(took.total_seconds())))
+
+
+def _speaks_unicode() -> bool:
+    return (sys.stdout.encoding or "").lower().startswith("utf")

@@ -18,9 +18,14 @@ _STATUS = {
 }
 
 
+def status_of(status: WorkflowExecutionStatus | None) -> str:
+    """A run's status in a word or two."""
+    return "unknown" if status is None else _STATUS.get(status, status.name.lower())
+
+
 async def list_threads(client: Client, *, graph: str | None, limit: int) -> list[dict[str, Any]]:
     """The latest threads by their latest run: ``thread_id``, ``graph``, ``status``, ``started``, ``ended``."""
-    task_queue = text("STEPGRAPH_TASK_QUEUE")
+    task_queue = (text("STEPGRAPH_TASK_QUEUE") or "").replace("\\", "\\\\").replace("'", "\\'")
     query = f"TaskQueue = '{task_queue}'" if task_queue else f"TaskQueue STARTS_WITH '{ENTRANCE}'"
     if graph is not None:
         query = f"WorkflowType = '{graph_name(graph)}'"
@@ -35,7 +40,7 @@ async def list_threads(client: Client, *, graph: str | None, limit: int) -> list
         {
             "thread_id": execution.id,
             "graph": execution.workflow_type,
-            "status": _STATUS.get(execution.status, execution.status.name.lower()),
+            "status": status_of(execution.status),
             "started": execution.start_time.isoformat(),
             "ended": execution.close_time.isoformat() if execution.close_time else None,
         }

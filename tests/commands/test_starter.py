@@ -1,0 +1,576 @@
+"""The operator's commands, as an operator uses them: what they print, for people and as JSON, and how they fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.testing import WorkflowEnvironment
+
+from tests.commands.projects import Ended, Project, eventually, plain
+from tests.conftest import ROOT
+
+STEPS = ["first", "beside", "second", "third"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def histories(served: Project) -> AsyncIterator[None]:
+    """Every history made here is replayed at the end."""
+    yield
+    await served.replay()
+
+
+@pytest.fixture(scope="module")
+def done(served: Project) -> tuple[str, Ended]:
+    """A thread that is done, and how the command that ran it ended."""
+    thread = served.thread()
+    return thread, served.starter("run", served.graph, "--input", "{}", "--thread", thread)
+
+
+@pytest.fixture(scope="module")
+def failed(served: Project) -> tuple[str, Ended]:
+    """A thread whose second node failed, and how the command that ran it ended."""
+    thread = served.thread()
+    served.write("broken", "")
+    ended = served.starter("run", served.graph, "--input", "{}", "--thread", thread)
+    (served.folder / "broken").unlink()
+    return thread, ended
+
+
+# run
+
+
+def test_run_shows_the_steps_and_then_the_values(served: Project, done: tuple[str, Ended]) -> None:
+    """The server in use, the thread and where to see it, a line for each super-step, the values as JSON."""
+    thread, ended = done
+    assert (ended.status, ended.err) == (0, "")
+    lines = ended.out.splitlines()
+    assert lines[0].startswith(f"Temporal as configured at {served.address}, namespace 'default'. Web UI: ")
+    assert lines[1].startswith(f"thread {thread}")
+    assert [" ".join(re.sub(r"\d+\.\d\d s", "", line).split()) for line in lines[2:7]] == [
+        "step 0 input then __start__",
+        "step 1 __start__ then first",
+        "step 2 first then beside, second",
+        "step 3 beside, second then third",
+        "step 4 third done",
+    ]
+    assert json.loads("\n".join(lines[7:])) == {"log": ["first", "beside", "second", "third"]}
+
+
+def test_run_as_json_prints_one_document(served: Project) -> None:
+    """The thread, the run and the values; a thread without a name gets one that begins with its graph's."""
+    ended = served.starter("run", served.graph, "--input", '{"wait": false}', "--json")
+    served.threads.append(ended.json["thread_id"])
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.json["thread_id"].startswith(f"{served.graph}-")
+    assert ended.json["values"] == {"wait": False, "log": ["first", "beside", "second", "third"]}
+    assert ended.json["run_id"]
+
+
+def test_a_step_is_shown_as_soon_as_it_is_finished(served: Project) -> None:
+    """The first step is in the pipe while the second node still runs."""
+    thread = served.thread()
+    (served.folder / "go").unlink(missing_ok=True)
+    command = [sys.executable, ROOT / "starter.py", "run", served.graph, "--input", '{"wait": true}']
+    running = subprocess.Popen(
+        [*map(str, command), "--thread", thread],
+        cwd=served.folder,
+        env=served.env,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stdout is not None
+    with running, running.stdout as out:
+        shown = next(line for line in out if line.startswith("step 2"))
+        assert "first" in shown
+        assert "second-ended" not in served.ran(thread)
+        served.go()
+        assert any(line.startswith("step 4") for line in out)
+        out.read()
+    assert running.returncode == 0
+
+
+@pytest.mark.parametrize("address", ["steps:graph", "./steps.py"])
+def test_run_by_address_brings_a_worker_of_its_own(project: Project, address: str) -> None:
+    """The nodes run in the command's process; nobody else has to serve the graph."""
+    thread = project.thread()
+    running = project.start(ROOT / "starter.py", "run", address, "--input", "{}", "--thread", thread)
+    assert running.ended().status == 0, running.err
+    assert {pid for _, _, pid in project.notes(thread)} == {running.pid}
+
+
+def test_the_input_may_come_from_a_file_or_from_standard_input(served: Project) -> None:
+    """With @FILE, or -."""
+    text = '{"log": ["déjà \\u20ac"]}'
+    served.write("input.json", text)
+    command = (ROOT / "starter.py", "run", served.graph, "--json", "--input")
+    from_file = served.start(*command, "@input.json", "--thread", served.thread())
+    from_standard_input = served.start(*command, "-", "--thread", served.thread(), given=text)
+    for running in (from_file, from_standard_input):
+        assert running.ended().json["values"]["log"][0] == "déjà €"
+
+
+def test_run_can_leave_before_the_end(served: Project) -> None:
+    """With --detach it prints the thread, and a worker does the rest."""
+    threads = [served.thread(), served.thread()]
+    given = ("run", served.graph, "--input", "{}", "--detach", "--thread")
+    as_json, shown = served.together((*given, threads[0], "--json"), (*given, threads[1]))
+    assert (as_json.status, set(as_json.json)) == (0, {"thread_id", "run_id"})
+    assert shown.out.splitlines()[-1].startswith(f"thread {threads[1]}")
+    eventually(lambda: all("third" in served.ran(thread) for thread in threads))
+
+
+def test_a_failed_run_says_what_failed_where_and_how_to_go_on(served: Project, failed: tuple[str, Ended]) -> None:
+    """Steps that finished are shown; the error names node, cause, its place in the node, and the command to go on."""
+    thread, ended = failed
+    assert ended.status == 1
+    assert [line.split()[1] for line in ended.out.splitlines() if line.startswith("step")] == ["0", "1", "2"]
+    error, place, mend = ended.err.splitlines()
+    assert error.startswith(f"Error: Node 'second' of graph '{served.graph}' failed in step 3 of thread '{thread}'")
+    assert "ConnectionError: no [red]route[/]." in error
+    assert re.fullmatch(r'Raised at ".*steps\.py", line \d+, in second\.', place)
+    assert mend == f"What finished is kept. To go on: starter.py resume {thread}"
+
+
+def test_a_failed_run_as_json_is_an_error_on_standard_output(served: Project) -> None:
+    """One document with the error's type, message and parts; exit status 1."""
+    thread = served.thread()
+    served.write("broken", "")
+    ended = served.starter("run", served.graph, "--input", "{}", "--thread", thread, "--json")
+    (served.folder / "broken").unlink()
+    assert (ended.status, ended.err, set(ended.json)) == (1, "", {"error"})
+    error = ended.json["error"]
+    assert set(error) == {"type", "message", "parts"}
+    assert "ConnectionError: no [red]route[/]" in error["message"]
+    assert (error["parts"]["thread_id"], error["parts"]["node"], error["parts"]["step"]) == (thread, "second", 3)
+
+
+def test_the_recursion_limit_ends_a_run_that_can_go_on(served: Project) -> None:
+    """The error says so, and how."""
+    thread = served.thread()
+    ended = served.starter("run", served.graph, "--input", "{}", "--thread", thread, "--recursion-limit", 1)
+    assert ended.status == 1
+    assert f"To go on: starter.py resume {thread}" in ended.err
+    assert served.starter("resume", thread).status == 0
+    assert sorted(served.ran(thread)) == sorted([*STEPS, "second-ended"])
+
+
+def test_ctrl_c_leaves_the_thread_to_its_worker(served: Project) -> None:
+    """It ends at once with status 130, and says how to follow the thread; the worker finishes it."""
+    thread = served.thread()
+    (served.folder / "go").unlink(missing_ok=True)
+    running = served.start(*(ROOT / "starter.py", "run", served.graph, "--input", '{"wait": true}', "--thread", thread))
+    running.says("step 2")
+    interrupted = time.monotonic()
+    running.process.send_signal(signal.SIGINT)
+    ended = running.ended()
+    assert time.monotonic() - interrupted < 3
+    assert ended.status == 130
+    assert ended.err.splitlines() == [
+        f"The thread goes on with its workers. To follow it: starter.py resume {thread}",
+        "Interrupted.",
+    ]
+    served.go()
+    eventually(lambda: "third" in served.ran(thread))
+
+
+def test_ctrl_c_with_an_own_worker_leaves_the_thread_to_the_next(project: Project) -> None:
+    """The node that ran is run again by whoever resumes; the message has the command."""
+    thread = project.thread()
+    arguments = ("run", "steps:graph", "--input", '{"wait": true}', "--thread", thread)
+    running = project.start(ROOT / "starter.py", *arguments)
+    eventually(lambda: "second" in project.ran(thread))
+    running.process.send_signal(signal.SIGINT)
+    ended = running.ended(within=5)
+    assert ended.status == 130
+    again = f"starter.py resume {thread} --graph steps:graph"
+    assert f"The thread waits for a worker that has graph '{project.graph}'. To follow it: {again}" in ended.err
+    project.go()
+    resumed = project.starter("resume", thread, "--graph", "steps:graph")
+    assert (resumed.status, resumed.err) == (0, "")
+    ran = project.ran(thread)
+    assert [ran.count(node) for node in ("first", "beside", "second", "third")] == [1, 1, 2, 1]
+
+
+# resume
+
+
+def test_resume_runs_only_what_did_not_finish(served: Project, failed: tuple[str, Ended]) -> None:
+    """It shows the steps from where the thread had failed, and the values."""
+    thread, _ = failed
+    before = len(served.ran(thread))
+    ended = served.starter("resume", thread)
+    assert (ended.status, ended.err) == (0, "")
+    assert [line.split()[1] for line in ended.out.splitlines() if line.startswith("step")] == ["3", "4"]
+    assert served.ran(thread)[before:] == ["second", "second-ended", "third"]
+
+
+def test_resume_of_a_finished_thread_gives_its_values(served: Project, done: tuple[str, Ended]) -> None:
+    """Nothing runs."""
+    thread, _ = done
+    before = served.ran(thread)
+    ended = served.starter("resume", thread, "--json")
+    assert (ended.status, ended.json["thread_id"]) == (0, thread)
+    assert ended.json["values"] == {"log": ["first", "beside", "second", "third"]}
+    assert served.ran(thread) == before
+
+
+def test_resume_of_a_running_thread_follows_it(served: Project) -> None:
+    """Rather than refusing: whoever has lost sight of a thread finds it again."""
+    thread = served.thread()
+    (served.folder / "go").unlink(missing_ok=True)
+    served.starter("run", served.graph, "--input", '{"wait": true}', "--thread", thread, "--detach")
+    following = served.start(ROOT / "starter.py", "resume", thread)
+    following.says("step 2")
+    served.go()
+    ended = following.ended()
+    assert (ended.status, ended.err) == (0, "")
+    assert "step 4" in ended.out
+    assert served.ran(thread).count("second") == 1
+
+
+def test_a_running_thread_takes_no_second_run(served: Project) -> None:
+    """A thread has one writer."""
+    thread = served.thread()
+    (served.folder / "go").unlink(missing_ok=True)
+    served.starter("run", served.graph, "--input", '{"wait": true}', "--thread", thread, "--detach")
+    ended = served.starter("run", served.graph, "--input", "{}", "--thread", thread)
+    assert ended.status == 1
+    assert f"Error: Thread '{thread}' is running" in ended.err
+    served.go()
+    assert served.starter("resume", thread).status == 0
+
+
+# state, history, threads, graph
+
+
+def test_state_shows_where_a_thread_stands(served: Project, done: tuple[str, Ended]) -> None:
+    """Its status, the checkpoint, what is next, the values."""
+    thread, _ = done
+    ended = served.starter("state", thread)
+    lines = ended.out.splitlines()
+    assert (ended.status, ended.err) == (0, "")
+    assert lines[0] == f"thread      {thread}, graph {served.graph}, complete"
+    assert lines[1] == "step 4"
+    assert lines[4] == "next        nothing: the graph is done"
+    assert json.loads("\n".join(lines[lines.index("values") + 1 :])) == {"log": [*STEPS]}
+
+
+def test_state_of_a_failed_thread_shows_the_error_and_what_finished(served: Project) -> None:
+    """As the tasks of its head."""
+    thread = served.thread()
+    served.write("broken", "")
+    served.starter("run", served.graph, "--input", "{}", "--thread", thread)
+    (served.folder / "broken").unlink()
+    shown, as_json = served.together(("state", thread), ("state", thread, "--json"))
+    assert f"{thread}, graph {served.graph}, failed" in shown.out
+    assert "task        second: failed, ConnectionError: no [red]route[/]" in shown.out
+    assert "task        beside: finished" in shown.out
+    found = as_json.json
+    assert found["next"] == ["second"]
+    assert {task["name"]: task["error"] for task in found["tasks"]} == {
+        "beside": None,
+        "second": "ConnectionError: no [red]route[/]",
+    }
+
+
+def test_state_as_json_is_the_snapshot(served: Project, done: tuple[str, Ended]) -> None:
+    """With the keys of a `StateSnapshot`."""
+    thread, _ = done
+    found = served.starter("state", thread, "--json").json
+    assert set(found) >= {"values", "next", "config", "metadata", "created_at", "parent_config", "tasks", "interrupts"}
+    assert (found["metadata"]["step"], found["metadata"]["source"]) == (4, "loop")
+
+
+def test_a_checkpoint_goes_by_its_step_its_id_or_the_end_of_it(served: Project, done: tuple[str, Ended]) -> None:
+    """Each leads to the same one."""
+    thread, _ = done
+    by_step = served.starter("state", thread, "--checkpoint", "2", "--json").json
+    checkpoint_id = by_step["config"]["configurable"]["checkpoint_id"]
+    assert by_step["values"] == {"log": ["first"]}
+    named = [("state", thread, "--checkpoint", name, "--json") for name in (checkpoint_id, checkpoint_id[-11:])]
+    assert [ended.json for ended in served.together(*named)] == [by_step, by_step]
+
+
+def test_history_is_a_table_newest_first_across_runs(served: Project, failed: tuple[str, Ended]) -> None:
+    """Steps, sources, who wrote which channels, what is next, and an end of the checkpoint's id that names it."""
+    thread, _ = failed
+    served.starter("resume", thread)
+    ended = served.starter("history", thread)
+    rows = [line.split() for line in ended.out.splitlines() if line.strip() and "─" not in line]
+    assert rows[0] == ["step", "source", "wrote", "next", "time", "checkpoint"]
+    assert [row[0] for row in rows[1:]] == ["4", "3", "2", "1", "0"]
+    assert rows[1][1:4] == ["loop", "third:", "log"]
+    assert "(failed)" not in ended.out.splitlines()[4]
+    named = served.starter("state", thread, "--checkpoint", rows[2][-1], "--json").json
+    assert named["metadata"]["step"] == 3
+
+
+def test_history_as_json_is_a_list_of_snapshots(served: Project, done: tuple[str, Ended]) -> None:
+    """Newest first; --limit bounds it."""
+    thread, _ = done
+    found = served.starter("history", thread, "--limit", 3, "--json").json
+    assert [snapshot["metadata"]["step"] for snapshot in found] == [4, 3, 2]
+    assert found[0]["parent_config"] == found[1]["config"]
+
+
+def test_history_needs_no_other_worker_when_it_is_given_the_graph(project: Project) -> None:
+    """With --graph ADDRESS; it answers, and takes no nodes of other threads."""
+    thread, waiting = project.thread(), project.thread()
+    project.starter("run", "steps:graph", "--input", "{}", "--thread", thread)
+    worker = project.worker()
+    project.starter("run", project.graph, "--input", '{"wait": true}', "--thread", waiting, "--detach")
+    eventually(lambda: "second" in project.ran(waiting))
+    worker.kill()
+    ended = project.starter("history", thread, "--values", "--graph", "steps.py:graph")
+    assert (ended.status, ended.err) == (0, "")
+    assert '{"log": ["first", "beside", "second", "third"]}' in ended.out
+    shown = project.starter("state", thread, "--checkpoint", "1", "--graph", "steps:graph", "--json")
+    assert shown.json["next"] == ["first"]
+    assert project.ran(waiting).count("second") == 1
+    project.go()
+    assert project.starter("resume", waiting, "--graph", "steps:graph").status == 0
+
+
+def test_threads_lists_the_latest_first(served: Project, done: tuple[str, Ended], failed: tuple[str, Ended]) -> None:
+    """With graph, status, start and duration; as JSON with both times."""
+
+    def listed() -> dict[str, Any]:
+        found = served.starter("threads", "--graph", served.graph, "--limit", 100, "--json").json
+        return {thread["thread_id"]: thread for thread in found}
+
+    eventually(lambda: {done[0], failed[0]} <= set(listed()))
+    found = listed()
+    assert (found[done[0]]["graph"], found[done[0]]["status"]) == (served.graph, "complete")
+    starts = [thread["started"] for thread in found.values()]
+    assert starts == sorted(starts, reverse=True)
+    of_graph = ("threads", "--graph", served.graph)
+    shown, limited = served.together(of_graph, (*of_graph, "--limit", 1, "--json"))
+    assert ["thread", "graph", "status", "started", "took"] in [line.split() for line in shown.out.splitlines()]
+    assert len(limited.json) == 1
+
+
+def test_no_threads_are_a_sentence_and_an_empty_list(served: Project) -> None:
+    """Neither is an error."""
+    shown, as_json = served.together(("threads", "--graph", "nobody"), ("threads", "--graph", "nobody", "--json"))
+    assert (shown.status, shown.out.split(" at ")[0]) == (0, "There are no threads of graph 'nobody'")
+    assert (as_json.status, as_json.json) == (0, [])
+
+
+def test_graph_draws_without_a_server(served: Project) -> None:
+    """As Mermaid; with --json as the spec; several with a title each, or as a list."""
+    served.write("both.py", 'from steps import builder\na = builder.compile(name="a")\nb = builder.compile(name="b")\n')
+    drawn, spec, drawings, specs = served.together(
+        *(("graph", "steps:graph"), ("graph", "steps.py", "--json"), ("graph", "both"), ("graph", "both", "--json")),
+        TEMPORAL_ADDRESS="127.0.0.1:1",
+    )
+    assert (drawn.status, drawn.out.splitlines()[0]) == (0, "flowchart TD")
+    assert (spec.json["name"], sorted(node["name"] for node in spec.json["nodes"])) == (served.graph, sorted(STEPS))
+    assert [line for line in drawings.out.splitlines() if line.startswith("%%")] == ["%% a", "%% b"]
+    assert [spec["name"] for spec in specs.json] == ["a", "b"]
+
+
+# what is printed where
+
+
+def test_a_thread_id_is_printed_as_it_is(served: Project) -> None:
+    """Square brackets are no markup, and are quoted where they stand in an address."""
+    thread = "job[bold] [1/2]"
+    ended = served.starter("run", served.graph, "--input", '{"log": ["[/] [red]"]}', "--thread", thread)
+    served.threads.append(thread)
+    assert (ended.status, ended.err) == (0, "")
+    assert f"thread {thread}" in ended.out
+    assert '"[/] [red]"' in ended.out
+    state, resumed = served.together(("state", thread), ("resume", thread), STEPGRAPH_WEB_UI="http://ui.example/")
+    assert thread in state.out
+    assert "http://ui.example/namespaces/default/workflows/job%5Bbold%5D%20%5B1%2F2%5D" in resumed.out
+
+
+def test_output_that_goes_elsewhere_has_no_colours_and_whole_lines(served: Project, done: tuple[str, Ended]) -> None:
+    """Whatever the width of the terminal: addresses and errors can be copied, rows are rows."""
+    thread, _ = done
+    ui = f"http://{'long.' * 20}example"
+    resumed, history = served.together(("resume", thread), ("history", thread, "--values"), STEPGRAPH_WEB_UI=ui)
+    assert "\x1b" not in resumed.out + history.out
+    assert resumed.out.splitlines()[0].endswith(f"Web UI: {ui}")
+    assert f"{ui}/namespaces/default/workflows/{thread}" in resumed.out.splitlines()[1]
+    assert sum(line.strip().startswith(tuple("01234")) for line in history.out.splitlines()) == 5
+
+
+def test_a_narrow_terminal_loses_nothing(served: Project, done: tuple[str, Ended]) -> None:
+    """A table that would not fit becomes a paragraph for each row."""
+    thread, _ = done
+    history, threads = served.together(("history", thread), ("threads", "--graph", served.graph), COLUMNS="40")
+    assert "wrote       beside: log, second: log\n" in history.out
+    steps = [line.split()[1] for line in history.out.splitlines() if line.startswith("step")]
+    assert steps == ["4", "3", "2", "1", "0"]
+    assert f"thread      {thread}\n" in threads.out
+
+
+def test_a_terminal_gets_colours(served: Project, done: tuple[str, Ended]) -> None:
+    """And the same words."""
+    thread, _ = done
+    leader, follower = os.openpty()
+    ended = subprocess.run(
+        [sys.executable, ROOT / "starter.py", "state", thread],
+        cwd=served.folder,
+        env={**served.env, "TERM": "xterm", "COLUMNS": "80"},
+        stdout=follower,
+        check=True,
+        timeout=30,
+    )
+    os.close(follower)
+    shown = os.read(leader, 100_000).decode()
+    os.close(leader)
+    assert ended.returncode == 0
+    assert "\x1b[1m" in shown
+    assert "step 4" in plain(shown)
+
+
+def test_a_terminal_without_unicode_loses_nothing(served: Project) -> None:
+    """What it cannot show is written as an escape; JSON stays JSON."""
+    given = ("run", served.graph, "--input", '{"log": ["\\u20ac"]}', "--thread")
+    shown, as_json = served.together(
+        (*given, served.thread()), (*given, served.thread(), "--json"), PYTHONIOENCODING="ascii"
+    )
+    assert (shown.status, shown.err) == (0, "")
+    assert '"\\u20ac"' in shown.out
+    assert as_json.json["values"]["log"][0] == "€"
+
+
+def test_a_reader_that_goes_away_is_no_error(served: Project, done: tuple[str, Ended]) -> None:
+    """As in: starter.py history THREAD | head -1"""
+    running = subprocess.Popen(
+        [sys.executable, ROOT / "starter.py", "history", done[0], "--json"],
+        cwd=served.folder,
+        env=served.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stdout is not None
+    running.stdout.close()
+    _, err = running.communicate(timeout=30)
+    assert err == ""
+
+
+def test_help_names_every_command(served: Project) -> None:
+    """And a command without arguments shows it."""
+    helped, bare = served.together(("--help",), ())
+    assert helped.status == 0
+    for command in ("run", "resume", "state", "history", "threads", "graph", "demo"):
+        assert re.search(rf"│ {command} ", helped.out), helped.out
+    assert "Usage" in bare.out + bare.err
+
+
+# what goes wrong
+
+WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
+    "bad JSON": (("run", "GRAPH", "--input", '{"a": 1'), 1, r"The input is not JSON: Expecting .* Pass an object:"),
+    "no object": (("run", "GRAPH", "--input", "[1]"), 1, r"The input must be a JSON object .* use: starter\.py resume"),
+    "missing file": (
+        ("run", "GRAPH", "--input", "@nosuch.json"),
+        1,
+        r"The input file 'nosuch\.json' cannot be read: No",
+    ),
+    "no text": (("run", "GRAPH", "--input", "@binary"), 1, r"The input file 'binary' is not text in UTF-8"),
+    "a folder": (("run", "GRAPH", "--input", "@."), 1, r"The input file '\.' cannot be read: Is a directory"),
+    "surrogates": (("run", "steps:graph", "--input", '{"log": ["\\ud800"]}'), 1, r"'log'.*|surrogates"),
+    "unknown key": (
+        ("run", "steps:graph", "--input", '{"wiat": true}'),
+        1,
+        r"has a key 'wiat' .* Did you mean 'wait'\?",
+    ),
+    "wrong type": (("run", "steps:graph", "--input", '{"log": 3}'), 1, r"'log' is declared .*, got int"),
+    "empty thread id": (("run", "GRAPH", "--input", "{}", "--thread", ""), 1, r"A thread id has 1 to 1000 printable"),
+    "unknown thread": (("state", "nosuch"), 1, r"There is no thread 'nosuch'\. List those .*starter\.py threads"),
+    "unknown thread, resume": (("resume", "nosuch"), 1, r"There is no thread 'nosuch'"),
+    "unknown graph": (("run", "nosuch", "--input", "{}"), 1, r"No worker serves graph 'nosuch'.*worker\.py --graphs"),
+    "no graph's name": (("run", "a b", "--input", "{}"), 1, r"A graph's name must be .*; got 'a b'"),
+    "unknown module": (("run", "nosuch:graph", "--input", "{}"), 1, r"There is no module 'nosuch'"),
+    "other graph": (
+        ("run", "other:graph", "--input", "{}", "--thread", "DONE"),
+        1,
+        r"belongs to graph 'steps-.*'other'",
+    ),
+    "unknown checkpoint": (
+        ("state", "DONE", "--checkpoint", "nosuch"),
+        1,
+        r"has no checkpoint 'nosuch'\. See: starter",
+    ),
+    "ambiguous checkpoint": (
+        ("state", "TWICE", "--checkpoint", "000002"),
+        1,
+        r"'000002' names 2 checkpoints .*step 1\)",
+    ),
+    "limit": (("history", "DONE", "--limit", "0"), 2, r"Invalid value for '--limit'"),
+    "recursion limit": (("run", "GRAPH", "--input", "{}", "--recursion-limit", "0"), 2, r"Invalid value for"),
+    "detached own worker": (("run", "steps:graph", "--input", "{}", "--detach"), 2, r"the worker would end with this"),
+    "no input": (("run", "GRAPH"), 2, r"Missing option '--input'"),
+    "unknown command": (("start", "GRAPH"), 2, r"No such command 'start'"),
+}
+
+
+@pytest.fixture(scope="module")
+def refusals(served: Project, done: tuple[str, Ended], failed: tuple[str, Ended]) -> dict[str, Ended]:
+    """How every wrong command ended; run side by side, for each takes its time."""
+    served.write("other.py", 'from steps import builder\ngraph = builder.compile(name="other")\n')
+    (served.folder / "binary").write_bytes(b"\xff\xfe{")
+    twice = served.thread()
+    for _ in range(2):
+        served.starter("run", served.graph, "--input", "{}", "--thread", twice)
+    real = {"GRAPH": served.graph, "DONE": done[0], "TWICE": twice}
+
+    def ended(wrong: tuple[tuple[str, ...], int, str]) -> Ended:
+        return served.starter(*(real.get(argument, argument) for argument in wrong[0]))
+
+    with ThreadPoolExecutor(4) as pool:
+        return dict(zip(WRONG, pool.map(ended, WRONG.values()), strict=True))
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_cannot_be_done_is_refused_in_words(refusals: dict[str, Ended], wrong: str) -> None:
+    """Culprit, rule and mend on standard error; status 1, or 2 for a wrong usage; never a traceback."""
+    _, status, message = WRONG[wrong]
+    ended = refusals[wrong]
+    said = " ".join(re.sub(r"[│╭╮╰╯─]", " ", ended.err).split())
+    assert ended.status == status, said
+    assert re.search(message, said), said
+    assert "Traceback" not in ended.out + ended.err
+    if status == 1:
+        assert said.startswith("Error: ")
+        assert len(ended.err.splitlines()) <= 3
+
+
+def test_what_cannot_be_done_is_refused_as_json(served: Project) -> None:
+    """On standard output, where a program reads."""
+    wrong = (("state", "nosuch"), ("run", "steps:graph", "--input", "{"), ("graph", "nosuch"))
+    for ended in served.together(*((*arguments, "--json") for arguments in wrong)):
+        assert (ended.status, ended.err) == (1, "")
+        assert set(ended.json["error"]) == {"type", "message", "parts"}
+
+
+def test_a_namespace_that_is_not_there_is_named(served: Project) -> None:
+    """With the command that makes it."""
+    ended = served.starter("threads", TEMPORAL_NAMESPACE="nosuch")
+    assert ended.status == 1
+    assert f"The Temporal server at {served.address} has no namespace 'nosuch'. Make it with `temporal" in ended.err
+
+
+def test_the_command_works_without_its_script(served: Project, server: WorkflowEnvironment) -> None:
+    """`pip install` gives it as `stepgraph`."""
+    command = Path(sys.executable).with_name("stepgraph")
+    ended = subprocess.run(
+        [command, "graph", "steps:graph"], cwd=served.folder, env=served.env, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.startswith("flowchart TD")

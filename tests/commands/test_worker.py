@@ -1,0 +1,204 @@
+"""Worker processes: what they serve, how they check, what they log, and how they stop."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.commands.projects import Project, eventually
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+async def replayed(project: Project) -> AsyncIterator[Project]:
+    """A project whose threads are replayed at the end."""
+    yield project
+    await project.replay()
+
+
+def run(project: Project, graph: str, thread: str, given: str = "{}", **env: str) -> None:
+    """Starts a run, and leaves."""
+    ended = project.starter("run", graph, "--input", given, "--thread", thread, "--detach", **env)
+    assert ended.status == 0, ended.err
+
+
+@pytest.mark.parametrize("how", ["repeated", "listed", "setting"])
+def test_a_worker_serves_the_graphs_it_is_given(project: Project, how: str) -> None:
+    """By module or file; several, each with --graphs, or after one another; or as STEPGRAPH_GRAPHS says."""
+    other = f"other-{project.graph}"
+    project.write("inner/more.py", f"from steps import builder\ngraph = builder.compile(name={other!r})\n")
+    more = "inner/more.py:graph"
+    arguments: list[str] = {
+        "repeated": ["--graphs", "./steps.py", "--graphs", more],
+        "listed": ["--graphs", "steps:graph", more],
+        "setting": [],
+    }[how]
+    worker = project.start(ROOT / "worker.py", *arguments, env={"STEPGRAPH_GRAPHS": f"steps:graph,{more}"})
+    worker.says("worker starts")
+    (starts,) = (event for event in worker.events if event["event"] == "worker starts")
+    assert starts["graphs"] == [project.graph, other]
+    assert starts["task_queues"] == [f"stepgraph.{project.graph}", f"stepgraph.{other}", "stepgraph"]
+    threads = {project.thread(): graph for graph in (project.graph, other)}
+    project.together(*(("run", graph, "--input", "{}", "--thread", thread) for thread, graph in threads.items()))
+    for thread in threads:
+        assert "third" in project.ran(thread)
+    assert {pid for _, _, pid in project.notes()} == {worker.pid}
+
+
+async def test_a_worker_may_poll_one_task_queue_for_all(replayed: Project) -> None:
+    """With --task-queue, or STEPGRAPH_TASK_QUEUE; who starts runs names it likewise."""
+    queue = f"all-{replayed.graph}"
+    worker = replayed.worker("--graphs", "steps:graph", "--task-queue", queue)
+    assert next(event for event in worker.events if event["event"] == "worker starts")["task_queues"] == [queue]
+    thread = replayed.thread()
+    run(replayed, replayed.graph, thread, STEPGRAPH_TASK_QUEUE=queue)
+    eventually(lambda: "third" in replayed.ran(thread))
+    listed = replayed.starter("threads", "--json", STEPGRAPH_TASK_QUEUE=queue)
+    eventually(lambda: replayed.starter("threads", "--json", STEPGRAPH_TASK_QUEUE=queue).json)
+    assert listed.status == 0
+
+
+async def test_the_log_is_json_that_says_where_each_line_belongs(replayed: Project) -> None:
+    """Graph, thread, run, step, node and checkpoint id, wherever they are known."""
+    worker = replayed.worker()
+    thread = replayed.thread()
+    replayed.write("broken", "")
+    run(replayed, replayed.graph, thread)
+    worker.says("run failed")
+    events = {event["event"]: event for event in worker.events if event.get("node") == "second" or "node" not in event}
+    assert events[next(iter(events))]["event"].startswith(f"Temporal as configured at {replayed.address}, ")
+    for event in ("node starts", "node failed"):
+        found = events[event]
+        assert (found["graph"], found["thread"], found["step"]) == (replayed.graph, thread, 3)
+        assert found["checkpoint_id"].startswith(found["run"])
+    assert events["node failed"]["error"] == "ConnectionError: no [red]route[/]"
+    assert events["node failed"]["level"] == "warning"
+    assert events["super-step done"]["checkpoint_id"] == events["run failed"]["checkpoint_id"]
+    assert events["run failed"]["thread"] == thread
+    assert {"timestamp", "level", "logger"} <= set(events["node starts"])
+    assert worker.out == ""
+    assert worker.terminate().status == 0
+
+
+def test_the_log_is_text_for_people(project: Project) -> None:
+    """With --log-format console; --help tells of the choices."""
+    worker = project.worker("--graphs", "steps:graph", "--log-format", "console")
+    assert f"graphs=['{project.graph}']" in worker.err
+    assert "\x1b" not in worker.err
+    assert worker.terminate().status == 0
+    assert "worker stopped" in worker.err
+
+
+async def test_a_node_that_runs_at_sigterm_finishes(replayed: Project) -> None:
+    """The worker takes no new work meanwhile, ends with status 0, and another one goes on."""
+    worker = replayed.worker()
+    thread, later = replayed.thread(), replayed.thread()
+    run(replayed, replayed.graph, thread, '{"wait": true}')
+    eventually(lambda: "second" in replayed.ran(thread))
+    worker.process.send_signal(signal.SIGTERM)
+    worker.says("worker drains")
+    run(replayed, replayed.graph, later)
+    assert worker.process.poll() is None
+    replayed.go()
+    assert worker.ended().status == 0
+    worker.says("worker stopped")
+    assert replayed.ran(thread).count("second-ended") == 1
+    assert "third" not in replayed.ran(thread)
+    assert replayed.ran(later) == []
+    other = replayed.worker()
+    eventually(lambda: "third" in replayed.ran(thread) and "third" in replayed.ran(later))
+    assert replayed.ran(thread).count("second") == 1
+    assert {pid for what, _, pid in replayed.notes() if what == "third"} == {other.pid}
+
+
+async def test_a_node_that_outlasts_the_drain_is_done_by_another_worker(replayed: Project) -> None:
+    """It is interrupted after STEPGRAPH_DRAIN_SECONDS, and runs again under the same key; the worker ends promptly."""
+    worker = replayed.worker("--graphs", "steps:graph", STEPGRAPH_DRAIN_SECONDS="0.5")
+    thread = replayed.thread()
+    run(replayed, replayed.graph, thread, '{"wait": true}')
+    eventually(lambda: "second" in replayed.ran(thread))
+    told = time.monotonic()
+    ended = worker.terminate(within=5)
+    assert ended.status == 0
+    assert time.monotonic() - told >= 0.5
+    assert any(event["event"] == "node interrupted" and event["worker_stops"] for event in worker.events)
+    other = replayed.worker()
+    eventually(lambda: replayed.ran(thread).count("second") == 2)
+    replayed.go()
+    eventually(lambda: "third" in replayed.ran(thread))
+    (_, key, pid), (_, key_again, pid_again) = (note for note in replayed.notes(thread) if note[0] == "second")
+    assert (key, pid, pid_again) == (key_again, worker.pid, other.pid)
+    assert replayed.ran(thread).count("beside") == 1
+
+
+def test_a_second_signal_ends_a_worker_at_once(project: Project) -> None:
+    """Whoever cannot wait for the drain says it twice."""
+    worker = project.worker()
+    run(project, project.graph, project.thread(), '{"wait": true}')
+    eventually(lambda: "second" in project.ran())
+    worker.process.send_signal(signal.SIGINT)
+    worker.says("worker drains")
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.ended(within=5).status == -signal.SIGTERM
+
+
+def test_check_says_whether_a_worker_could_start(project: Project) -> None:
+    """Status 0 when settings, graphs and Temporal are in order; for health checks."""
+    checked = project.start(ROOT / "worker.py", "--graphs", "steps:graph", "--check").ended()
+    assert checked.status == 0
+    last = json.loads(checked.err.splitlines()[-1])
+    assert (last["event"], last["graphs"]) == ("worker could start", [project.graph])
+
+
+WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
+    "no graphs": ([], {}, r"A worker needs graphs: worker.py --graphs MODULE:VARIABLE, or STEPGRAPH_GRAPHS="),
+    "no module": (["--graphs", "nosuch:graph"], {}, "There is no module 'nosuch'"),
+    "no graph": (["--graphs", "steps:builder"], {}, "'steps:builder' is a graph that is not compiled"),
+    "one name twice": (["--graphs", "twice"], {}, "'twice' brings a second graph named 'x'"),
+    "nothing listens": ([], {"TEMPORAL_ADDRESS": "127.0.0.1:1"}, "No Temporal server answers at 127.0.0.1:1"),
+    "no address": ([], {"TEMPORAL_ADDRESS": "http://127.0.0.1:1"}, "an address is HOST:PORT, without a scheme"),
+    "no host": ([], {"TEMPORAL_ADDRESS": "nosuch.invalid:7233"}, "the host 'nosuch.invalid' is not known"),
+    "no namespace": ([], {"TEMPORAL_NAMESPACE": "nosuch"}, "has no namespace 'nosuch'"),
+    "no profile": ([], {"TEMPORAL_PROFILE": "nosuch"}, "cannot be read: Profile 'nosuch' not found"),
+    "no config file": ([], {"TEMPORAL_CONFIG_FILE": "nosuch"}, "There is no file 'nosuch', which TEMPORAL_CONFIG_FILE"),
+    "drain": ([], {"STEPGRAPH_DRAIN_SECONDS": "x"}, "STEPGRAPH_DRAIN_SECONDS must be a number, 0 or more; got 'x'"),
+    "endless drain": ([], {"STEPGRAPH_DRAIN_SECONDS": "inf"}, "STEPGRAPH_DRAIN_SECONDS may be 86,400 at the most"),
+    "inline": ([], {"STEPGRAPH_INLINE_BYTES": "-1"}, "STEPGRAPH_INLINE_BYTES must be a number, 0 or more; got '-1'"),
+    "log format": (["--log-format", "xml"], {}, "STEPGRAPH_LOG_FORMAT must be 'console' or 'json'; got 'xml'"),
+    "log level": ([], {"STEPGRAPH_LOG_LEVEL": "loud"}, "STEPGRAPH_LOG_LEVEL must be debug, info, warning or error"),
+}
+
+
+def test_a_worker_that_cannot_start_says_why(project: Project) -> None:
+    """Culprit, rule and mend, status 1, never a traceback; --check, given to every other one here, finds the same."""
+    project.write(
+        "twice.py", "from steps import builder\na = builder.compile(name='x')\nb = builder.compile(name='x')\n"
+    )
+    tried = {}
+    for number, (name, (arguments, env, _)) in enumerate(WRONG.items()):
+        graphs = [] if "--graphs" in arguments or name == "no graphs" else ["--graphs", "steps:graph"]
+        check = ["--check"] if number % 2 else []
+        tried[name] = project.start(ROOT / "worker.py", *graphs, *arguments, *check, env=env)
+        if len(tried) % 4 == 0:
+            tried[name].ended()
+    for name, (_, _, message) in WRONG.items():
+        ended = tried[name].ended()
+        assert ended.status == 1, (name, ended)
+        assert message in ended.err, (name, ended)
+        assert ended.err.splitlines()[-1].startswith("Error: "), (name, ended)
+        assert "Traceback" not in ended.err
+        assert ended.out == ""
+
+
+def test_the_command_works_without_its_script(project: Project) -> None:
+    """`pip install` gives it as `stepgraph-worker`."""
+    command = Path(sys.executable).with_name("stepgraph-worker")
+    ended = subprocess.run([command, "--help"], capture_output=True, text=True, check=True, env=project.env)
+    assert "--graphs" in ended.stdout
