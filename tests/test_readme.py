@@ -55,7 +55,7 @@ def test_the_commands_exist() -> None:
     there = {
         command.name or command.callback.__name__ for command in starter.app.registered_commands if command.callback
     }
-    assert used == {"run", "resume", "state", "history", "threads", "graph"}
+    assert used == {"run", "resume", "state", "history", "threads", "graph", "update", "fork", "replay", "tree"}
     assert used <= there
 
 

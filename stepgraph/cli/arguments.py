@@ -1,0 +1,24 @@
+"""The arguments that several commands take."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+GraphArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="GRAPH",
+        help="A graph's name, served by a worker; or MODULE:VARIABLE or FILE.py:VARIABLE, "
+        "which brings a worker of its own.",
+    ),
+]
+GraphOption = Annotated[
+    str | None,
+    typer.Option("--graph", metavar="ADDRESS", help="MODULE:VARIABLE or FILE.py:VARIABLE: brings a worker of its own."),
+]
+ThreadArgument = Annotated[str, typer.Argument(metavar="THREAD", help="The thread's id.")]
+RecursionLimit = Annotated[int | None, typer.Option(metavar="STEPS", min=1, help="Super-steps allowed.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Do not wait for the end; a worker elsewhere does the work.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
