@@ -94,7 +94,7 @@ def interrupt(value: Any, *, timeout: float | timedelta | None = None, default: 
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     if seconds is not None and (default is NO_DEFAULT or not seconds > 0):
         raise InvalidUpdateError(
-            f"interrupt(timeout={timeout!r}) needs a positive time and the answer to give then: default=..."
+            f"interrupt(timeout={timeout!r}) needs a positive time, and default=... for the answer then."
         )
     return current.next(value, seconds, default)
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from stepgraph.code import GraphCode
-from stepgraph.constants import END
+from stepgraph.constants import END, START
 from stepgraph.engine.branching import ByHand, Update, author_of, is_virtual_author
-from stepgraph.engine.checkpoint import Checkpoint
+from stepgraph.engine.checkpoint import Checkpoint, TaskResult
 from stepgraph.engine.record import Record, checkpoint_from
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import StepgraphError
@@ -46,20 +46,26 @@ async def carry_out(
     if isinstance(order, ResumeOrder):
         if thread.questions or not thread.paused:
             thread.answer(order.resume)
+        thread.break_at(order.interrupt_before, order.interrupt_after)
         thread.renew()
         thread.pass_on()
     elif isinstance(order, InvokeOrder):
         given = None if order.input is None else code.schema.check_input(thread.spec.name, order.input)
+        if order.checkpoint_id is not None:
+            author = None if given is None else START
+            again = Order(values=given, as_node=author, checkpoint_id=order.checkpoint_id)
+            await _branch(thread, code, config, "fork", again, outside)
+        elif given is not None:
+            thread.accept(given)
         thread.break_at(order.interrupt_before, order.interrupt_after)
         thread.allow(order.recursion_limit)
         if given is None:
             thread.pass_on()
-        else:
-            thread.accept(given)
     elif kind == "fork":
         await _branch(thread, code, config, "fork", order, outside)
         thread.renew()
-        thread.pass_on()
+        if order.as_node != START:  # an input meets the breakpoints before the first nodes
+            thread.pass_on()
     else:
         await _branch(thread, code, config, "update", order, outside)
 
@@ -79,29 +85,30 @@ def check(thread: Thread, code: GraphCode, kind: Kind, order: AnyOrder) -> None:
 async def _branch(
     thread: Thread, code: GraphCode, config: Mapping[str, Any], kind: ByHand, order: Order, outside: Outside
 ) -> None:
-    target = await _target(thread, order, outside)
+    target, kept = await _target(thread, order, outside)
     forked_from = order.thread_id if order.thread_id != thread.thread_id else None
     before = thread.mark()
     try:
         for super_step in order.steps(kind):
             updates = [await _update(thread, code, config, target, each, outside) for each in super_step]
-            target = thread.update(target, updates, source=kind, forked_from=forked_from)
-            forked_from = None
+            target = thread.update(target, updates, source=kind, forked_from=forked_from, kept=kept)
+            forked_from, kept = None, {}
     except StepgraphError:
         thread.back_to(before)
         raise
 
 
-async def _target(thread: Thread, order: Order, outside: Outside) -> Checkpoint | None:
-    """The checkpoint to grow from, read from another run if it is not of this one."""
+async def _target(thread: Thread, order: Order, outside: Outside) -> tuple[Checkpoint | None, Mapping[str, TaskResult]]:
+    """The checkpoint to grow from; read from another run if it is not of this one, with what its tasks left there."""
     if order.checkpoint_id is None:
-        return thread.head
+        return thread.head, {}
     if order.thread_id in (None, thread.thread_id):
         for checkpoint in thread.newest_first():
             if checkpoint.id == order.checkpoint_id:
-                return checkpoint
+                return checkpoint, {}
     asked = ReadRequest(thread_id=order.thread_id or thread.thread_id, checkpoint_id=order.checkpoint_id)
-    return checkpoint_from(await outside.read(asked), thread.channels)
+    record = await outside.read(asked)
+    return checkpoint_from(record, thread.channels), record.results
 
 
 async def _update(

@@ -40,7 +40,6 @@ from stepgraph.wire import InvokeOrder, Order, ReadRequest, ResumeOrder, Written
 
 T = TypeVar("T")
 Config = Mapping[str, Any]
-_Breakpoints = tuple[tuple[str, ...] | None, tuple[str, ...] | None]
 
 
 @dataclass
@@ -103,15 +102,13 @@ class MemoryRunner:
         if isinstance(input, Command):
             if latest is None:
                 raise _nothing(wanted, "so nothing waits for an answer.")
-            return await self._run_on(wanted, "resume", ResumeOrder(resume=_answer(input.resume)))
+            answer = ResumeOrder(resume=_answer(input.resume), interrupt_before=breaks[0], interrupt_after=breaks[1])
+            return await self._run_on(wanted, "resume", answer)
         given = self._encoded(input)
         if latest is not None and latest.busy:
             raise _busy(latest.thread)
-        if wanted.checkpoint_id is not None:
-            if latest is None:
-                raise _nothing(wanted, "so there is nothing to run again.")
-            order = Order(values=given, as_node=None if given is None else START, checkpoint_id=wanted.checkpoint_id)
-            return await self._run_on(wanted, "fork", order, breaks)
+        if wanted.checkpoint_id is not None and latest is None:
+            raise _nothing(wanted, "so there is nothing to run again.")
         if given is None and latest is None:
             raise _nothing(wanted, "so there is nothing to resume. Start it with an input.")
         if given is None and latest is not None and latest.thread.head is None:  # an update of it was refused
@@ -119,10 +116,12 @@ class MemoryRunner:
                 f"Thread {wanted.thread_id!r} has nothing to resume. Start it with an input.",
                 thread_id=wanted.thread_id,
             )
-        if given is None and latest is not None and not latest.open and latest.thread.finished:
+        to_resume = given is None and wanted.checkpoint_id is None
+        if to_resume and latest is not None and not latest.open and latest.thread.finished:
             return self._result(latest.thread)
         asked = InvokeOrder(
             input=given,
+            checkpoint_id=wanted.checkpoint_id,
             recursion_limit=wanted.recursion_limit,
             config=wanted.passed_on,
             interrupt_before=breaks[0],
@@ -264,17 +263,15 @@ class MemoryRunner:
             code.spec,
             code.schema.channels,
             thread_id=wanted.thread_id,
-            run_id=f"run-{len(runs) + 1:04d}",
+            run_id=f"run-{sum(map(len, self._runs.values())) + 1:04d}",
             clock=self._clock,
         )
         thread.allow(wanted.recursion_limit)
         runs.append(_Run(thread, wanted.passed_on))
         return runs[-1]
 
-    async def _run_on(
-        self, wanted: RunConfig, kind: Kind, order: AnyOrder, breaks: _Breakpoints | None = None
-    ) -> dict[str, Any]:
-        run, _ = await self._order(wanted, kind, order, breaks)
+    async def _run_on(self, wanted: RunConfig, kind: Kind, order: AnyOrder) -> dict[str, Any]:
+        run, _ = await self._order(wanted, kind, order)
         return self._result(run.thread)
 
     async def _order(
@@ -282,7 +279,6 @@ class MemoryRunner:
         wanted: RunConfig,
         kind: Kind,
         order: AnyOrder,
-        breaks: _Breakpoints | None = None,
     ) -> tuple[_Run, dict[str, Any]]:
         """Has an order carried out: by the run that is open, or by the thread's next one; which then runs on.
 
@@ -300,8 +296,6 @@ class MemoryRunner:
             return run, made
         if run is None or not run.open:
             run = self._next_run(wanted)
-        if breaks is not None:
-            run.thread.break_at(*breaks)
         run.busy, run.ended = True, Future()
         try:
             made = await self._carry_out(run, kind, order)
@@ -363,7 +357,7 @@ class MemoryRunner:
         return config_for(run.thread.thread_id, run.thread.head.id if run.thread.head else None)
 
     async def _read(self, asked: ReadRequest) -> Record:
-        for run in reversed(self._runs.get(asked.thread_id, [])):
+        for run in self._runs.get(asked.thread_id, []):  # the one that made it comes before those that took it over
             for checkpoint in run.thread.newest_first():
                 if checkpoint.id == asked.checkpoint_id and (record := record_of(run.thread, checkpoint)):
                     return record

@@ -96,12 +96,17 @@ class ResumeOrder(_Wire):
     """What `RESUME` is asked: ``{"resume": "yes"}``, or ``{"resume": {"<interrupt id>": "yes"}}``."""
 
     resume: Any = None
+    interrupt_before: tuple[str, ...] | None = None
+    """Breakpoints from here on, in place of the graph's."""
+    interrupt_after: tuple[str, ...] | None = None
 
 
 class InvokeOrder(_Wire):
     """What `INVOKE` is asked, on a thread that waits: an input, or none to go on from a breakpoint."""
 
     input: dict[str, Any] | None = None
+    checkpoint_id: str | None = None
+    """Where to go on from in place of the head: what came after is run again."""
     recursion_limit: int = DEFAULT_RECURSION_LIMIT
     config: dict[str, Any] = {}
     interrupt_before: tuple[str, ...] | None = None

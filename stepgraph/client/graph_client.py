@@ -132,17 +132,15 @@ class GraphClient:
         wanted = parse_config(config)
         breaks = _breaks(interrupt_before), _breaks(interrupt_after)
         if isinstance(input, Command):
-            return await self._resume(wanted, input)
+            return await self._resume(wanted, input, before=breaks[0], after=breaks[1])
         given = None if input is None else self._encoded(input)
-        if wanted.checkpoint_id is not None:
-            order = Order(values=given, as_node=None if given is None else START, checkpoint_id=wanted.checkpoint_id)
-            return await self._start_fork(wanted, order, may_be_open=False)
         latest = await latest_run(self.client, wanted.thread_id)
         record: Record | None = None
         if latest is not None and latest.is_open:
             await self._check_graph(latest)
             asked = InvokeOrder(
                 input=given,
+                checkpoint_id=wanted.checkpoint_id,
                 recursion_limit=wanted.recursion_limit,
                 config=wanted.passed_on,
                 interrupt_before=breaks[0],
@@ -151,6 +149,9 @@ class GraphClient:
             if await order_from_open(self.client, latest, "invoke", asked) is not None:
                 return GraphRun(self.client, latest.thread_id, latest.run_id, self._channels)
             latest = await latest_run(self.client, wanted.thread_id)
+        if wanted.checkpoint_id is not None:
+            order = Order(values=given, as_node=None if given is None else START, checkpoint_id=wanted.checkpoint_id)
+            return await self._start_fork(wanted, order, before=breaks[0], after=breaks[1])
         if latest is not None:
             record = await self._may_go_on(latest, given)
         elif given is None:
@@ -241,7 +242,7 @@ class GraphClient:
         wanted = parse_config(config)
         order = Order(values=self._values(values), as_node=as_node, checkpoint_id=wanted.checkpoint_id)
         if thread_id is None:
-            return await self._start_fork(wanted, order, may_be_open=True)
+            return await self._start_fork(wanted, order)
         return await self._start_fork_on(parse_thread_id(thread_id), wanted, order)
 
     async def aget_forks(self, config: Config) -> list[dict[str, Any]]:
@@ -325,9 +326,15 @@ class GraphClient:
         with suppress(StepgraphError):
             await run.record()
 
-    async def _resume(self, wanted: RunConfig, command: Command) -> GraphRun:
+    async def _resume(
+        self, wanted: RunConfig, command: Command, *, before: tuple[str, ...] | None, after: tuple[str, ...] | None
+    ) -> GraphRun:
         """Answers the interrupts of a thread that waits, or of one whose run was ended from outside."""
-        order = ResumeOrder(resume=as_plain_json(command.resume, "An answer to an interrupt"))
+        order = ResumeOrder(
+            resume=as_plain_json(command.resume, "An answer to an interrupt"),
+            interrupt_before=before,
+            interrupt_after=after,
+        )
         latest = await latest_run(self.client, wanted.thread_id)
         if latest is None:
             raise EmptyInputError(
@@ -360,7 +367,14 @@ class GraphClient:
             record = await GraphRun(self.client, run.thread_id, run.run_id, None).record()
             return config_for(record.thread_id, record.checkpoint.id)
 
-    async def _start_fork(self, wanted: RunConfig, order: Order, *, may_be_open: bool) -> GraphRun:
+    async def _start_fork(
+        self,
+        wanted: RunConfig,
+        order: Order,
+        *,
+        before: tuple[str, ...] | None = None,
+        after: tuple[str, ...] | None = None,
+    ) -> GraphRun:
         latest = await latest_run(self.client, wanted.thread_id)
         if latest is None:
             raise EmptyInputError(
@@ -369,13 +383,11 @@ class GraphClient:
             )
         await self._check_graph(latest)
         if latest.is_open:
-            if not may_be_open:
-                raise busy(latest.thread_id, latest)
             if await order_from_open(self.client, latest, "fork", order) is not None:
                 return GraphRun(self.client, latest.thread_id, latest.run_id, self._channels)
             latest = await latest_run(self.client, wanted.thread_id)
         await self._make_sure_it_is_served()
-        run = await self._next_run(wanted, latest, fork=order)
+        run = await self._next_run(wanted, latest, fork=order, interrupt_before=before, interrupt_after=after)
         return GraphRun(self.client, run.thread_id, run.run_id, self._channels, head=order.checkpoint_id)
 
     async def _start_fork_on(self, thread_id: str, source: RunConfig, order: Order) -> GraphRun:

@@ -53,14 +53,16 @@ def record_of(thread: Thread, checkpoint: Checkpoint | None = None) -> Record | 
     if checkpoint is None:
         return None
     is_head = checkpoint is thread.head
-    outcomes = thread.outcomes(checkpoint) if is_head else ()  # in the order of the tasks, whichever finished first
+    outcomes = thread.outcomes(checkpoint)  # in the order of the tasks, whichever finished first
+    if not is_head and all(result is not None for _, result, _ in outcomes):
+        outcomes = ()  # committed: what came of them is in the checkpoint after it
     results = {task.id: result for task, result, _ in outcomes if result is not None}
     record = Record(
         values=thread.state if is_head else thread.channels.encode(checkpoint.values),
         next=names_to_run(checkpoint, results),
         checkpoint=data_of(checkpoint),
         results=results,
-        failures={task.id: failure for task, _, failure in outcomes if failure is not None},
+        failures={task.id: failure for task, _, failure in outcomes if failure is not None} if is_head else {},
         interviews=thread.interviews if is_head else {},
         paused=is_head and thread.paused,
         graph=thread.spec.name,

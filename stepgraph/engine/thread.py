@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -141,13 +142,24 @@ class Thread:
         if head is None or head.id == self._passed or not head.triggers or head.triggers == (START,):
             return False
         before, after = self._breaks
-        return _any_of(before, head.triggers) or (head.source == "loop" and _any_of(after, tuple(head.writes or ())))
+        wrote = [name for name in head.writes or () if name != START] if head.source == "loop" else []
+        return _any_of(before, head.triggers) or _any_of(after, wrote)
 
     @property
     def complete(self) -> bool:
         """Whether the head has tasks, and all have finished, so that they can be committed."""
         tasks = plan(self.head) if self.head else ()
         return bool(tasks) and all(task.id in self.results for task in tasks)
+
+    @property
+    def breaks(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The breakpoints in force: before these nodes, and after those."""
+        return self._breaks
+
+    @property
+    def step_limit(self) -> int:
+        """How many super-steps the last who asked for more allowed."""
+        return self._step_limit
 
     def break_at(self, before: Sequence[str] | None, after: Sequence[str] | None) -> None:
         """Sets the breakpoints of this invoke; `None` leaves those of the graph."""
@@ -233,17 +245,19 @@ class Thread:
         *,
         source: ByHand = "update",
         forked_from: str | None = None,
+        kept: Mapping[str, TaskResult] | None = None,
     ) -> Checkpoint:
         """Writes values by hand at a checkpoint, and goes on from there: the new head.
 
-        At the head, authors whose own tasks are still to run there give those tasks their results instead; when none
-        is left the super-step commits. Without updates, nothing is written, and all at ``target`` is to run again.
+        Authors whose own tasks are still to run at ``target`` give those tasks their results instead; when none is
+        left the super-step commits. Without updates, nothing is written, and all at ``target`` is to run again.
 
         Args:
             target: a checkpoint of the thread, not only of this run; `None` on a thread that has none.
             updates: made together, as by nodes side by side.
             source: what the history is to call it.
             forked_from: the thread that ``target`` is on, where that is another one.
+            kept: what tasks of ``target`` had finished with, where another run made it.
 
         Raises:
             InvalidUpdateError: several values for a channel without a reducer, or a state that grew too large.
@@ -251,11 +265,14 @@ class Thread:
         """
         head = self.head
         at_head = target is not None and target is head
-        if at_head and updates:
-            pending = {task.node: task for task in plan(self._some_head()) if task.id not in self.results}
+        if target is not None and updates:
+            kept = self._results.get(target.id, kept or {})
+            pending = {task.node: task for task in plan(target) if task.id not in kept}
             tasks = [pending.pop(each.author) for each in updates if each.author in pending]
-            if len(tasks) == len(updates):
+            if len(tasks) == len(updates) and at_head:
                 return self._finish_by_hand(tasks, updates, source)
+            if len(tasks) == len(updates) and kept:
+                return self._finish_elsewhere(target, tasks, updates, kept, source, forked_from)
         after = branch(
             self.spec,
             self.channels,
@@ -278,7 +295,7 @@ class Thread:
         head, before = self._some_head(), self.mark()
         for task, update in zip(tasks, updates, strict=True):
             self.start(task)
-            self.finish(task, TaskResult(writes=(dict(update.values),) if update.values else (), goto=update.goto))
+            self.finish(task, _by_hand(update))
         if not self.complete:
             return head
         try:
@@ -286,6 +303,29 @@ class Thread:
         except StepgraphError:  # the update is refused, and the head is as it was
             self.back_to(before)
             raise
+
+    def _finish_elsewhere(
+        self,
+        target: Checkpoint,
+        tasks: Sequence[Task],
+        updates: Sequence[Update],
+        kept: Mapping[str, TaskResult],
+        source: ByHand,
+        forked_from: str | None,
+    ) -> Checkpoint:
+        """The same on a branch of its own, where the target is not the head: finished siblings keep their results."""
+        results = {**kept, **{task.id: _by_hand(update) for task, update in zip(tasks, updates, strict=True)}}
+        made: dict[str, Any] = {"id": self._next_id(), "created_at": self._clock(), "source": source}
+        if complete := all(task.id in results for task in plan(target)):
+            after = commit(self.spec, self.channels, target, results, **made)
+        else:
+            after = replace(target, **made, parent_id=target.id, step=target.step + 1)
+        after = replace(after, forked_from=forked_from)
+        self._encode(after.values, self.head.values if self.head else {})
+        if not complete:
+            self._results[after.id] = results
+        self._append(after)
+        return after
 
     def mark(self) -> Mark:
         """Where the thread stands, for `back_to`."""
@@ -452,8 +492,12 @@ def _sum(sizes: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
     return {name: sizes.get(name, 0) + more.get(name, 0) for name in (*sizes, *more)}
 
 
+def _by_hand(update: Update) -> TaskResult:
+    return TaskResult(writes=(dict(update.values),) if update.values else (), goto=update.goto)
+
+
 def _any_of(breaks: Sequence[str], names: Sequence[str]) -> bool:
-    return "*" in breaks or any(name in breaks for name in names)
+    return bool(names) and ("*" in breaks or any(name in breaks for name in names))
 
 
 def _is_id(text: str) -> bool:

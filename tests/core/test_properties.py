@@ -16,7 +16,8 @@ from typing_extensions import TypedDict
 
 from stepgraph import END, START, StateGraph
 from stepgraph.channels import Channels
-from stepgraph.engine.checkpoint import Checkpoint, TaskFailure, TaskResult
+from stepgraph.engine.branching import Update
+from stepgraph.engine.checkpoint import Ask, Checkpoint, TaskFailure, TaskResult
 from stepgraph.engine.commit import advance, commit
 from stepgraph.engine.plan import plan
 from stepgraph.engine.record import Record, record_of, thread_from
@@ -224,6 +225,119 @@ def test_values_at_any_checkpoint_are_the_fold_of_the_writes_on_its_lineage(
         assert dict(checkpoint.values) == folded(lineage, written)
         assert [each.step for each in lineage] == list(range(checkpoint.step + 1))
     assert CHANNELS.decode(thread.state) == folded(thread.made, written)
+
+
+@st.composite
+def signed(draw: st.DrawFn, spec: GraphSpec) -> Update:
+    """An update in the name of a node, of a person, of START or of END."""
+    author = draw(st.sampled_from((*spec.node_names, "human", START, END)))
+    goto = st.lists(st.sampled_from((*spec.node_names, END)), max_size=2).map(tuple)
+    return Update(author, draw(updates(author)), draw(goto) if author in spec.node_names else ())
+
+
+class Journal:
+    """What was written before each checkpoint: told of those made by hand, looked up for the others."""
+
+    def __init__(self, thread: Thread) -> None:
+        self.thread = thread
+        self.written: Written = {}
+
+    def note(self, by_hand: dict[str, list[tuple[dict[str, Any], ...]]] | None = None) -> None:
+        """Takes down the checkpoints that are new."""
+        by_id = {checkpoint.id: checkpoint for checkpoint in self.thread.made}
+        for checkpoint in self.thread.made:
+            if checkpoint.id in self.written or checkpoint.source == "input":
+                continue
+            if by_hand is not None and checkpoint.id in by_hand:
+                self.written[checkpoint.id] = by_hand[checkpoint.id]
+                continue
+            assert checkpoint.parent_id is not None
+            outcomes = self.thread.outcomes(by_id[checkpoint.parent_id])
+            self.written[checkpoint.id] = [result.writes for _, result, _ in outcomes if result is not None]
+
+
+@settings(max_examples=60, deadline=None)
+@given(spec=graphs(), data=st.data())
+def test_values_are_the_fold_of_their_lineage_with_updates_and_forks_in_it(
+    spec: GraphSpec, data: st.DataObject
+) -> None:
+    """From whatever checkpoint they grow, in whoever's name; no branch ever touches another one."""
+    thread = new_thread(spec)
+    journal = Journal(thread)
+    thread.accept(data.draw(updates(START)))
+    for _ in range(data.draw(st.integers(1, 8))):
+        was = list(thread.made)
+        match data.draw(st.sampled_from(["run", "part", "update", "update", "replay", "input"])):
+            case "run":
+                for _ in drive(thread, data, 1):
+                    pass
+            case "part":
+                for task in thread.due()[:1]:
+                    thread.finish(task, data.draw(results(spec, task.node)))
+            case "input":
+                thread.accept(data.draw(updates(START)))
+            case "replay":
+                target = data.draw(st.sampled_from(thread.made))
+                after = thread.update(target, [], source="fork")
+                assert (after.values, after.triggers, after.parent_id) == (target.values, target.triggers, target.id)
+                assert thread.results == {}
+                journal.note({after.id: []})
+            case "update":
+                target, update = data.draw(st.sampled_from(thread.made)), data.draw(signed(spec))
+                kept = {task.id: result for task, result, _ in thread.outcomes(target) if result is not None}
+                gives_result = update.author in [task.node for task in plan(target) if task.id not in kept]
+                gives_result = gives_result and (target is thread.head or bool(kept))
+                elsewhere = target is not thread.head
+                after = thread.update(target, [update])
+                if gives_result and elsewhere:
+                    left = {**kept, update.author: TaskResult(writes=(dict(update.values),))}
+                    whole = all(task.id in left for task in plan(target))
+                    journal.note({after.id: [left[task.id].writes for task in plan(target)] if whole else []})
+                assert after.parent_id == target.id or after is target
+                assert after is not target or gives_result
+                if not gives_result:
+                    journal.note({after.id: [(dict(update.values),)]})
+                    assert after.triggers == target.triggers or update.author != "human"
+                    assert not after.triggers or update.author != END
+        journal.note()
+        assert thread.made[: len(was)] == was
+    by_id = {checkpoint.id: checkpoint for checkpoint in thread.made}
+    assert len(by_id) == len(thread.made)
+    for checkpoint in thread.made:
+        lineage = [checkpoint]
+        while lineage[0].parent_id is not None:
+            lineage.insert(0, by_id[lineage[0].parent_id])
+        replays = {each.id for each in lineage if each.source == "fork"}
+        steps = [each for each in lineage if each.id not in replays]
+        assert dict(checkpoint.values) == folded(steps, journal.written)
+        assert [each.step for each in lineage] == list(range(checkpoint.step + 1))
+    assert CHANNELS.decode(thread.state) == by_id[thread.made[-1].id].values
+    handed_over(thread, CHANNELS)
+
+
+@settings(max_examples=60, deadline=None)
+@given(spec=graphs(), data=st.data())
+def test_an_order_taken_back_leaves_no_trace(spec: GraphSpec, data: st.DataObject) -> None:
+    """Whatever updates were made since the mark: checkpoints, state, results and questions are as they were."""
+    thread = new_thread(spec)
+    thread.accept(data.draw(updates(START)))
+    for _ in drive(thread, data, data.draw(st.integers(0, 2))):
+        pass
+    for task in thread.due():
+        match data.draw(st.sampled_from(["finish", "fail", "ask", "wait"])):
+            case "finish":
+                thread.finish(task, data.draw(results(spec, task.node)))
+            case "fail":
+                thread.fail(task, TaskFailure(error_type="builtins:ValueError", error_message="odd"))
+            case "ask":
+                thread.ask(task, Ask(id="0" * 16, value="?"))
+    before = (logged(thread), record_of(thread), thread.questions, thread.steps_left)
+    mark = thread.mark()
+    target: Checkpoint | None = data.draw(st.sampled_from(thread.made))
+    for _ in range(data.draw(st.integers(1, 3))):
+        target = thread.update(target, [data.draw(signed(spec))])
+    thread.back_to(mark)
+    assert (logged(thread), record_of(thread), thread.questions, thread.steps_left) == before
 
 
 def handed_over(thread: Thread, channels: Channels) -> Thread:

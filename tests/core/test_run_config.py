@@ -15,6 +15,21 @@ from stepgraph.run_config import RunConfig, parse_config, parse_thread_id
 ID = uuid.UUID("12345678-1234-5678-1234-567812345678")
 
 
+class NoData:
+    """Neither an id nor JSON."""
+
+    def __repr__(self) -> str:
+        return "NoData()"
+
+
+NO_DATA = NoData()
+
+
+def shown(value: object) -> str:
+    """The same text in every process, and a short one."""
+    return ascii(value)[:40]
+
+
 @pytest.mark.parametrize(
     ("given", "thread_id"),
     [
@@ -33,7 +48,7 @@ def test_a_thread_id_is_a_string_an_integer_or_a_uuid(given: Any, thread_id: str
     assert parse_config({"configurable": {"thread_id": given}}) == RunConfig(thread_id)
 
 
-@pytest.mark.parametrize("given", ["", " ", "\t\n", None, True, False, [], ["t1"], {}, 1.5, b"t1", object()], ids=repr)
+@pytest.mark.parametrize("given", ["", " ", "\t\n", None, True, False, [], ["t1"], {}, 1.5, b"t1", NO_DATA], ids=shown)
 def test_anything_else_is_no_thread_id(given: Any) -> None:
     """The message shows what was given, and a config that would do."""
     told = r"A thread id must be a non-empty string, an integer or a UUID; got .*Pass \{'configurable': \{'thread_id':"
@@ -43,7 +58,7 @@ def test_anything_else_is_no_thread_id(given: Any) -> None:
     assert isinstance(caught.value, ValueError)
 
 
-@pytest.mark.parametrize("given", ["x" * 1001, "é" * 501, "a\nb", "a\x00b", "\ud800"], ids=ascii)
+@pytest.mark.parametrize("given", ["x" * 1001, "é" * 501, "a\nb", "a\x00b", "\ud800"], ids=shown)
 def test_a_thread_id_that_temporal_would_refuse_is_refused(given: str) -> None:
     """Servers count bytes, not characters."""
     with pytest.raises(InvalidThreadError, match=r"must be printable, and at most 1000 bytes long; got \d+ characters"):
@@ -51,7 +66,7 @@ def test_a_thread_id_that_temporal_would_refuse_is_refused(given: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "config", [None, {}, [], "t1", {"configurable": None}, {"configurable": "t1"}, {"thread_id": "t1"}], ids=repr
+    "config", [None, {}, [], "t1", {"configurable": None}, {"configurable": "t1"}, {"thread_id": "t1"}], ids=shown
 )
 def test_a_config_without_a_thread_is_refused(config: Any) -> None:
     """With the shape of one that has."""
@@ -71,7 +86,7 @@ def test_a_config_names_a_checkpoint_and_a_limit() -> None:
     assert parse_config(config()).recursion_limit == DEFAULT_RECURSION_LIMIT
 
 
-@pytest.mark.parametrize("limit", [0, -1, 1.5, "5", None, True, math.inf], ids=repr)
+@pytest.mark.parametrize("limit", [0, -1, 1.5, "5", None, True, math.inf], ids=shown)
 def test_a_limit_is_a_whole_number_from_one(limit: Any) -> None:
     """The message says so, and shows what was given."""
     with pytest.raises(
@@ -90,7 +105,7 @@ def test_the_rest_is_handed_to_nodes() -> None:
     assert parse_config(config(configurable={}, tags=[], metadata={})).passed_on == {}
 
 
-@pytest.mark.parametrize("value", [object(), (1,), {1}, {1: "a"}, b"x", math.nan, ID, "\ud800"], ids=ascii)
+@pytest.mark.parametrize("value", [NO_DATA, (1,), {1}, {1: "a"}, b"x", math.nan, ID, "\ud800"], ids=shown)
 @pytest.mark.parametrize("place", ["configurable", "metadata"])
 def test_what_is_no_json_is_refused(place: str, value: Any) -> None:
     """Nodes may run in other processes; the message names the place."""
