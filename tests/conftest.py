@@ -22,6 +22,13 @@ from stepgraph.runs import Run, latest_run, start_options
 ROOT = Path(__file__).parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Has a file's tests run in one process; those of the commands all in one, for they share localhost:7233."""
+    for item in items:
+        group = "commands" if item.path.parent.name == "commands" else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 def temporal_binary() -> str | None:
     """The Temporal CLI that the `embedded` extra installs; without it, the SDK fetches one of its own."""
     return shutil.which("temporal", path=str(Path(sys.executable).parent)) or shutil.which("temporal")

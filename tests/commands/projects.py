@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from temporalio.client import Client
 
 from stepgraph.cli.loading import load_graphs
@@ -78,7 +79,7 @@ def third(state: State, config):
 
 builder = StateGraph(State)
 builder.add_node(first)
-builder.add_node(second, heartbeat_timeout=1)
+builder.add_node(second, heartbeat_timeout=float(os.environ["HEARTBEAT"]))
 builder.add_node(beside)
 builder.add_node(third)
 builder.add_edge(START, "first")
@@ -219,6 +220,7 @@ class Project:
         self.address = address
         self.write("steps.py", STEPS.replace("NAME", self.graph))
         self.threads: list[str] = []
+        self.heartbeat = 30.0  # seconds; those that kill a worker do not want to wait for so long
         self._started: list[Running] = []
 
     @property
@@ -226,6 +228,7 @@ class Project:
         """The environment of its processes."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("TEMPORAL_", "STEPGRAPH_"))}
         kept.pop("COLUMNS", None)
+        kept["HEARTBEAT"] = str(self.heartbeat)
         kept["STEPGRAPH_EMBEDDED_LINGER"] = "0.5"
         if self.address is not None:
             kept["TEMPORAL_ADDRESS"] = self.address
@@ -301,8 +304,10 @@ class Project:
         """Replays every run of its threads with the graphs of its files."""
         told = self.address or self.server()["address"]
         stage = Stage(await Client.connect(told))
-        for graph in load_graphs([str(self.folder / "steps.py")]):
-            stage.use(graph)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setenv("HEARTBEAT", str(self.heartbeat))
+            for graph in load_graphs([str(self.folder / "steps.py")]):
+                stage.use(graph)
         stage.threads = [*self.threads, *threads]
         assert await stage.replay() >= len(stage.threads)
 

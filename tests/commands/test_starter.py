@@ -326,6 +326,7 @@ def test_history_as_json_is_a_list_of_snapshots(served: Project, done: tuple[str
 
 def test_history_needs_no_other_worker_when_it_is_given_the_graph(project: Project) -> None:
     """With --graph ADDRESS; it answers, and takes no nodes of other threads."""
+    project.heartbeat = 2
     thread, waiting = project.thread(), project.thread()
     project.starter("run", "steps:graph", "--input", "{}", "--thread", thread)
     worker = project.worker()
