@@ -22,10 +22,14 @@ from stepgraph.runs import Run, latest_run, start_options
 ROOT = Path(__file__).parent.parent
 
 
+EMBEDDING = ("test_crash.py", "test_demo.py", "test_embedded.py", "test_worker.py")
+"""Files whose processes embed a server, or look for one on localhost:7233."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Has a file's tests run in one process; those of the commands all in one, for they share localhost:7233."""
+    """Has a file's tests run in one process; those that embed servers all in one, for they share localhost:7233."""
     for item in items:
-        group = "commands" if item.path.parent.name == "commands" else str(item.path)
+        group = "embedding" if item.path.name in EMBEDDING else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
 
 

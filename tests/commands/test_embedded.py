@@ -109,17 +109,22 @@ def test_the_server_ends_when_its_folder_is_deleted(embedding: Project) -> None:
     assert embedding.server()["server"] != before["server"]
 
 
+SILENT = "import socket, time; s = socket.create_server(('127.0.0.1', 0)); port = s.getsockname()[1]; "
+SILENT += "print(port, flush=True); time.sleep(600)"
+WEB = "import http.server as h; s = h.HTTPServer(('127.0.0.1', 0), h.SimpleHTTPRequestHandler); "
+WEB += "print(s.server_port, flush=True); s.serve_forever()"
+
+
 @contextlib.contextmanager
-def bystander() -> Iterator[tuple[int, int]]:
+def bystander(code: str = SILENT) -> Iterator[tuple[int, int]]:
     """A process that listens on a port and speaks no Temporal: its id, and the port."""
-    code = (
-        "import socket, time; s = socket.create_server(('127.0.0.1', 0)); "
-        "print(s.getsockname()[1], flush=True); time.sleep(600)"
-    )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
-        yield process.pid, int(process.stdout.readline())
-        process.kill()
+        try:
+            yield process.pid, int(process.stdout.readline())
+        finally:
+            process.kill()
 
 
 def test_an_address_left_behind_is_not_trusted(embedding: Project) -> None:
@@ -205,7 +210,7 @@ def test_an_address_where_nobody_answers_is_an_error_within_5_seconds(embedding:
         nobody = free.getsockname()[1]
         free.close()
         for at, why in (
-            (port, "something listens there, but gave no answer within 3.5 s"),
+            (port, "something listens there, but gave no answer within 3 s"),
             (nobody, "nothing listens there (connection refused)"),
         ):
             ended = embedding.starter("threads", TEMPORAL_ADDRESS=f"127.0.0.1:{at}")
@@ -219,14 +224,8 @@ def test_an_address_where_nobody_answers_is_an_error_within_5_seconds(embedding:
 
 def test_a_web_server_is_no_temporal(embedding: Project) -> None:
     """The error says that what listens there speaks otherwise."""
-    code = "import http.server; h = http.server.HTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler); "
-    code += "print(h.server_port, flush=True); h.serve_forever()"
-    command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as web:
-        assert web.stdout is not None
-        address = f"127.0.0.1:{web.stdout.readline().strip()}"
-        ended = embedding.starter("threads", "--json", TEMPORAL_ADDRESS=address)
-        web.kill()
+    with bystander(WEB) as (_, port):
+        ended = embedding.starter("threads", "--json", TEMPORAL_ADDRESS=f"127.0.0.1:{port}")
     assert ended.status == 1
     assert "what listens there does not speak as Temporal does" in ended.json["error"]["message"]
     assert ended.json["error"]["type"] == "NoServerError"
