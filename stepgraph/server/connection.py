@@ -30,7 +30,7 @@ LOCAL_PORT = 7233
 COMPOSE_WEB_UI_PORT = 8080
 """Where compose files have the Web UI. The development server's is 1,000 above its own port."""
 
-CONNECT_SECONDS = 3.0
+CONNECT_SECONDS = 2.0
 HEALTHY_ATTEMPTS = 100
 RETENTION = timedelta(days=7)
 """Of a namespace made on the embedded server: how long it keeps threads that are closed."""

@@ -210,7 +210,7 @@ def test_an_address_where_nobody_answers_is_an_error_within_5_seconds(embedding:
         nobody = free.getsockname()[1]
         free.close()
         for at, why in (
-            (port, "something listens there, but gave no answer within 3 s"),
+            (port, "something listens there, but gave no answer within 2 s"),
             (nobody, "nothing listens there (connection refused)"),
         ):
             ended = embedding.starter("threads", TEMPORAL_ADDRESS=f"127.0.0.1:{at}")
