@@ -11,7 +11,7 @@ demo: $(READY)
 	$(BIN)/python starter.py demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 3 --dist loadgroup
+	$(BIN)/python -m pytest -n 3
 
 check: $(READY)
 	$(BIN)/ruff check .

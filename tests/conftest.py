@@ -14,6 +14,8 @@ import pytest
 from temporalio.client import Client, WorkflowHistory
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer, Worker
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from stepgraph import GraphClient, GraphPlugin
 from stepgraph.compiled import CompiledGraph
@@ -26,11 +28,18 @@ EMBEDDING = ("test_crash.py", "test_demo.py", "test_embedded.py", "test_worker.p
 """Files whose processes embed a server, or look for one on localhost:7233."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Has a file's tests run in one process; those that embed servers all in one, for they share localhost:7233."""
-    for item in items:
-        group = "embedding" if item.path.name in EMBEDDING else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+class _Scheduling(LoadFileScheduling):
+    """A file's tests run in one process; those that embed servers all in one, for they share localhost:7233."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = str(super()._split_scope(nodeid))
+        return "embedding" if file.endswith(EMBEDDING) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Scheduling:
+    """How tests are shared out to processes."""
+    return _Scheduling(config, log)
 
 
 def temporal_binary() -> str | None:
