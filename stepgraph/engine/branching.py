@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from stepgraph.channels import Channels, Write
 from stepgraph.constants import END, START
-from stepgraph.engine.checkpoint import Checkpoint
+from stepgraph.engine.checkpoint import Checkpoint, TaskResult
 from stepgraph.engine.commit import advance
 from stepgraph.errors import InvalidUpdateError, near_miss
 from stepgraph.spec import GraphSpec
@@ -55,6 +55,11 @@ def author_of(spec: GraphSpec, checkpoint: Checkpoint | None, as_node: str | Non
 def is_virtual_author(spec: GraphSpec, author: str) -> bool:
     """Whether the author signs updates without being a node: values change, what runs next does not."""
     return author in spec.authors
+
+
+def result_of(update: Update) -> TaskResult:
+    """The update as what the author's own task leaves."""
+    return TaskResult(writes=(dict(update.values),) if update.values else (), goto=update.goto)
 
 
 def branch(

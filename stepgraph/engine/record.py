@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from stepgraph.channels import Channels
 from stepgraph.codec import json_size
 from stepgraph.engine.checkpoint import Checkpoint, CheckpointData, Interview, TaskFailure, TaskResult
+from stepgraph.engine.outcomes import Outcomes
 from stepgraph.engine.plan import names_to_run
 from stepgraph.engine.thread import Thread
 from stepgraph.spec import GraphSpec
@@ -124,9 +125,7 @@ def thread_from(
         run_id=run_id,
         clock=clock,
         base=checkpoint_from(record, channels) if record else None,
-        results=record.results if record else None,
-        failures=record.failures if record else None,
-        interviews=record.interviews if record else None,
+        outcomes=Outcomes(dict(record.results), dict(record.failures), dict(record.interviews)) if record else None,
     )
 
 

@@ -17,26 +17,22 @@ in-memory runner both drive this class, and nothing else decides what happens ne
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from stepgraph.channels import Channels, size_by_channel
+from stepgraph.channels import Channels
 from stepgraph.constants import START
-from stepgraph.engine.branching import ByHand, Update, branch, is_virtual_author
+from stepgraph.engine.answering import answered
+from stepgraph.engine.branching import ByHand, Update, branch, is_virtual_author, result_of
+from stepgraph.engine.breakpoints import Breakpoints, breakpoints_for
 from stepgraph.engine.checkpoint import Ask, Checkpoint, Interview, Source, Task, TaskFailure, TaskResult
 from stepgraph.engine.commit import commit
+from stepgraph.engine.encoded import EncodedState
+from stepgraph.engine.outcomes import Outcome, Outcomes, complete
 from stepgraph.engine.plan import is_virtual, plan
-from stepgraph.errors import (
-    CheckpointNotFoundError,
-    GraphRecursionError,
-    InvalidUpdateError,
-    MissingNodeError,
-    StepgraphError,
-)
-from stepgraph.limits import weigh
+from stepgraph.engine.refusals import missing_node, no_checkpoint, used_up
+from stepgraph.errors import StepgraphError
 from stepgraph.spec import GraphSpec
 
 DEFAULT_RECURSION_LIMIT = 10_000
@@ -47,9 +43,7 @@ class Mark(NamedTuple):
     """Where a thread stood: how many checkpoints it had made, and what had become of the head's tasks."""
 
     made: int
-    results: dict[str, TaskResult]
-    failures: dict[str, TaskFailure]
-    interviews: dict[str, Interview]
+    outcomes: Outcomes
     steps_left: int
 
 
@@ -65,9 +59,7 @@ class Thread:
         run_id: str,
         clock: Callable[[], str],
         base: Checkpoint | None = None,
-        results: Mapping[str, TaskResult] | None = None,
-        failures: Mapping[str, TaskFailure] | None = None,
-        interviews: Mapping[str, Interview] | None = None,
+        outcomes: Outcomes | None = None,
     ) -> None:
         self.spec = spec
         self.channels = channels
@@ -77,20 +69,15 @@ class Thread:
         self.made: list[Checkpoint] = []
         """The checkpoints of this run, oldest first; its base is not among them."""
         self._clock = clock
-        self._results: dict[str, dict[str, TaskResult]] = {}
-        self._failures: dict[str, dict[str, TaskFailure]] = {}
-        self._interviews: dict[str, dict[str, Interview]] = {}
+        self._outcomes: dict[str, Outcomes] = {}
+        self._encoded = EncodedState(channels, f"The state of thread {thread_id!r}")
+        self._breaks = breakpoints_for(spec, None, None)
         self._passed: str | None = None
-        self._breaks: tuple[tuple[str, ...], tuple[str, ...]] = (spec.interrupt_before, spec.interrupt_after)
-        self._state: dict[str, Any] = {}
-        self._sizes: dict[str, int] = {}
         self._steps_left = DEFAULT_RECURSION_LIMIT
         self._step_limit = DEFAULT_RECURSION_LIMIT
         if base is not None:
-            self._results[base.id] = dict(results or {})
-            self._failures[base.id] = dict(failures or {})
-            self._interviews[base.id] = dict(interviews or {})
-            self._encode(base.values, {})
+            self._outcomes[base.id] = outcomes or Outcomes()
+            self._encoded.move(base.values, {})
 
     @property
     def head(self) -> Checkpoint | None:
@@ -105,55 +92,46 @@ class Thread:
     @property
     def state(self) -> dict[str, Any]:
         """The head's values as JSON data. Share it, never edit it."""
-        return self._state
+        return self._encoded.values
 
     @property
     def state_size(self) -> int:
         """Bytes of the head's values as JSON, not counting keys and separators."""
-        return sum(self._sizes.values())
+        return self._encoded.size
 
     @property
     def results(self) -> dict[str, TaskResult]:
         """What the head's finished tasks left, by task id, while siblings of theirs have not finished."""
-        return self._results.get(self.head.id, {}) if self.head else {}
+        return self._at_head.results
 
     @property
     def failures(self) -> dict[str, TaskFailure]:
         """Why tasks of the head failed, by task id; a task that is run again is taken off."""
-        return self._failures.get(self.head.id, {}) if self.head else {}
+        return self._at_head.failures
 
     @property
     def interviews(self) -> dict[str, Interview]:
         """The questions of the head's tasks that have not finished, by task id, with the answers so far."""
-        return self._interviews.get(self.head.id, {}) if self.head else {}
+        return self._at_head.interviews
 
     @property
     def questions(self) -> tuple[Ask, ...]:
         """The questions at the head that wait for an answer, in the order of the tasks."""
-        if self.head is None:
-            return ()
-        open_asks = (self.interviews[task.id].open for task in plan(self.head) if task.id in self.interviews)
-        return tuple(ask for ask in open_asks if ask is not None)
+        return self._at_head.questions(self.head) if self.head else ()
 
     @property
     def paused(self) -> bool:
         """Whether the thread stands at a breakpoint that nobody has told it to pass."""
-        head = self.head
-        if head is None or head.id == self._passed or not head.triggers or head.triggers == (START,):
-            return False
-        before, after = self._breaks
-        wrote = [name for name in head.writes or () if name != START] if head.source == "loop" else []
-        return _any_of(before, head.triggers) or _any_of(after, wrote)
+        return self.head is not None and self.head.id != self._passed and self._breaks.stop_at(self.head)
 
     @property
     def complete(self) -> bool:
         """Whether the head has tasks, and all have finished, so that they can be committed."""
-        tasks = plan(self.head) if self.head else ()
-        return bool(tasks) and all(task.id in self.results for task in tasks)
+        return self.head is not None and complete(self.head, self.results)
 
     @property
-    def breaks(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The breakpoints in force: before these nodes, and after those."""
+    def breaks(self) -> Breakpoints:
+        """The breakpoints in force."""
         return self._breaks
 
     @property
@@ -163,10 +141,7 @@ class Thread:
 
     def break_at(self, before: Sequence[str] | None, after: Sequence[str] | None) -> None:
         """Sets the breakpoints of this invoke; `None` leaves those of the graph."""
-        self._breaks = (
-            self.spec.interrupt_before if before is None else tuple(before),
-            self.spec.interrupt_after if after is None else tuple(after),
-        )
+        self._breaks = breakpoints_for(self.spec, before, after)
 
     def pass_on(self) -> None:
         """Goes on from a breakpoint at the head."""
@@ -189,7 +164,7 @@ class Thread:
     def accept(self, given: Mapping[str, Any]) -> Checkpoint:
         """Takes an input, as JSON data that fits the state. What was pending at the old head is discarded."""
         head = self.head
-        weigh(f"The state of thread {self.thread_id!r} with its input", _sum(self._sizes, size_by_channel(given)))
+        self._encoded.weigh_with(given)
         checkpoint = Checkpoint(
             id=self._next_id(),
             parent_id=head.id if head else None,
@@ -201,7 +176,7 @@ class Thread:
             joins=head.joins if head else {},
             input=dict(given),
         )
-        self._append(checkpoint)
+        self.made.append(checkpoint)
         return checkpoint
 
     def due(self) -> tuple[Task, ...]:
@@ -216,26 +191,12 @@ class Thread:
         self._settle()
         if self.paused:
             return ()
-        waiting = [name for name, interview in self.interviews.items() if interview.open is not None]
-        tasks = tuple(task for task in plan(self.head) if task.id not in self.results and task.id not in waiting)
+        tasks = self._at_head.due(self.head)
         if tasks and self._steps_left <= 0:
-            raise GraphRecursionError(
-                f"Graph {self.spec.name!r} took the {self._step_limit} super-steps it was allowed and is not done "
-                f"(next: {', '.join(repr(task.node) for task in tasks)}). If that is no endless loop, resume the "
-                "thread, or set a higher 'recursion_limit' in the config.",
-                limit=self._step_limit,
-                step=self.head.step,
-            )
+            raise used_up(self.spec, tasks, self._step_limit)
         for task in tasks:
             if task.node != START and task.node not in self.spec.node_names:
-                raise MissingNodeError(
-                    f"Thread {self.thread_id!r} goes on at node {task.node!r}, but graph {self.spec.name!r} "
-                    f"({self.spec.hash}) has no such node. Deploy a worker that has it, then resume the thread.",
-                    graph=self.spec.name,
-                    node=task.node,
-                    thread_id=self.thread_id,
-                    worker_spec=self.spec.hash,
-                )
+                raise missing_node(self.spec, task, self.thread_id)
         return tasks
 
     def update(
@@ -266,7 +227,7 @@ class Thread:
         head = self.head
         at_head = target is not None and target is head
         if target is not None and updates:
-            kept = self._results.get(target.id, kept or {})
+            kept = self._outcomes[target.id].results if target.id in self._outcomes else kept or {}
             pending = {task.node: task for task in plan(target) if task.id not in kept}
             tasks = [pending.pop(each.author) for each in updates if each.author in pending]
             if len(tasks) == len(updates) and at_head:
@@ -283,19 +244,17 @@ class Thread:
             id=self._next_id(),
             created_at=self._clock(),
         )
-        self._encode(after.values, head.values if head else {})
+        self._encoded.move(after.values, head.values if head else {})
         if at_head and updates and all(is_virtual_author(self.spec, each.author) for each in updates):
-            self._results[after.id] = dict(self.results)
-            self._failures[after.id] = dict(self.failures)
-            self._interviews[after.id] = dict(self.interviews)
-        self._append(after)
+            self._outcomes[after.id] = self._at_head.copy()
+        self.made.append(after)
         return after
 
     def _finish_by_hand(self, tasks: Sequence[Task], updates: Sequence[Update], source: ByHand) -> Checkpoint:
         head, before = self._some_head(), self.mark()
         for task, update in zip(tasks, updates, strict=True):
             self.start(task)
-            self.finish(task, _by_hand(update))
+            self.finish(task, result_of(update))
         if not self.complete:
             return head
         try:
@@ -314,65 +273,55 @@ class Thread:
         forked_from: str | None,
     ) -> Checkpoint:
         """The same on a branch of its own, where the target is not the head: finished siblings keep their results."""
-        results = {**kept, **{task.id: _by_hand(update) for task, update in zip(tasks, updates, strict=True)}}
-        made: dict[str, Any] = {"id": self._next_id(), "created_at": self._clock(), "source": source}
-        if complete := all(task.id in results for task in plan(target)):
-            after = commit(self.spec, self.channels, target, results, **made)
+        results = {**kept, **{task.id: result_of(update) for task, update in zip(tasks, updates, strict=True)}}
+        grown: dict[str, Any] = {"id": self._next_id(), "created_at": self._clock(), "source": source}
+        if done := complete(target, results):
+            after = commit(self.spec, self.channels, target, results, **grown)
         else:
-            after = replace(target, **made, parent_id=target.id, step=target.step + 1)
+            after = replace(target, **grown, parent_id=target.id, step=target.step + 1)
         after = replace(after, forked_from=forked_from)
-        self._encode(after.values, self.head.values if self.head else {})
-        if not complete:
-            self._results[after.id] = results
-        self._append(after)
+        self._encoded.move(after.values, self.head.values if self.head else {})
+        if not done:
+            self._outcomes[after.id] = Outcomes(results)
+        self.made.append(after)
         return after
 
     def mark(self) -> Mark:
         """Where the thread stands, for `back_to`."""
-        outcomes = (dict(self.results), dict(self.failures), dict(self.interviews))
-        return Mark(len(self.made), *outcomes, self._steps_left)
+        return Mark(len(self.made), self._at_head.copy(), self._steps_left)
 
     def back_to(self, mark: Mark) -> None:
         """Takes back what was done since a mark: an order of several steps that failed leaves no trace."""
         before = self.head
         for checkpoint in self.made[mark.made :]:
-            for outcomes in (self._results, self._failures, self._interviews):
-                outcomes.pop(checkpoint.id, None)
+            self._outcomes.pop(checkpoint.id, None)
         del self.made[mark.made :]
         self._steps_left = mark.steps_left
         if self.head is None:
-            self._state, self._sizes = {}, {}
+            self._encoded.clear()
             return
-        self._results[self.head.id] = dict(mark.results)
-        self._failures[self.head.id] = dict(mark.failures)
-        self._interviews[self.head.id] = dict(mark.interviews)
+        self._outcomes[self.head.id] = mark.outcomes.copy()
         if before is not None:
-            self._encode(self.head.values, before.values)
+            self._encoded.move(self.head.values, before.values)
 
     def start(self, task: Task) -> None:
         """A task is run (again): its old failure no longer says anything."""
-        self._failures.get(task.checkpoint_id, {}).pop(task.id, None)
+        self._outcomes_of(task).failures.pop(task.id, None)
 
     def finish(self, task: Task, result: TaskResult) -> None:
         """A task has finished, and its writes take effect at the commit; or its node asks something first."""
         if result.ask is not None:
             self.ask(task, result.ask)
-            return
-        self._interviews.get(task.checkpoint_id, {}).pop(task.id, None)
-        self._results.setdefault(task.checkpoint_id, {})[task.id] = result
+        else:
+            self._outcomes_of(task).finish(task, result)
 
     def ask(self, task: Task, ask: Ask) -> None:
         """A task's node asks people something before it can finish."""
-        if ask.timeout is not None:
-            deadline = datetime.fromisoformat(self._clock()) + timedelta(seconds=ask.timeout)
-            ask = ask.model_copy(update={"deadline": deadline.isoformat()})
-        asked = self._interviews.setdefault(task.checkpoint_id, {})
-        before = asked.get(task.id, Interview())
-        asked[task.id] = before.model_copy(update={"asks": (*before.asks, ask)})
+        self._outcomes_of(task).ask(task, ask, now=self._clock())
 
     def answers(self, task: Task) -> tuple[Any, ...]:
         """What a task's questions were answered with."""
-        return self._interviews.get(task.checkpoint_id, {}).get(task.id, Interview()).answers
+        return self._outcomes_of(task).interviews.get(task.id, Interview()).answers
 
     def answer(self, resume: Any) -> None:
         """Answers questions at the head: the one that waits, or several by a mapping from their ids.
@@ -380,36 +329,12 @@ class Thread:
         Raises:
             InvalidUpdateError: nothing waits, several do and none is named, or an id is not one of theirs.
         """
-        ids = [ask.id for ask in self.questions]
-        if not ids:
-            raise InvalidUpdateError(
-                f"Thread {self.thread_id!r} does not wait for an answer.", thread_id=self.thread_id
-            )
-        if isinstance(resume, Mapping) and resume and all(isinstance(key, str) and _is_id(key) for key in resume):
-            unknown = [key for key in resume if key not in ids]
-            if unknown:
-                raise InvalidUpdateError(
-                    f"No interrupt {unknown[0]!r} waits for an answer on thread {self.thread_id!r}; these do: "
-                    f"{', '.join(map(repr, ids))}.",
-                    thread_id=self.thread_id,
-                )
-            given = dict(resume)
-        elif len(ids) == 1:
-            given = {ids[0]: resume}
-        else:
-            raise InvalidUpdateError(
-                f"{len(ids)} interrupts wait for answers on thread {self.thread_id!r}. Say which is meant: a mapping "
-                f"from id to answer, of {', '.join(map(repr, ids))}.",
-                thread_id=self.thread_id,
-            )
-        for task_id, interview in self.interviews.items():
-            if interview.open is not None and interview.open.id in given:
-                after = (*interview.answers, given[interview.open.id])
-                self.interviews[task_id] = interview.model_copy(update={"answers": after})
+        after = answered(self.interviews, self.questions, resume, thread_id=self.thread_id)
+        self._at_head.interviews = after
 
     def fail(self, task: Task, failure: TaskFailure) -> None:
         """A task has failed for good."""
-        self._failures.setdefault(task.checkpoint_id, {})[task.id] = failure
+        self._outcomes_of(task).failures[task.id] = failure
 
     def commit(self, *, source: Source = "loop") -> Checkpoint:
         """Applies all results at the head together. On an error the head, and what its tasks left, stay as they are.
@@ -422,10 +347,10 @@ class Thread:
         after = commit(
             self.spec, self.channels, head, self.results, id=self._next_id(), created_at=self._clock(), source=source
         )
-        self._encode(after.values, head.values)
+        self._encoded.move(after.values, head.values)
         if head.triggers != (START,) and source == "loop":
             self._steps_left -= 1
-        self._append(after)
+        self.made.append(after)
         return after
 
     def checkpoint(self, checkpoint_id: str) -> Checkpoint:
@@ -433,11 +358,7 @@ class Thread:
         for checkpoint in self.newest_first():
             if checkpoint.id == checkpoint_id:
                 return checkpoint
-        raise CheckpointNotFoundError(
-            f"Run {self.run_id} of thread {self.thread_id!r} has no checkpoint {checkpoint_id!r}.",
-            thread_id=self.thread_id,
-            checkpoint_id=checkpoint_id,
-        )
+        raise no_checkpoint(self.run_id, self.thread_id, checkpoint_id)
 
     def newest_first(self) -> Iterator[Checkpoint]:
         """The checkpoints of this run, then its base."""
@@ -445,15 +366,21 @@ class Thread:
         if self.base is not None:
             yield self.base
 
-    def outcomes(self, checkpoint: Checkpoint) -> tuple[tuple[Task, TaskResult | None, TaskFailure | None], ...]:
+    def outcomes(self, checkpoint: Checkpoint) -> tuple[Outcome, ...]:
         """The tasks of a checkpoint, each with what became of it."""
-        results = self._results.get(checkpoint.id, {})
-        failures = self._failures.get(checkpoint.id, {})
-        return tuple((task, results.get(task.id), failures.get(task.id)) for task in plan(checkpoint))
+        return self._outcomes.get(checkpoint.id, Outcomes()).of(checkpoint)
 
     def asked(self, checkpoint: Checkpoint) -> dict[str, Ask | None]:
         """The questions that wait at a checkpoint, by task id."""
-        return {name: interview.open for name, interview in self._interviews.get(checkpoint.id, {}).items()}
+        interviews = self._outcomes.get(checkpoint.id, Outcomes()).interviews
+        return {name: interview.open for name, interview in interviews.items()}
+
+    @property
+    def _at_head(self) -> Outcomes:
+        return self._outcomes.setdefault(self.head.id, Outcomes()) if self.head else Outcomes()
+
+    def _outcomes_of(self, task: Task) -> Outcomes:
+        return self._outcomes.setdefault(task.checkpoint_id, Outcomes())
 
     def _settle(self) -> None:
         """Commits what needs nobody to run any more.
@@ -472,34 +399,5 @@ class Thread:
         assert self.head is not None, "the caller has looked"
         return self.head
 
-    def _append(self, checkpoint: Checkpoint) -> None:
-        self.made.append(checkpoint)
-
     def _next_id(self) -> str:
         return f"{self.run_id}.{len(self.made) + 1:06d}"
-
-    def _encode(self, values: Mapping[str, Any], before: Mapping[str, Any]) -> None:
-        """Encodes the channels that changed; raises before anything is kept."""
-        changed = {name: value for name, value in values.items() if name not in before or value is not before[name]}
-        encoded = self.channels.encode(changed)
-        sizes = {**{name: size for name, size in self._sizes.items() if name in values}, **size_by_channel(encoded)}
-        weigh(f"The state of thread {self.thread_id!r}", sizes)
-        self._state = {name: encoded[name] if name in encoded else self._state[name] for name in values}
-        self._sizes = {name: sizes[name] for name in values}
-
-
-def _sum(sizes: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
-    return {name: sizes.get(name, 0) + more.get(name, 0) for name in (*sizes, *more)}
-
-
-def _by_hand(update: Update) -> TaskResult:
-    return TaskResult(writes=(dict(update.values),) if update.values else (), goto=update.goto)
-
-
-def _any_of(breaks: Sequence[str], names: Sequence[str]) -> bool:
-    return bool(names) and ("*" in breaks or any(name in breaks for name in names))
-
-
-def _is_id(text: str) -> bool:
-    """Whether a text looks like an interrupt's id: an answer may itself be a mapping."""
-    return re.fullmatch(r"[0-9a-f]{16}", text) is not None

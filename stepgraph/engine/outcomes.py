@@ -1,0 +1,58 @@
+"""What has become of the tasks of one checkpoint: results, failures, questions with their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from stepgraph.engine.checkpoint import Ask, Checkpoint, Interview, Task, TaskFailure, TaskResult
+from stepgraph.engine.plan import plan
+
+Outcome = tuple[Task, TaskResult | None, TaskFailure | None]
+
+
+@dataclass
+class Outcomes:
+    """By task id. Grows while the checkpoint is a thread's head, and says afterwards how the step went."""
+
+    results: dict[str, TaskResult] = field(default_factory=dict)
+    failures: dict[str, TaskFailure] = field(default_factory=dict)
+    interviews: dict[str, Interview] = field(default_factory=dict)
+
+    def copy(self) -> Outcomes:
+        """The same, to go on from without touching these."""
+        return Outcomes(dict(self.results), dict(self.failures), dict(self.interviews))
+
+    def ask(self, task: Task, ask: Ask, *, now: str) -> None:
+        """A task's node asks something; a timeout becomes a deadline."""
+        if ask.timeout is not None:
+            deadline = datetime.fromisoformat(now) + timedelta(seconds=ask.timeout)
+            ask = ask.model_copy(update={"deadline": deadline.isoformat()})
+        before = self.interviews.get(task.id, Interview())
+        self.interviews[task.id] = before.model_copy(update={"asks": (*before.asks, ask)})
+
+    def finish(self, task: Task, result: TaskResult) -> None:
+        """A task has finished."""
+        self.interviews.pop(task.id, None)
+        self.results[task.id] = result
+
+    def questions(self, checkpoint: Checkpoint) -> tuple[Ask, ...]:
+        """The questions that wait for an answer, in the order of the checkpoint's tasks."""
+        open_asks = (self.interviews[task.id].open for task in plan(checkpoint) if task.id in self.interviews)
+        return tuple(ask for ask in open_asks if ask is not None)
+
+    def due(self, checkpoint: Checkpoint) -> tuple[Task, ...]:
+        """The checkpoint's tasks that have neither finished nor wait for an answer."""
+        waiting = [name for name, interview in self.interviews.items() if interview.open is not None]
+        return tuple(task for task in plan(checkpoint) if task.id not in self.results and task.id not in waiting)
+
+    def of(self, checkpoint: Checkpoint) -> tuple[Outcome, ...]:
+        """The checkpoint's tasks in order, each with what became of it."""
+        return tuple((task, self.results.get(task.id), self.failures.get(task.id)) for task in plan(checkpoint))
+
+
+def complete(checkpoint: Checkpoint, results: Mapping[str, TaskResult]) -> bool:
+    """Whether a checkpoint has tasks, and all have finished, so that they can be committed."""
+    tasks = plan(checkpoint)
+    return bool(tasks) and all(task.id in results for task in tasks)
