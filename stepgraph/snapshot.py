@@ -6,15 +6,16 @@ https://docs.langchain.com/oss/python/langgraph/persistence
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from stepgraph.channels import Channels
-from stepgraph.engine.checkpoint import Ask, Checkpoint, CheckpointData, Task, TaskFailure, TaskResult
-from stepgraph.engine.plan import names_to_run, plan
-from stepgraph.engine.record import Record
+from stepgraph.engine.checkpoint import SEVERAL, Ask, Checkpoint, CheckpointData
+from stepgraph.engine.outcomes import Outcome
+from stepgraph.engine.plan import names_to_run
+from stepgraph.engine.record import Record, outcomes_from
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import InvalidUpdateError
 from stepgraph.interrupts import Interrupt
@@ -47,6 +48,8 @@ class StateSnapshot(NamedTuple):
     parent_config: dict[str, Any] | None = None
     tasks: tuple[TaskSnapshot, ...] = ()
     interrupts: tuple[Interrupt, ...] = ()
+    """At the head those that wait for an answer. In a history, or at a checkpoint asked for by its id, what each task
+    asked last, answered or not."""
     errors: tuple[str, ...] = ()
     """At the head of an open thread: why signals of this run could not be honoured."""
 
@@ -66,19 +69,26 @@ def config_for(thread_id: str, checkpoint_id: str | None = None) -> dict[str, An
 
 
 def view(thread: Thread, checkpoint: Checkpoint, *, as_head: bool = False) -> dict[str, Any]:
-    """A checkpoint as queries answer it. As the head, ``next`` names only what is still to run."""
+    """A checkpoint as queries answer it: a record of the step, with all its tasks and what they asked.
+
+    As the head, it says how things stand: the values have what finished tasks wrote, ``next`` names what is still to
+    run, and shown are the questions that wait for an answer.
+    """
     outcomes = thread.outcomes(checkpoint)
-    asked = thread.asked(checkpoint)
-    values = thread.state if checkpoint is thread.head else thread.channels.encode(checkpoint.values)
+    asked = thread.waiting() if as_head else thread.asked(checkpoint)
+    if as_head:
+        values = thread.shown
+    else:
+        values = thread.state if checkpoint is thread.head else thread.channels.encode(checkpoint.values)
     return _view(thread.thread_id, checkpoint, values, outcomes, asked, as_head=as_head)
 
 
-def view_of_record(record: Record, *, as_head: bool = True) -> dict[str, Any]:
+def view_of_record(record: Record) -> dict[str, Any]:
     """The head of a closed thread, from the record its last run left: no worker needed."""
-    head = record.checkpoint
-    outcomes = tuple((task, record.results.get(task.id), record.failures.get(task.id)) for task in plan(head))
-    asked = {name: interview.open for name, interview in record.interviews.items()}
-    return _view(record.thread_id, head, record.values, outcomes, asked, as_head=as_head)
+    values = {**record.values, **record.pending_values}
+    left = outcomes_from(record)
+    outcomes = left.of(record.checkpoint)
+    return _view(record.thread_id, record.checkpoint, values, outcomes, left.waiting(), as_head=True)
 
 
 def empty(thread_id: str) -> StateSnapshot:
@@ -122,8 +132,8 @@ def _view(
     thread_id: str,
     checkpoint: Checkpoint | CheckpointData,
     values: Mapping[str, Any],
-    outcomes: tuple[tuple[Task, TaskResult | None, TaskFailure | None], ...],
-    asked: Mapping[str, Ask | None],
+    outcomes: Sequence[Outcome],
+    asked: Mapping[str, Ask],
     *,
     as_head: bool,
 ) -> dict[str, Any]:
@@ -132,9 +142,7 @@ def _view(
     if checkpoint.forked_from is not None:
         metadata["forked_from"] = config_for(checkpoint.forked_from, parent)["configurable"]
     finished = [task.id for task, result, _ in outcomes if result is not None]
-    interrupts = {
-        name: [{"value": ask.value, "id": ask.id, "deadline": ask.deadline}] for name, ask in asked.items() if ask
-    }
+    interrupts = {name: [{"value": ask.value, "id": ask.id, "deadline": ask.deadline}] for name, ask in asked.items()}
     return {
         "values": dict(values),
         "next": list(names_to_run(checkpoint, finished if as_head else ())),
@@ -163,7 +171,9 @@ def _typed(channels: Channels, write: Any) -> Any:
     typed = {}
     for name, value in write.items():
         try:
-            typed[name] = channels[name].decode_write(value)
+            decode = channels[name].decode_write
+            several = isinstance(value, Mapping) and value.keys() == {SEVERAL}
+            typed[name] = {SEVERAL: [decode(each) for each in value[SEVERAL]]} if several else decode(value)
         except (InvalidUpdateError, ValidationError):
             typed[name] = value
     return typed

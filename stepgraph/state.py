@@ -39,7 +39,7 @@ class StateSchema:
         if is_typeddict(self.declared) or not isinstance(value, self.declared):
             return None
         if isinstance(value, BaseModel):
-            return {name: getattr(value, name) for name in self.channels.names if name in value.model_fields_set}
+            return {name: getattr(value, name) for name in self.channels.names if not _left_out(value, name)}
         return {name: getattr(value, name) for name in self.channels.names}
 
     def encode_input(self, graph: str, value: Any) -> dict[str, Any]:
@@ -136,6 +136,13 @@ def _unqualified(hint: Any) -> Any:
 
 def _is_model(declared: Any) -> TypeGuard[type[BaseModel]]:
     return isinstance(declared, type) and issubclass(declared, BaseModel)
+
+
+def _left_out(value: BaseModel, name: str) -> bool:
+    """Whether a model says nothing of a key: it was not set, and its default is `None`."""
+    if name in value.model_fields_set or getattr(value, name) is not None:
+        return False
+    return type(value).model_fields[name].default is None
 
 
 def _view_of(declared: Any) -> Callable[[dict[str, Any]], Any]:

@@ -21,7 +21,7 @@ from temporalio.exceptions import TimeoutError as RunTimeoutError
 from temporalio.service import RPCError
 
 from stepgraph.channels import Channels
-from stepgraph.client.reading import history_of
+from stepgraph.client.reading import history_of, values_shown
 from stepgraph.engine.record import Record
 from stepgraph.errors import RunEndedError, StepgraphError
 from stepgraph.interrupts import Interrupt
@@ -68,7 +68,9 @@ class GraphRun:
             StepgraphError: whatever else ended the run.
         """
         record = await self.record()
-        values = self._channels.decode(record.values) if self._channels else dict(record.values)
+        values = await values_shown(self._client, record)
+        if self._channels:
+            values = self._channels.decode(values)
         asked = view_of_record(record)["interrupts"]
         return {**values, "__interrupt__": [Interrupt(**each) for each in asked]} if asked else values
 

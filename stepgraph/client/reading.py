@@ -38,13 +38,25 @@ async def head_of(client: Client, run: Run) -> dict[str, Any] | None:
     """The head of a thread whose latest run this is, as JSON data."""
     if not run.is_open:
         record = (await closing_of(client, run)).record
-        if record is not None and "writes" not in record.omitted:
+        if record is not None and not {"pending_values", "writes"} & set(record.omitted):
             return view_of_record(record)
         if run.ended_from_outside and not await was_taken_up(client, run):
             before = await run_before(client, run)
             return await head_of(client, before) if before is not None else None
     found: dict[str, Any] | None = await ask_worker(client, run, GET_STATE, {})
     return found
+
+
+async def values_shown(client: Client, record: Record) -> dict[str, Any]:
+    """The values of a thread that stands still; asked for where its record had no room for those that are pending."""
+    shown = view_of_record(record)
+    run = await latest_run(client, record.thread_id, record.run_id) if "pending_values" in record.omitted else None
+    if run is not None:
+        head = await ask_worker(client, run, GET_STATE, {})
+        if head["config"] == shown["config"]:  # nobody has moved the thread on meanwhile
+            shown = head
+    values: dict[str, Any] = shown["values"]
+    return values
 
 
 async def checkpoint_of(client: Client, thread_id: str, checkpoint_id: str) -> dict[str, Any]:

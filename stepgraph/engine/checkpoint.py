@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict
 
 Source = Literal["input", "loop", "update", "fork"]
 
+SEVERAL = "$writes"
+"""The key under which several writes of one task to one channel are shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -104,10 +107,17 @@ class TaskResult(BaseModel):
 
     @property
     def merged(self) -> dict[str, Any] | None:
-        """All writes as one mapping, to be shown; `None` where there were none."""
+        """All writes as one mapping, to be shown; `None` where there were none.
+
+        Several to one channel are shown as LangGraph does: ``{"$writes": [...]}``.
+        """
         if not self.writes:
             return None
-        return {name: value for write in self.writes for name, value in write.items()}
+        by_channel: dict[str, list[Any]] = {}
+        for write in self.writes:
+            for name, value in write.items():
+                by_channel.setdefault(name, []).append(value)
+        return {name: values[0] if len(values) == 1 else {SEVERAL: values} for name, values in by_channel.items()}
 
 
 class TaskFailure(BaseModel):

@@ -9,6 +9,7 @@ from stepgraph.channels import Channels, Write
 from stepgraph.constants import END, START
 from stepgraph.engine.checkpoint import Checkpoint, Source, Task, TaskResult
 from stepgraph.engine.plan import plan
+from stepgraph.errors import StepgraphError
 from stepgraph.spec import GraphSpec
 
 
@@ -43,6 +44,17 @@ def commit(
         writes={task.node: results[task.id].merged for task in tasks},
         **advance(spec, head.joins, [(task.node, results[task.id].goto) for task in tasks]),
     )
+
+
+def with_pending(channels: Channels, head: Checkpoint, results: Mapping[str, TaskResult]) -> Mapping[str, Any]:
+    """The head's values with what its finished tasks wrote, as they stand; without, where that cannot be applied."""
+    tasks = tuple(task for task in plan(head) if task.id in results)
+    if not any(results[task.id].writes for task in tasks):
+        return head.values
+    try:
+        return channels.fold(head.values, _writes(tasks, results), step=head.step + 1)
+    except StepgraphError:  # the commit will say so
+        return head.values
 
 
 def advance(

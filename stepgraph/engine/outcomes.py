@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from stepgraph.engine.checkpoint import Ask, Checkpoint, Interview, Task, TaskFailure, TaskResult
+from stepgraph.engine.checkpoint import Ask, Checkpoint, CheckpointData, Interview, Task, TaskFailure, TaskResult
 from stepgraph.engine.plan import plan
 
 Outcome = tuple[Task, TaskResult | None, TaskFailure | None]
@@ -33,21 +33,29 @@ class Outcomes:
         self.interviews[task.id] = before.model_copy(update={"asks": (*before.asks, ask)})
 
     def finish(self, task: Task, result: TaskResult) -> None:
-        """A task has finished."""
-        self.interviews.pop(task.id, None)
+        """A task has finished. What it asked stays, as a record of the step."""
         self.results[task.id] = result
+
+    def waiting(self) -> dict[str, Ask]:
+        """The questions that wait for an answer."""
+        asked = {name: interview.open for name, interview in self.interviews.items() if name not in self.results}
+        return {name: ask for name, ask in asked.items() if ask is not None}
+
+    def asked(self) -> dict[str, Ask]:
+        """What each task asked last, answered or not."""
+        return {name: interview.asks[-1] for name, interview in self.interviews.items() if interview.asks}
 
     def questions(self, checkpoint: Checkpoint) -> tuple[Ask, ...]:
         """The questions that wait for an answer, in the order of the checkpoint's tasks."""
-        open_asks = (self.interviews[task.id].open for task in plan(checkpoint) if task.id in self.interviews)
-        return tuple(ask for ask in open_asks if ask is not None)
+        waiting = self.waiting()
+        return tuple(waiting[task.id] for task in plan(checkpoint) if task.id in waiting)
 
     def due(self, checkpoint: Checkpoint) -> tuple[Task, ...]:
         """The checkpoint's tasks that have neither finished nor wait for an answer."""
-        waiting = [name for name, interview in self.interviews.items() if interview.open is not None]
+        waiting = self.waiting()
         return tuple(task for task in plan(checkpoint) if task.id not in self.results and task.id not in waiting)
 
-    def of(self, checkpoint: Checkpoint) -> tuple[Outcome, ...]:
+    def of(self, checkpoint: Checkpoint | CheckpointData) -> tuple[Outcome, ...]:
         """The checkpoint's tasks in order, each with what became of it."""
         return tuple((task, self.results.get(task.id), self.failures.get(task.id)) for task in plan(checkpoint))
 

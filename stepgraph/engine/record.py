@@ -18,6 +18,9 @@ from stepgraph.spec import GraphSpec
 RECORD_LIMIT = 1_950_000
 """Bytes of JSON that a result, or a failure's details, can carry for certain."""
 
+PENDING_LIMIT = 100_000
+"""Bytes of pending values in a record: a channel in it is there a second time, beside the value it had before."""
+
 SHORT_TEXT = 500
 """Characters left of each failure's message in a record that grew too large."""
 
@@ -31,6 +34,8 @@ class Record(BaseModel):
     next: tuple[str, ...]
     checkpoint: CheckpointData
     results: dict[str, TaskResult] = {}
+    pending_values: dict[str, Any] = {}
+    """The channels that those results change, as they would be after that: what `get_state` shows."""
     failures: dict[str, TaskFailure] = {}
     interviews: dict[str, Interview] = {}
     paused: bool = False
@@ -41,7 +46,8 @@ class Record(BaseModel):
     run_id: str
     """The run that left the record."""
     omitted: tuple[str, ...] = ()
-    """Parts left out of a record that grew too large: ``writes``, then ``results`` (those tasks run again)."""
+    """Parts left out of a record that grew too large: ``pending_values``, ``writes``, then ``results``, whose tasks are
+    run again."""
     format: Literal[1] = 1
 
 
@@ -63,6 +69,7 @@ def record_of(thread: Thread, checkpoint: Checkpoint | None = None) -> Record | 
         next=names_to_run(checkpoint, results),
         checkpoint=data_of(checkpoint),
         results=results,
+        pending_values=thread.pending_values() if is_head else {},
         failures={task.id: failure for task, _, failure in outcomes if failure is not None} if is_head else {},
         interviews=thread.interviews if is_head else {},
         paused=is_head and thread.paused,
@@ -108,6 +115,11 @@ def checkpoint_from(record: Record, channels: Channels) -> Checkpoint:
     )
 
 
+def outcomes_from(record: Record) -> Outcomes:
+    """What had become of the head's tasks."""
+    return Outcomes(dict(record.results), dict(record.failures), dict(record.interviews))
+
+
 def thread_from(
     record: Record | None,
     spec: GraphSpec,
@@ -125,7 +137,7 @@ def thread_from(
         run_id=run_id,
         clock=clock,
         base=checkpoint_from(record, channels) if record else None,
-        outcomes=Outcomes(dict(record.results), dict(record.failures), dict(record.interviews)) if record else None,
+        outcomes=outcomes_from(record) if record else None,
     )
 
 
@@ -137,10 +149,12 @@ def _within_limit(record: Record) -> Record:
             for task, failure in record.failures.items()
         }
         record = record.model_copy(update={"failures": shortened})
+    if record.pending_values and (json_size(record.pending_values) > PENDING_LIMIT or json_size(record) > RECORD_LIMIT):
+        record = record.model_copy(update={"pending_values": {}, "omitted": ("pending_values",)})
     if json_size(record) > RECORD_LIMIT:
         checkpoint = record.checkpoint.model_copy(update={"writes": None})
-        record = record.model_copy(update={"checkpoint": checkpoint, "omitted": ("writes",)})
+        record = record.model_copy(update={"checkpoint": checkpoint, "omitted": (*record.omitted, "writes")})
     if json_size(record) > RECORD_LIMIT and record.results:
         everything = names_to_run(record.checkpoint, ())
-        record = record.model_copy(update={"results": {}, "next": everything, "omitted": ("writes", "results")})
+        record = record.model_copy(update={"results": {}, "next": everything, "omitted": (*record.omitted, "results")})
     return record

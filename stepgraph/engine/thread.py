@@ -27,7 +27,7 @@ from stepgraph.engine.answering import answered
 from stepgraph.engine.branching import ByHand, Update, branch, is_virtual_author, result_of
 from stepgraph.engine.breakpoints import Breakpoints, breakpoints_for
 from stepgraph.engine.checkpoint import Ask, Checkpoint, Interview, Source, Task, TaskFailure, TaskResult
-from stepgraph.engine.commit import commit
+from stepgraph.engine.commit import commit, with_pending
 from stepgraph.engine.encoded import EncodedState
 from stepgraph.engine.outcomes import Outcome, Outcomes, complete
 from stepgraph.engine.plan import is_virtual, plan
@@ -95,6 +95,21 @@ class Thread:
         return self._encoded.values
 
     @property
+    def shown(self) -> dict[str, Any]:
+        """The head's values as JSON data with what its finished tasks wrote, which is not committed yet."""
+        return {**self.state, **self.pending_values()}
+
+    def pending_values(self) -> dict[str, Any]:
+        """The channels that finished tasks of the head wrote to, as they would be after that."""
+        if self.head is None:
+            return {}
+        values = with_pending(self.channels, self.head, self.results)
+        before = self.head.values
+        return self.channels.encode(
+            {name: value for name, value in values.items() if name not in before or value is not before[name]}
+        )
+
+    @property
     def state_size(self) -> int:
         """Bytes of the head's values as JSON, not counting keys and separators."""
         return self._encoded.size
@@ -111,7 +126,7 @@ class Thread:
 
     @property
     def interviews(self) -> dict[str, Interview]:
-        """The questions of the head's tasks that have not finished, by task id, with the answers so far."""
+        """What the head's tasks have asked, by task id, with the answers so far."""
         return self._at_head.interviews
 
     @property
@@ -370,10 +385,13 @@ class Thread:
         """The tasks of a checkpoint, each with what became of it."""
         return self._outcomes.get(checkpoint.id, Outcomes()).of(checkpoint)
 
-    def asked(self, checkpoint: Checkpoint) -> dict[str, Ask | None]:
-        """The questions that wait at a checkpoint, by task id."""
-        interviews = self._outcomes.get(checkpoint.id, Outcomes()).interviews
-        return {name: interview.open for name, interview in interviews.items()}
+    def asked(self, checkpoint: Checkpoint) -> dict[str, Ask]:
+        """What the tasks of a checkpoint asked last, answered or not, by task id."""
+        return self._outcomes.get(checkpoint.id, Outcomes()).asked()
+
+    def waiting(self) -> dict[str, Ask]:
+        """The questions at the head that wait for an answer, by task id."""
+        return self._at_head.waiting()
 
     @property
     def _at_head(self) -> Outcomes:

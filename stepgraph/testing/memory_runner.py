@@ -261,7 +261,7 @@ class MemoryRunner:
 
     def _result(self, thread: Thread) -> dict[str, Any]:
         """The values; what the thread asks people is under ``__interrupt__``."""
-        values = self.graph.code.schema.channels.decode(thread.state)
+        values = self.graph.code.schema.channels.decode(thread.shown)
         asked = [Interrupt(ask.value, ask.id, ask.deadline) for ask in thread.questions]
         return {**values, "__interrupt__": asked} if asked else values
 

@@ -58,14 +58,17 @@ class Pair:
 class Model(BaseModel):
     left: int = 0
     right: int = 0
+    note: str | None = None
 
 
 def test_a_node_may_return_an_instance_of_the_state() -> None:
-    """A dataclass writes all its fields; a model those that were set, so that defaults overwrite nothing."""
+    """It writes all its fields, defaults too; a model leaves out those that are `None` and were not set."""
     runner = MemoryRunner(graph(Pair, "START > n, n > END", n=lambda view: Pair(right=view.right + 1)))
     assert runner.invoke(Pair(5, 5), THREAD) == {"left": 0, "right": 6}
     runner = MemoryRunner(graph(Model, "START > n, n > END", n=lambda view: Model(right=view.right + 1)))
-    assert runner.invoke(Model(left=5, right=5), THREAD) == {"left": 5, "right": 6}
+    assert runner.invoke(Model(left=5, right=5, note="kept"), THREAD) == {"left": 0, "right": 6, "note": "kept"}
+    runner = MemoryRunner(graph(Model, "START > n, n > END", n=lambda view: Model(note=None)))
+    assert runner.invoke(Model(note="dropped"), THREAD) == {"left": 0, "right": 0, "note": None}
 
 
 def numbers() -> Iterator[int]:
@@ -121,7 +124,7 @@ def test_what_a_node_wrote_is_weighed() -> None:
 
 
 def test_a_state_that_outgrows_temporal_is_refused_at_the_commit() -> None:
-    """Though each write by itself was small enough; the thread stays readable at its last checkpoint."""
+    """Though each write by itself was small enough; the thread stays readable, with what its last node wrote."""
     runner = MemoryRunner(
         graph(
             State,
@@ -135,7 +138,8 @@ def test_a_state_that_outgrows_temporal_is_refused_at_the_commit() -> None:
     ):
         runner.invoke({}, THREAD)
     head = runner.get_state(THREAD)
-    assert (len(head.values["log"]), head.next) == (1, ("b",))
+    assert (len(head.values["log"]), head.next) == (2, ("b",))
+    assert len(runner.get_state(head.config).values["log"]) == 1
 
 
 def test_a_node_that_mutates_its_input_harms_nobody() -> None:

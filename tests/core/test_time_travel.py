@@ -215,7 +215,7 @@ def test_an_update_as_a_pending_node_is_its_result() -> None:
     stage.run("a", "b")
     was = stage.head
     assert stage.runner.update_state(THREAD, {"log": ["by hand"]}, as_node="b") == was.config
-    assert (stage.head.next, stage.head.values) == (("a",), {"log": []})
+    assert (stage.head.next, stage.head.values) == (("a",), {"log": ["by hand", "c"]})
     assert [(task.name, task.error, task.result) for task in stage.head.tasks] == [
         ("a", "ConnectionError: a is down", None),
         ("b", None, {"log": ["by hand"]}),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
-from typing import Any
+from operator import add
+from typing import Annotated, Any
 
 import pytest
 from pydantic_core import from_json, to_json
 
 from stepgraph.engine.checkpoint import CheckpointData, TaskResult
-from stepgraph.engine.record import RECORD_LIMIT, Record, record_of
+from stepgraph.engine.record import PENDING_LIMIT, RECORD_LIMIT, Record, record_of
 from stepgraph.engine.thread import DEFAULT_RECURSION_LIMIT, Thread
 from stepgraph.snapshot import snapshot_from, view_of_record
 from stepgraph.wire import (
@@ -159,7 +160,7 @@ def wrote(write: dict[str, Any]) -> TaskResult:
 
 
 def test_a_record_that_grows_too_large_leaves_out_what_can_be_had_otherwise() -> None:
-    """First the writes shown, then the kept results, whose tasks run again; the values always stay."""
+    """First the pending values, then the writes shown, then the kept results, whose tasks run again."""
     large = "x" * (RECORD_LIMIT // 2 - 1_000)
     code = graph(
         state_of({"x": str, "y": str}), "START > a, START > b, a > END, b > END", a=lambda s: None, b=lambda s: None
@@ -177,7 +178,7 @@ def test_a_record_that_grows_too_large_leaves_out_what_can_be_had_otherwise() ->
     whole.finish(a, wrote({"y": "y" * 10_000}))
     short = record_of(whole)
     assert short is not None
-    assert (short.omitted, short.checkpoint.writes, short.next) == (("writes",), None, ("b",))
+    assert (short.omitted, short.checkpoint.writes, short.next) == (("pending_values", "writes"), None, ("b",))
     assert set(short.results) == {"a"}
     whole.finish(a, wrote({"y": large}))
     whole.finish(b, wrote({"y": "b" * 10_000}))
@@ -185,3 +186,24 @@ def test_a_record_that_grows_too_large_leaves_out_what_can_be_had_otherwise() ->
     assert shorter is not None
     assert (shorter.omitted, shorter.results, shorter.next) == (("writes", "results"), {}, ("a", "b"))
     assert shorter.values == {"x": large}
+
+
+def test_a_record_carries_what_is_pending_unless_it_is_large() -> None:
+    """Only the channels that change; the checkpoint's values stay as they are."""
+    log = Annotated[list[str], add]
+    code = graph(
+        state_of({"x": str, "log": log}), "START > a, START > b, a > END, b > END", a=lambda s: None, b=lambda s: None
+    ).code
+    thread = Thread(code.spec, code.schema.channels, thread_id="t", run_id="r", clock=lambda: "now")
+    thread.accept({"x": "x", "log": ["in"]})
+    a, _ = thread.due()
+    thread.finish(a, wrote({"log": ["a"]}))
+    small = record_of(thread)
+    assert small is not None
+    assert (small.values, small.pending_values) == ({"x": "x", "log": ["in"]}, {"log": ["in", "a"]})
+    assert view_of_record(small)["values"] == {"x": "x", "log": ["in", "a"]} == thread.shown
+    thread.finish(a, wrote({"log": ["a" * PENDING_LIMIT]}))
+    large = record_of(thread)
+    assert large is not None
+    assert (large.pending_values, large.omitted) == ({}, ("pending_values",))
+    assert large.results.keys() == {"a"}

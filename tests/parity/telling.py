@@ -6,11 +6,9 @@ SEMANTICS asks for these differences in how the same thing is told, and they are
 - "Checkpoints": the first checkpoint's values are ``{}``, where LangGraph shows the zeros of channels with a reducer.
 - "Checkpoints": ``writes`` says who wrote what. LangGraph 1.2 has none; it is what the parent's tasks have as results.
 - "`tasks`: a finished task shows its result, a failed one its error": LangGraph leaves the error on a task that failed
-  once and finished when it was resumed, and a question on a task that failed after its answer.
+  once and finished when it was resumed, and at the head a question on a task that failed after its answer.
 - "Tasks: ... triggered nodes by name": LangGraph lists them as they were declared, and applies their writes by name.
 - "`invoke` raises an error that is both a `NodeError` and the node's own exception type": told is the node's own type.
-- What a task asked before it finished is left out, until both show it
-  (`test_a_history_shows_what_was_asked_and_answered`).
 - Ids are nobody's promise: threads and checkpoints are told by their position.
 """
 
@@ -62,7 +60,7 @@ async def tell(play: Play, program: Sequence[Step]) -> Told:
         except Exception as error:
             returned.append(raised(error))
         head = await play.graph.aget_state(play.config)
-        heads.append({"next": tuple(sorted(head.next)), "tasks": _tasks(head)})
+        heads.append({"next": tuple(sorted(head.next)), "values": head.values, "tasks": _tasks(head, at_head=True)})
     return Told(returned, heads, await told_history(play))
 
 
@@ -108,12 +106,11 @@ def _asked(interrupts: Any) -> list[Asked]:
     return [Asked(each.value) for each in interrupts]
 
 
-def _tasks(snapshot: Any) -> list[dict[str, Any]]:
+def _tasks(snapshot: Any, *, at_head: bool = False) -> list[dict[str, Any]]:
     told = []
     for task in sorted(snapshot.tasks, key=lambda task: task.name):
         error = None if task.result is not None or task.error is None else re.split(r"\W", task.error)[0]
-        waits = task.result is None and error is None
-        asked = _asked(task.interrupts) if waits else []
+        asked = [] if at_head and error is not None else _asked(task.interrupts)
         told.append({"name": task.name, "result": task.result, "error": error, "asks": asked})
     return told
 

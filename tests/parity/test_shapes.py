@@ -237,7 +237,7 @@ def an_entry_and_a_finish_by_name(d: Dialect) -> Any:
     return g
 
 
-@case(invoke({"n": 0}, recursion_limit=3), resume(recursion_limit=2), resume())
+@case(invoke({"n": 0}, recursion_limit=3), resume())
 def a_recursion_limit_and_going_on(d: Dialect) -> Any:
     g = d.draw(Count, "START > a", a=lambda s: {"n": s["n"] + 1})
     return g.add_conditional_edges("a", lambda s: "a" if s["n"] < 8 else d.END, ["a", d.END])

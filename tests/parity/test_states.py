@@ -17,9 +17,6 @@ from tests.parity.steps import invoke
 cases = Cases()
 case = cases.case
 
-MODEL_DEFAULTS = "an instance of a pydantic state writes only the fields that were set, and not their defaults"
-SEVERAL_WRITES = "of several writes of one node to one channel, the task's result shows only the last"
-
 
 def larger(left: int, right: int) -> int:
     return max(left, right)
@@ -175,12 +172,12 @@ def a_pydantic_model(d: Dialect) -> Any:
     )
 
 
-@case(invoke({"name": "x"}), bug=MODEL_DEFAULTS)
+@case(invoke({"name": "x"}))
 def a_pydantic_model_that_is_returned(d: Dialect) -> Any:
     return d.draw(Invoice, "START > f, f > END", f=lambda s: Invoice(name=s.name + "!", lines=["one"]))
 
 
-@case(invoke(Invoice(name="x", lines=["one"])), bug=MODEL_DEFAULTS)
+@case(invoke(Invoice(name="x", lines=["one"])))
 def a_pydantic_model_as_the_input(d: Dialect) -> Any:
     return d.draw(Invoice, "START > f, f > END", f=lambda s: {"lines": [s.name]})
 
@@ -190,6 +187,6 @@ def a_list_with_a_write_to_each_channel(d: Dialect) -> Any:
     return d.draw(Reduced, "START > f, f > END", f=lambda s: d.several({"total": 1}, {"longest": "ab"}))
 
 
-@case(invoke({"total": 1}), bug=SEVERAL_WRITES)
+@case(invoke({"total": 1}))
 def a_list_with_two_writes_to_one_channel(d: Dialect) -> Any:
     return d.draw(Reduced, "START > f, f > END", f=lambda s: d.several({"total": 1}, {"total": 2}))

@@ -15,8 +15,6 @@ from tests.parity.steps import answer, answer_each, invoke, resume, update
 cases = Cases()
 case = cases.case
 
-PENDING_VALUES = "what invoke returns at an interrupt lacks what finished siblings wrote"
-
 
 class Count(TypedDict):
     n: int
@@ -131,14 +129,14 @@ def a_node_asks_twice(d: Dialect) -> Any:
     )
 
 
-@case(invoke({"n": 1}), answer("A"), resume(), bug=PENDING_VALUES)
+@case(invoke({"n": 1}), answer("A"), resume())
 def a_sibling_of_a_node_that_asks_finishes(d: Dialect) -> Any:
     return d.draw(
         Count, "START > ask, START > b, ask+b > z, z > END", **nodes("b z"), ask=lambda s: {"log": [d.interrupt("a?")]}
     )
 
 
-@case(invoke({"n": 1}), answer_each(b="B"), answer_each(a="A"), bug=PENDING_VALUES)
+@case(invoke({"n": 1}), answer_each(b="B"), answer_each(a="A"))
 def two_nodes_ask_and_are_answered_one_by_one(d: Dialect) -> Any:
     return d.draw(
         Count,
@@ -190,7 +188,7 @@ def a_node_fails_after_its_answer_and_is_resumed(d: Dialect) -> Any:
     return d.draw(Count, "START > ask, ask > END", ask=node)
 
 
-@case(invoke({"n": 1}), resume(), answer("yes"), bug=PENDING_VALUES)
+@case(invoke({"n": 1}), resume(), answer("yes"))
 def one_node_asks_and_its_sibling_fails(d: Dialect) -> Any:
     return d.draw(
         Count,

@@ -9,7 +9,8 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from stepgraph import END, START, RetryPolicy, StateGraph
+from stepgraph import END, START, Command, RetryPolicy, StateGraph, interrupt
+from stepgraph.engine.record import PENDING_LIMIT
 from stepgraph.errors import (
     GraphRecursionError,
     InvalidUpdateError,
@@ -41,7 +42,7 @@ def says(word: str, runs: list[str], fails: int = 0) -> Callable[[Words], dict[s
 
 
 async def test_a_finished_sibling_is_kept_and_not_run_again(stage: Stage) -> None:
-    """Its result shows as a task's until the super-step is done, and takes effect with the one that failed."""
+    """Its result shows as a task's, and in the head's values; its checkpoint stays as it is until the step is done."""
     runs: list[str] = []
     graph = side_by_side(
         Words, {"a": says("a", runs), "b": says("b", runs, fails=2)}, says("last", runs), name="siblings"
@@ -57,9 +58,38 @@ async def test_a_finished_sibling_is_kept_and_not_run_again(stage: Stage) -> Non
                 "a": ({"words": ["a"]}, None),
                 "b": (None, "OSError: b failed"),
             }
-            assert state.values == {"words": []}
+            assert state.values == {"words": ["a"]}
+            assert (await client.aget_state(state.config)).values == {"words": []}
         assert (await client.ainvoke(None, config))["words"] == ["a", "b", "last"]
     assert sorted(runs) == ["a", "b", "b", "b", "last"]
+
+
+async def test_large_values_of_finished_siblings_are_shown_though_the_record_leaves_them_out(stage: Stage) -> None:
+    """At an interrupt and after a failure alike; the record has the writes once, and no second copy of the values."""
+    large = "x" * (PENDING_LIMIT + 1)
+    errors = [OSError("failed")]
+
+    def asks(state: Words) -> dict[str, Any]:
+        said = interrupt("?")
+        if errors:
+            raise errors.pop()
+        return {"words": [said]}
+
+    nodes = {"big": lambda state: {"words": [large]}, "shy": asks}
+    graph = side_by_side(Words, nodes, lambda state: None, name="large_sibling")
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        asked = await client.ainvoke({"words": []}, config)
+        assert (asked["words"], [each.value for each in asked["__interrupt__"]]) == ([large], ["?"])
+        with pytest.raises(OSError, match="failed"):
+            await client.ainvoke(Command(resume="yes"), config)
+        assert (await client.aget_state(config)).values["words"] == [large]
+        run = await latest_run(client.client, config["configurable"]["thread_id"])
+        assert run is not None
+        record = (await closing_of(client.client, run)).record
+        assert record is not None
+        assert (record.omitted, record.values) == (("pending_values",), {"words": []})
+        assert (await client.ainvoke(None, config))["words"] == [large, "yes"]
 
 
 async def test_a_sibling_finishes_while_another_has_failed_already(stage: Stage) -> None:

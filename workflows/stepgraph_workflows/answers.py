@@ -1,4 +1,4 @@
-"""Answers to queries. An error is part of the answer, so that its parts reach the asker; none runs user code."""
+"""Answers to queries. An error is part of one, so that its parts reach the asker. No user code runs but reducers."""
 
 from __future__ import annotations
 

@@ -36,9 +36,8 @@ def status(thread: Thread, *, running: bool) -> str:
 
 def waits_for(thread: Thread) -> str | None:
     """The first node that waits for people."""
-    for name, interview in sorted(thread.interviews.items()):
-        if interview.open is not None:
-            return name
+    if waiting := sorted(thread.waiting()):
+        return waiting[0]
     return thread.head.triggers[0] if thread.paused and thread.head else None
 
 
