@@ -6,12 +6,13 @@ A worker has the code, a run has the spec. Both name the same nodes; where they 
 from __future__ import annotations
 
 import inspect
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from stepgraph.errors import MissingNodeError
-from stepgraph.retry import RetryPolicy
+from stepgraph.retry import RetryPolicy, pause_before
 from stepgraph.spec import GraphSpec
 from stepgraph.state import StateSchema
 
@@ -28,6 +29,15 @@ class NodeCode:
     def is_async(self) -> bool:
         """Whether the function runs on the event loop rather than on a thread."""
         return is_async(self.function)
+
+    def pause_after(self, error: BaseException, attempt: int) -> float | None:
+        """Seconds to wait before another attempt, after this one failed; `None` when the failure is final."""
+        policy = self.retry_policy
+        if policy is None or attempt >= policy.max_attempts:
+            return None
+        if not isinstance(error, Exception) or not policy.names(error):
+            return None
+        return pause_before(attempt + 1, policy.spec(), random.random())
 
 
 @dataclass(frozen=True)

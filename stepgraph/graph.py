@@ -16,7 +16,7 @@ from stepgraph.compiled import CompiledGraph
 from stepgraph.constants import END, START
 from stepgraph.errors import GraphDefinitionError
 from stepgraph.retry import MAX_SECONDS, MIN_SECONDS, RetryPolicy
-from stepgraph.spec import BranchSpec, ChannelSpec, GraphSpec, JoinSpec, NodeSpec
+from stepgraph.spec import BranchSpec, ChannelSpec, Durability, GraphSpec, JoinSpec, NodeSpec
 from stepgraph.state import StateSchema
 
 Seconds = float | timedelta
@@ -62,6 +62,7 @@ class StateGraph:
         timeout: Seconds = DEFAULT_TIMEOUT,
         heartbeat_timeout: Seconds = DEFAULT_HEARTBEAT_TIMEOUT,
         task_queue: str | None = None,
+        durability: Durability | None = None,
     ) -> Self:
         """Adds a node: a function, or a name and a function; sync or async.
 
@@ -76,6 +77,7 @@ class StateGraph:
             heartbeat_timeout: seconds, or a `timedelta`, without a sign of life after which the worker counts as
                 crashed and Temporal starts the node elsewhere. The signs are sent for the node, in the background.
             task_queue: where this node runs, if not with the rest of its graph.
+            durability: ``"sync"`` or ``"async"`` for this node, in place of the graph's; see `compile`.
         """
         name, function = self._named(node, action)
         validation.check_node(name, function, self._nodes, self.schema)
@@ -100,6 +102,7 @@ class StateGraph:
             heartbeat_timeout=_seconds(name, "heartbeat_timeout", heartbeat_timeout),
             task_queue=task_queue,
             retry=retry,
+            durability=_durability(f"Node {name!r}", durability, task_queue),
         )
         self._functions[name] = NodeCode(function, retry_policy, takes_config(function))
         return self
@@ -161,6 +164,7 @@ class StateGraph:
         authors: Sequence[str] = ("human",),
         interrupt_before: str | Sequence[str] = (),
         interrupt_after: str | Sequence[str] = (),
+        durability: Durability = "sync",
     ) -> CompiledGraph:
         """Checks the graph and makes it ready to run.
 
@@ -169,6 +173,9 @@ class StateGraph:
             authors: who may sign an update without being a node: values change, what runs next does not.
             interrupt_before: breakpoints: nodes before which a thread stops until it is told to go on; ``"*"`` for all.
             interrupt_after: nodes after which it stops.
+            durability: ``"sync"``: a super-step is on disk before the next one starts. ``"async"``: super-steps run one
+                after another in one process, and get to disk together, twice a second and whenever the thread stands
+                still; many times as fast, and a crash has what was not on disk yet run again.
 
         Raises:
             GraphDefinitionError: the graph cannot work; names the node or edge, and the mend.
@@ -190,6 +197,7 @@ class StateGraph:
             authors=tuple(authors),
             interrupt_before=(interrupt_before,) if isinstance(interrupt_before, str) else tuple(interrupt_before),
             interrupt_after=(interrupt_after,) if isinstance(interrupt_after, str) else tuple(interrupt_after),
+            durability=_durability(f"Graph {name!r}", durability) or "sync",
         )
         validation.check(spec)
         return CompiledGraph(GraphCode(spec, self.schema, dict(self._functions), dict(self._routers)))
@@ -219,6 +227,18 @@ def _seconds(node: str, option: str, value: Seconds) -> float:
             node=node,
         )
     return seconds
+
+
+def _durability(whose: str, value: Any, task_queue: str | None = None) -> Durability | None:
+    if value not in (None, "sync", "async"):
+        raise GraphDefinitionError(f"{whose}: durability must be 'sync' or 'async', got {value!r}.")
+    if value == "async" and task_queue is not None:
+        raise GraphDefinitionError(
+            f"{whose} cannot have durability='async' and a task_queue of its own: what is 'async' runs in one process "
+            "with the steps around it. Leave one of them out."
+        )
+    checked: Durability | None = value
+    return checked
 
 
 def _name_of(function: Any) -> str:

@@ -17,10 +17,14 @@ from stepgraph.channels import Values, Write
 from stepgraph.code import GraphCode, RouterCode, is_async
 from stepgraph.codec import first_line, json_size, type_name
 from stepgraph.constants import START
-from stepgraph.engine.checkpoint import TaskResult
+from stepgraph.engine.checkpoint import Task, TaskResult
+from stepgraph.engine.thread import Thread
 from stepgraph.errors import InvalidUpdateError, NodeError, StepgraphError, near_miss
 from stepgraph.interrupts import Asking, Interrupted, asking
 from stepgraph.limits import weigh
+
+ENTRY_TIMEOUT = 3600.0
+"""Seconds that the routers of the start node may take: they are code without a node to carry options."""
 
 RunSync = Callable[[Callable[[], Any]], Awaitable[Any]]
 """Runs a function that is not async, off the event loop."""
@@ -54,6 +58,27 @@ class TaskRequest(BaseModel):
     def idempotency_key(self) -> str:
         """The same on every attempt at this task, and for no other task."""
         return f"{self.thread_id}/{self.checkpoint_id}/{self.task_id}"
+
+
+def request_for(thread: Thread, task: Task, config: Mapping[str, Any], *, with_state: bool = False) -> TaskRequest:
+    """What a task's node may know, as the thread has it; the values at the checkpoint only where they are asked for."""
+    head = thread.head
+    assert head is not None
+    return TaskRequest(
+        graph=thread.spec.name,
+        node=task.node,
+        step=task.step,
+        thread_id=thread.thread_id,
+        run_id=thread.run_id,
+        checkpoint_id=task.checkpoint_id,
+        task_id=task.id,
+        spec_hash=thread.spec.hash,
+        state=thread.state if with_state else None,
+        input=dict(head.input or {}) if task.node == START else None,
+        routers=tuple(branch.name for branch in thread.spec.branches_of(task.node)),
+        answers=thread.answers(task),
+        config=dict(config),
+    )
 
 
 class RouteRequest(BaseModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from temporalio.plugin import SimplePlugin
@@ -21,6 +22,10 @@ from stepgraph_workflows import workflow_for
 
 if TYPE_CHECKING:
     from stepgraph.compiled import CompiledGraph
+
+HEARTBEAT_THROTTLE = timedelta(seconds=1)
+"""How often progress reaches the server at the most. The SDK's own default would hold it back for most of a heartbeat
+timeout, and super-steps that a crashed worker had run would be run again."""
 
 NODE_THREADS = 100
 """How many nodes that are not async may run at once: as many as the SDK lets a worker run activities by default."""
@@ -57,7 +62,11 @@ class GraphPlugin(SimplePlugin):
         """Adds the graphs to a worker that has none yet."""
         self._make_sure_it_is_alone(config.get("workflows", []))
         quiet_sdk()
-        return super().configure_worker(config)
+        config = super().configure_worker(config)
+        config["max_heartbeat_throttle_interval"] = min(
+            config.get("max_heartbeat_throttle_interval", HEARTBEAT_THROTTLE), HEARTBEAT_THROTTLE
+        )
+        return config
 
     def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
         """The same for a replayer."""

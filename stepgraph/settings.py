@@ -19,6 +19,8 @@ ENVIRONMENT: Final = {
     "STEPGRAPH_WEB_UI": "Address of Temporal's Web UI, where it cannot be guessed from the server's.",
     "STEPGRAPH_INLINE_BYTES": "Largest state, in bytes of JSON, put into an activity's input; 4096 by default.",
     "STEPGRAPH_HAND_OVER_STEPS": "Super-steps after which a run continues as new; 500 by default.",
+    "STEPGRAPH_ASYNC_STEPS": "Super-steps of durability 'async' that are written to disk together; 500 by default.",
+    "STEPGRAPH_ASYNC_SECONDS": "Seconds after which those are written that have been run; 0.5 by default.",
     "STEPGRAPH_WORKERS": "in-process (default): graph.invoke() brings a worker of its own. external: others do it.",
 }
 """Variable -> meaning. `TEMPORAL_*` variables are read by `temporalio.envconfig`."""
@@ -50,4 +52,6 @@ def run_settings(*, search_attributes: bool = False) -> Settings:
         search_attributes=search_attributes,
         inline_bytes=int(number("STEPGRAPH_INLINE_BYTES", 4096)),
         hand_over_steps=max(1, int(number("STEPGRAPH_HAND_OVER_STEPS", 500))),
+        fused_steps=max(1, int(number("STEPGRAPH_ASYNC_STEPS", 500))),
+        fused_seconds=number("STEPGRAPH_ASYNC_SECONDS", 0.5),
     )

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from functools import cached_property
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from stepgraph.constants import END, START
 from stepgraph.errors import StepgraphError
+
+Durability = Literal["sync", "async"]
+"""When a super-step is on disk: before the next one starts, or together with the next ones, a moment later."""
 
 
 class _Data(BaseModel):
@@ -39,6 +43,8 @@ class NodeSpec(_Data):
     heartbeat_timeout: float
     task_queue: str | None = None
     retry: RetrySpec | None = None
+    durability: Durability | None = None
+    """`None` is the graph's."""
 
 
 class JoinSpec(_Data):
@@ -89,6 +95,7 @@ class GraphSpec(_Data):
     interrupt_before: tuple[str, ...] = ()
     """Breakpoints: nodes before which a thread stops; ``*`` for all."""
     interrupt_after: tuple[str, ...] = ()
+    durability: Durability = "sync"
 
     @cached_property
     def hash(self) -> str:
@@ -120,6 +127,13 @@ class GraphSpec(_Data):
     def targets(self, source: str) -> tuple[str, ...]:
         """Where the plain edges of a node lead, `END` included."""
         return self._targets.get(source, ())
+
+    def fuses(self, name: str) -> bool:
+        """Whether a task of that node may be run together with the super-steps before and after it."""
+        if name == START:
+            return self.durability == "async"
+        node = self._nodes_by_name.get(name)
+        return node is not None and node.task_queue is None and (node.durability or self.durability) == "async"
 
     def branches_of(self, source: str) -> tuple[BranchSpec, ...]:
         """The conditional edges of a node."""

@@ -48,6 +48,11 @@ def task_queue_of(graph: str) -> str:
     return f"{ENTRANCE}.{graph}"
 
 
+def steps_type(graph: str) -> str:
+    """The activity type of super-steps in a row: ``research.steps``."""
+    return f"{graph}.steps"
+
+
 def activity_type(graph: str, node: str) -> str:
     """The activity type of a node: ``research.analyze``."""
     return f"{graph}.{node}"
@@ -170,6 +175,10 @@ class Settings(_Wire):
     """A state up to this many bytes of JSON travels inside an activity's input, beyond it by its checkpoint's id."""
     hand_over_steps: int
     """Super-steps after which a run continues as new."""
+    fused_steps: int = 500
+    """Super-steps that one activity runs at the most, where their durability is ``"async"``."""
+    fused_seconds: float = 0.5
+    """How long it goes on with another one."""
     search_attributes: bool = False
     """Whether the namespace has those of `stepgraph.search`; upserting one that it lacks fails the workflow task."""
 

@@ -1,4 +1,4 @@
-"""The Temporal activities of stepgraph: run one node, open a thread, help an update.
+"""The Temporal activities of stepgraph: run one node, run super-steps in a row, open a thread, help an update.
 
 `activities_for` makes them for a worker that serves certain graphs.
 """
@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 from typing import Any
 
 from stepgraph.code import GraphCode
-from stepgraph_activities.node import NodeActivity
+from stepgraph_activities.graph import GraphActivity
 from stepgraph_activities.opening import OpeningActivity
 from stepgraph_activities.updating import UpdatingActivities
 
@@ -21,7 +21,7 @@ def activities_for(graphs: Mapping[str, GraphCode], executor: Executor) -> list[
     """The activity functions to register with a worker; functions of nodes that are not async run on the executor."""
     updating = UpdatingActivities(graphs, executor)
     return [
-        NodeActivity(graphs, executor).run,
+        GraphActivity(graphs, executor).run,
         OpeningActivity(graphs).open_thread,
         updating.read_checkpoint,
         updating.route,

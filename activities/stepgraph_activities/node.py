@@ -1,4 +1,4 @@
-"""The activity that runs one node, whichever its type says: ``research.analyze``.
+"""The activity that runs one node: ``research.analyze``.
 
 Owns what Temporal asks of an activity (heartbeats, cancellation, which failures are final) and nothing of what nodes
 may return, which is `stepgraph.nodes`'.
@@ -7,17 +7,13 @@ may return, which is `stepgraph.nodes`'.
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, NoReturn
 
-from pydantic import ValidationError
 from temporalio import activity
 from temporalio.common import RawValue
-from temporalio.exceptions import ApplicationError
 
 from stepgraph.code import GraphCode
 from stepgraph.engine.checkpoint import TaskResult
@@ -25,12 +21,11 @@ from stepgraph.engine.failures import failure_from
 from stepgraph.errors import MissingNodeError
 from stepgraph.logs import get_logger
 from stepgraph.nodes import TaskRequest, run_task
-from stepgraph.payloads import failure, from_raw, to_raw
-from stepgraph.retry import pause_before
+from stepgraph.payloads import failure, to_raw
+from stepgraph_activities.heartbeats import heartbeats
 from stepgraph_activities.state import StateUnavailableError, state_of
 from stepgraph_activities.threads import on_a_thread
 
-HEARTBEATS_PER_TIMEOUT = 3
 MISSING_NODE_ATTEMPTS = 4
 """How many workers in a row may lack a node before the run fails: during a deployment, old ones and new ones poll."""
 
@@ -44,18 +39,9 @@ class NodeActivity:
         self._graphs = dict(graphs)
         self._executor = executor
 
-    @activity.defn(dynamic=True)
-    async def run(self, args: Sequence[RawValue]) -> RawValue:
+    async def run(self, request: TaskRequest) -> RawValue:
         """One attempt at one task."""
         info = activity.info()
-        try:
-            request = TaskRequest.model_validate(from_raw(args[0]))
-        except (ValidationError, ValueError, IndexError) as error:
-            raise ApplicationError(
-                f"Activity {info.activity_type!r} is no task of a graph, or comes from another version of stepgraph.",
-                type="UnknownActivity",
-                non_retryable=True,
-            ) from error
         bound = log.bind(
             graph=request.graph,
             thread=request.thread_id,
@@ -67,7 +53,7 @@ class NodeActivity:
         )
         bound.info("node starts")
         try:
-            async with _heartbeats(info.heartbeat_timeout):
+            async with heartbeats(info.heartbeat_timeout):
                 result = await self._result(request, info.attempt)
         except asyncio.CancelledError:
             bound.info("node interrupted", worker_stops=activity.is_worker_shutdown())
@@ -113,32 +99,7 @@ class NodeActivity:
             return timedelta(seconds=1)
         if isinstance(error, MissingNodeError):
             return timedelta(seconds=attempt) if attempt < MISSING_NODE_ATTEMPTS else None
-        policy = self._graphs[request.graph].nodes[request.node].retry_policy if self._has(request) else None
-        if (
-            policy is None
-            or not isinstance(error, Exception)
-            or not policy.names(error)
-            or attempt >= policy.max_attempts
-        ):
-            return None
-        return timedelta(seconds=pause_before(attempt + 1, policy.spec(), random.random()))
-
-    def _has(self, request: TaskRequest) -> bool:
-        return request.graph in self._graphs and request.node in self._graphs[request.graph].nodes
-
-
-@asynccontextmanager
-async def _heartbeats(timeout: timedelta | None) -> AsyncIterator[None]:
-    """Sends signs of life for the node, whatever it is doing, as long as this worker lives."""
-    beating = asyncio.create_task(_beat(timeout / HEARTBEATS_PER_TIMEOUT)) if timeout else None
-    try:
-        yield
-    finally:
-        if beating is not None:
-            beating.cancel()
-
-
-async def _beat(every: timedelta) -> None:
-    while True:
-        await asyncio.sleep(every.total_seconds())
-        activity.heartbeat()
+        code = self._graphs.get(request.graph)
+        node = code.nodes.get(request.node) if code is not None else None
+        pause = node.pause_after(error, attempt) if node is not None else None
+        return None if pause is None else timedelta(seconds=pause)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from temporalio import activity
 from temporalio.client import WorkflowQueryFailedError
@@ -12,7 +12,6 @@ from temporalio.common import RawValue
 from temporalio.service import RPCError
 
 from stepgraph.codec import json_size
-from stepgraph.nodes import TaskRequest
 from stepgraph.payloads import from_raw, to_raw
 from stepgraph.statecache import states
 from stepgraph.wire import GET_VALUES, Pages, StateRequest
@@ -24,8 +23,28 @@ class StateUnavailableError(Exception):
     """The workflow did not answer; another attempt may have better luck."""
 
 
-async def state_of(request: TaskRequest) -> Mapping[str, Any]:
-    """The values at the task's checkpoint, as JSON data. `StateUnavailableError` if nobody can tell them now."""
+class AboutState(Protocol):
+    """A request that needs the values at a checkpoint."""
+
+    @property
+    def state(self) -> dict[str, Any] | None:
+        """The values, if they are small."""
+
+    @property
+    def checkpoint_id(self) -> str:
+        """Where they are the values."""
+
+    @property
+    def thread_id(self) -> str:
+        """The thread."""
+
+    @property
+    def run_id(self) -> str:
+        """The run that can tell them."""
+
+
+async def state_of(request: AboutState) -> Mapping[str, Any]:
+    """The values at the request's checkpoint, as JSON data. `StateUnavailableError` if nobody can tell them now."""
     if request.state is not None:
         return request.state
     at_hand = states.get(request.checkpoint_id)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from stepgraph.channels import Channels
+from stepgraph.channels import Channels, Values
 from stepgraph.codec import json_size
 from stepgraph.engine.checkpoint import Checkpoint, CheckpointData, Interview, TaskFailure, TaskResult
 from stepgraph.engine.outcomes import Outcomes
@@ -99,14 +99,18 @@ def data_of(checkpoint: Checkpoint) -> CheckpointData:
 
 def checkpoint_from(record: Record, channels: Channels) -> Checkpoint:
     """The checkpoint that a record is of."""
-    data = record.checkpoint
+    return checkpoint_of(record.checkpoint, channels.decode(record.values))
+
+
+def checkpoint_of(data: CheckpointData, values: Values) -> Checkpoint:
+    """A checkpoint from its JSON data and its values."""
     return Checkpoint(
         id=data.id,
         parent_id=data.parent_id,
         step=data.step,
         source=data.source,
         created_at=data.created_at,
-        values=channels.decode(record.values),
+        values=values,
         triggers=data.triggers,
         joins=data.joins,
         writes=data.writes,

@@ -60,6 +60,7 @@ class Thread:
         clock: Callable[[], str],
         base: Checkpoint | None = None,
         outcomes: Outcomes | None = None,
+        numbered_from: int = 0,
     ) -> None:
         self.spec = spec
         self.channels = channels
@@ -72,6 +73,7 @@ class Thread:
         self._outcomes: dict[str, Outcomes] = {}
         self._encoded = EncodedState(channels, f"The state of thread {thread_id!r}")
         self._breaks = breakpoints_for(spec, None, None)
+        self._numbered_from = numbered_from
         self._passed: str | None = None
         self._steps_left = DEFAULT_RECURSION_LIMIT
         self._step_limit = DEFAULT_RECURSION_LIMIT
@@ -83,6 +85,11 @@ class Thread:
     def head(self) -> Checkpoint | None:
         """The checkpoint the thread goes on from; `None` on a thread that has none yet."""
         return self.made[-1] if self.made else self.base
+
+    @property
+    def head_id(self) -> str | None:
+        """The id of the head, if there is one."""
+        return self.head.id if self.head else None
 
     @property
     def finished(self) -> bool:
@@ -158,9 +165,14 @@ class Thread:
         """Sets the breakpoints of this invoke; `None` leaves those of the graph."""
         self._breaks = breakpoints_for(self.spec, before, after)
 
+    @property
+    def passes_on(self) -> bool:
+        """Whether somebody told it to go on from a breakpoint at the head."""
+        return self.head is not None and self.head.id == self._passed
+
     def pass_on(self) -> None:
         """Goes on from a breakpoint at the head."""
-        self._passed = self.head.id if self.head else None
+        self._passed = self.head_id
 
     def allow(self, steps: int, *, limit: int | None = None) -> None:
         """Sets how many super-steps may still be taken; ``limit`` is the caller's figure, for the message."""
@@ -351,7 +363,14 @@ class Thread:
         """A task has failed for good."""
         self._outcomes_of(task).failures[task.id] = failure
 
-    def commit(self, *, source: Source = "loop") -> Checkpoint:
+    def take(self, results: Mapping[str, TaskResult], *, created_at: str) -> Checkpoint:
+        """Commits a super-step of the head that was run elsewhere, all of it. Raises like `commit`."""
+        for task in plan(self._some_head()):
+            self.start(task)
+            self.finish(task, results[task.id])
+        return self.commit(created_at=created_at)
+
+    def commit(self, *, source: Source = "loop", created_at: str | None = None) -> Checkpoint:
         """Applies all results at the head together. On an error the head, and what its tasks left, stay as they are.
 
         Raises:
@@ -360,7 +379,13 @@ class Thread:
         """
         head = self._some_head()
         after = commit(
-            self.spec, self.channels, head, self.results, id=self._next_id(), created_at=self._clock(), source=source
+            self.spec,
+            self.channels,
+            head,
+            self.results,
+            id=self._next_id(),
+            created_at=created_at or self._clock(),
+            source=source,
         )
         self._encoded.move(after.values, head.values)
         if head.triggers != (START,) and source == "loop":
@@ -418,4 +443,4 @@ class Thread:
         return self.head
 
     def _next_id(self) -> str:
-        return f"{self.run_id}.{len(self.made) + 1:06d}"
+        return f"{self.run_id}.{self._numbered_from + len(self.made) + 1:06d}"

@@ -14,7 +14,7 @@ from temporalio.exceptions import TimeoutError as ActivityTimeoutError
 from stepgraph.constants import START
 from stepgraph.engine.checkpoint import Task, TaskFailure, TaskResult
 from stepgraph.engine.thread import Thread
-from stepgraph.nodes import TaskRequest
+from stepgraph.nodes import ENTRY_TIMEOUT, TaskRequest, request_for
 from stepgraph.payloads import from_raw, to_raw
 from stepgraph.spec import NodeSpec
 from stepgraph.statecache import states
@@ -23,8 +23,8 @@ from stepgraph.wire import Settings, activity_type
 CANCELLED = "asyncio.exceptions:CancelledError"
 """The type of a task's failure when it was stopped."""
 
-ENTRY_ROUTER = NodeSpec(name=START, timeout=3600.0, heartbeat_timeout=30.0)
-"""How the routers of the start node are run: they are code without a node to carry options."""
+ENTRY_ROUTER = NodeSpec(name=START, timeout=ENTRY_TIMEOUT, heartbeat_timeout=30.0)
+"""How the routers of the start node are run."""
 
 
 async def perform(
@@ -79,25 +79,15 @@ def failure_of(error: ActivityError) -> TaskFailure:
 
 
 def _request(thread: Thread, task: Task, settings: Settings, config: dict[str, Any]) -> TaskRequest:
-    assert thread.head is not None
+    return request_for(thread, task, config, with_state=travels_inline(thread, settings))
+
+
+def travels_inline(thread: Thread, settings: Settings) -> bool:
+    """Whether the head's values go into an activity's input; otherwise they are laid out for this process's own."""
     inline = thread.state_size <= settings.inline_bytes
-    if not inline and not workflow.unsafe.is_replaying():
-        states.put(task.checkpoint_id, thread.state, thread.state_size)
-    return TaskRequest(
-        graph=thread.spec.name,
-        node=task.node,
-        step=task.step,
-        thread_id=thread.thread_id,
-        run_id=thread.run_id,
-        checkpoint_id=task.checkpoint_id,
-        task_id=task.id,
-        spec_hash=thread.spec.hash,
-        state=thread.state if inline else None,
-        input=dict(thread.head.input or {}) if task.node == START else None,
-        routers=tuple(branch.name for branch in thread.spec.branches_of(task.node)),
-        answers=thread.answers(task),
-        config=config,
-    )
+    if not inline and thread.head is not None and not workflow.unsafe.is_replaying():
+        states.put(thread.head.id, thread.state, thread.state_size)
+    return inline
 
 
 def _retry_policy(node: NodeSpec) -> RetryPolicy:

@@ -50,6 +50,7 @@ from stepgraph.wire import (
 )
 from stepgraph_workflows import details
 from stepgraph_workflows.dispatch import CANCELLED, perform
+from stepgraph_workflows.fused import COST, may_fuse, run_in_a_row, take_over, without_cancelled
 from stepgraph_workflows.handlers import Graphs, Handlers
 from stepgraph_workflows.orders import AnyOrder, Kind, apply
 
@@ -60,6 +61,15 @@ OPENING_RETRIES = RetryPolicy(
 
 class GraphRun(Handlers):
     """One run; the workflow classes made by `workflow_for` add the graphs that their worker has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._fused = 0
+        """Super-steps of this run that were run in a row."""
+        self._fusing = True
+        """Whether the workers have the code that the run was started with."""
+        self._alone: str | None = None
+        """The checkpoint whose tasks are not to be run in a row with others."""
 
     async def execute(self, args: Sequence[RawValue]) -> RawValue:
         """The whole run. Its result is the thread's record."""
@@ -189,7 +199,11 @@ class GraphRun(Handlers):
                 await self._orders_or_silence()
                 return
             if self._running and (tasks := thread.due()):
-                await self._super_step(thread, tasks, options)
+                if self._fusing and self._alone != thread.head_id and may_fuse(thread, tasks):
+                    await self._super_steps(thread)
+                else:
+                    await self._super_step(thread, tasks)
+                await self._conclude(thread, options)
             elif self._running and thread.complete:
                 self._commit(thread)
             elif thread.questions or thread.paused:
@@ -224,7 +238,27 @@ class GraphRun(Handlers):
             self._tell()
             self._say("answered by default", interrupt=first.id)
 
-    async def _super_step(self, thread: Thread, tasks: tuple[Task, ...], options: StartOptions) -> None:
+    async def _super_steps(self, thread: Thread) -> None:
+        """Several in a row, by one activity; their checkpoints are made when it tells of them."""
+        assert self._opening is not None
+        settings = self._opening.settings
+        room = max(1, int((settings.hand_over_steps - self._length(thread)) / COST))
+        work = asyncio.create_task(run_in_a_row(thread, settings, self._config, room))
+        await workflow.wait_condition(lambda: self._stopping or work.done())
+        if self._stopping:
+            work.cancel()
+        answer = await work
+        if self._stopping:
+            answer = without_cancelled(answer)
+        take_over(thread, answer)
+        self._fused += len(answer.steps)
+        self._fusing = not answer.unknown
+        self._alone = thread.head_id if answer.alone else None
+        self._tell_of_steps(thread)
+        self._say("super-steps done", ran=answer.ran, checkpoint_id=thread.head_id)
+
+    async def _super_step(self, thread: Thread, tasks: tuple[Task, ...]) -> None:
+        """One, by an activity for each of its tasks."""
         assert self._opening is not None
         settings = self._opening.settings
         step = tasks[0].step
@@ -235,16 +269,22 @@ class GraphRun(Handlers):
             for each in work:
                 each.cancel()
         await asyncio.gather(*work)
+
+    async def _conclude(self, thread: Thread, options: StartOptions) -> None:
+        """What is to be done once tasks have run: their commit, the end of a run that failed or grew long."""
+        assert self._opening is not None
         if thread.failures:
             await self._carry_out_orders(thread)  # one of them may mend it, or go on from elsewhere
             if thread.failures:
                 raise node_error(thread)
             return
-        if not thread.complete:
-            return  # something is asked first
-        self._commit(thread)
-        if not thread.finished and (
-            len(thread.made) >= settings.hand_over_steps or workflow.info().is_continue_as_new_suggested()
+        if thread.complete:
+            self._commit(thread)
+        if thread.finished or thread.results or thread.interviews:
+            return  # done; or something is asked first
+        if (
+            self._length(thread) >= self._opening.settings.hand_over_steps
+            or workflow.info().is_continue_as_new_suggested()
         ):
             await self._carry_out_orders(thread)
             self._ending = True
@@ -252,6 +292,10 @@ class GraphRun(Handlers):
             self._ending = False
             if not self._orders.waiting:
                 self._hand_over(thread, options)
+
+    def _length(self, thread: Thread) -> float:
+        """How long the run is to replay, in super-steps of their own."""
+        return len(thread.made) - self._fused * (1 - COST)
 
     async def _perform(self, thread: Thread, task: Task, settings: Settings, group: workflow.EventGroup) -> None:
         await perform(thread, task, settings, self._config, group)
@@ -264,7 +308,7 @@ class GraphRun(Handlers):
         thread = self._thread
         if thread is None or self._opening is None:
             return
-        workflow.set_current_details(details.page(thread, running=self._running, errors=self._errors))
+        self._tell_of_steps(thread)
         if not self._opening.settings.search_attributes:
             return
         status = details.status(thread, running=self._running)
@@ -284,8 +328,11 @@ class GraphRun(Handlers):
 
     def _commit(self, thread: Thread) -> None:
         checkpoint = thread.commit()
-        workflow.set_current_details(details.page(thread, running=self._running, errors=self._errors))
+        self._tell_of_steps(thread)
         self._say("super-step done", step=checkpoint.step, checkpoint_id=checkpoint.id, next=list(checkpoint.triggers))
+
+    def _tell_of_steps(self, thread: Thread) -> None:
+        workflow.set_current_details(details.page(thread, running=self._running, errors=self._errors))
 
     async def _carry_out_orders(self, thread: Thread) -> None:
         for done in await self._orders.carry_out(thread, self._code, self._config):
@@ -295,7 +342,7 @@ class GraphRun(Handlers):
                 self._running = self._running or done.kind != "update"
                 self._settled = self._settled and not self._running
                 self._tell()
-                self._say(f"{done.kind} made", checkpoint_id=thread.head.id if thread.head else None)
+                self._say(f"{done.kind} made", checkpoint_id=thread.head_id)
 
     def _hand_over(self, thread: Thread, options: StartOptions) -> NoReturn:
         """Goes on in a new run, for a history has its limits."""

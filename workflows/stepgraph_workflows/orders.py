@@ -71,7 +71,7 @@ class Orders:
             pending = self.waiting.popleft()
             try:
                 await apply(thread, code, config, pending.kind, pending.order)
-                pending.config = config_for(thread.thread_id, thread.head.id if thread.head else None)
+                pending.config = config_for(thread.thread_id, thread.head_id)
             except StepgraphError as error:
                 pending.error = error
                 if pending.heard is not None:

@@ -1,0 +1,85 @@
+"""The activity that runs several super-steps in a row: ``research.steps``.
+
+Owns what Temporal asks of it: progress in heartbeats, from which another attempt goes on; an early end when the worker
+stops or the run is told to. What is run, and how far, is `stepgraph.fusing`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from datetime import UTC, datetime, timedelta
+
+from pydantic import ValidationError
+from temporalio import activity
+from temporalio.common import RawValue
+
+from stepgraph.code import GraphCode
+from stepgraph.fusing import StepRow, StepsAnswer, StepsRequest
+from stepgraph.logs import get_logger
+from stepgraph.payloads import failure, to_raw
+from stepgraph_activities.heartbeats import heartbeats
+from stepgraph_activities.state import StateUnavailableError, state_of
+from stepgraph_activities.threads import on_a_thread
+
+log = get_logger("steps")
+
+
+class StepsActivity:
+    """Runs super-steps of the graphs a worker has."""
+
+    def __init__(self, graphs: Mapping[str, GraphCode], executor: Executor) -> None:
+        self._graphs = dict(graphs)
+        self._executor = executor
+
+    async def run(self, request: StepsRequest) -> RawValue:
+        """One attempt; an earlier one's progress is taken over."""
+        info = activity.info()
+        code = self._graphs.get(request.graph)
+        if code is None or code.spec.hash != request.spec_hash:
+            return to_raw(StepsAnswer(unknown=True).model_dump(mode="json", exclude_defaults=True))
+        try:
+            state = await state_of(request)
+        except StateUnavailableError as error:
+            raise failure(
+                str(error), type=type(error).__name__, non_retryable=False, next_retry_delay=timedelta(seconds=1)
+            ) from error
+        row = StepRow(
+            code,
+            request,
+            state,
+            run_sync=lambda function: on_a_thread(self._executor, function),
+            clock=lambda: datetime.now(UTC).isoformat(),
+        )
+        bound = log.bind(graph=request.graph, thread=request.thread_id, run=request.run_id, attempt=info.attempt)
+        if (done := _told_before(info)) is not None:
+            row.go_on_after(done)
+            bound.info("steps go on", after=done.ran)
+        try:
+            async with heartbeats(info.heartbeat_timeout, lambda: _plain(row.answer)):
+                await row.run(told_to_stop=activity.is_worker_shutdown)
+        except asyncio.CancelledError:
+            if activity.is_worker_shutdown():
+                activity.heartbeat(to_raw(_plain(row.answer)))  # another worker goes on from here
+                bound.info("steps interrupted", done=row.answer.ran)
+                raise
+        answer = row.answer
+        for task, why in answer.failures.items():
+            bound.warning("node failed", node=task, error=why.summary)
+        bound.info("steps done", ran=answer.ran)
+        return to_raw(_plain(answer))
+
+
+def _plain(answer: StepsAnswer) -> object:
+    return answer.model_dump(mode="json", exclude_defaults=True)
+
+
+def _told_before(info: activity.Info) -> StepsAnswer | None:
+    """What an earlier attempt's last heartbeat told."""
+    if not info.heartbeat_details:
+        return None
+    try:
+        return StepsAnswer.model_validate(info.heartbeat_details[0])
+    except ValidationError:  # another version's
+        return None

@@ -1,0 +1,337 @@
+"""Durability ``"async"`` on a real server: what is seen of it, and what interrupts it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from operator import add
+from typing import Annotated, Any
+
+import pytest
+from temporalio.api.enums.v1 import EventType
+from typing_extensions import TypedDict
+
+from stepgraph import END, START, Command, RetryPolicy, StateGraph, interrupt
+from stepgraph.compiled import CompiledGraph
+from stepgraph.errors import GraphRecursionError, NodeError, ReducerError, ThreadBusyError
+from stepgraph.interrupts import Interrupt
+from stepgraph.run_config import parse_config
+from stepgraph.snapshot import StateSnapshot
+from stepgraph.statecache import states
+from stepgraph.testing import MemoryRunner
+from tests.conftest import Stage
+
+
+class State(TypedDict, total=False):
+    n: Annotated[int, add]
+    log: Annotated[list[str], add]
+    top: int
+
+
+def picky(left: int, right: int) -> int:
+    if left + right == 4:
+        raise ValueError("not four")
+    return left + right
+
+
+class Picky(TypedDict):
+    n: Annotated[int, picky]
+    top: int
+
+
+def one(state: State) -> dict[str, Any]:
+    return {"n": 1}
+
+
+def until_top(state: State) -> str:
+    return END if state["n"] >= state["top"] else "one"
+
+
+def loop(node: Any = one, *, name: str = "loop", **options: Any) -> CompiledGraph:
+    """A node that runs until ``n`` is ``top``."""
+    builder = StateGraph(State)
+    builder.add_node("one", node, **options).add_edge(START, "one").add_conditional_edges("one", until_top)
+    return builder.compile(name=name, durability="async")
+
+
+async def activities(stage: Stage, config: dict[str, Any]) -> list[tuple[str, str]]:
+    """Type and summary of the activities of a thread's runs, oldest first."""
+    found = []
+    for run in reversed(await stage.runs(parse_config(config).thread_id)):
+        for event in (await stage.history(run)).events:
+            if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+                summary = event.user_metadata.summary.data.decode().strip('"')
+                found.append((event.activity_task_scheduled_event_attributes.activity_type.name, summary))
+    return found
+
+
+def told(snapshots: list[StateSnapshot]) -> list[Any]:
+    """What snapshots say, but for ids and times."""
+    return [(s.values, s.next, s.metadata, [(t.name, t.result, t.interrupts) for t in s.tasks]) for s in snapshots]
+
+
+async def test_a_long_loop_is_a_few_activities(stage: Stage) -> None:
+    """Its history has every super-step, each with a time of its own; and is the same as in memory."""
+    graph = loop()
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        assert await client.ainvoke({"n": 0, "top": 300}, config) == {"n": 300, "log": [], "top": 300}
+        history = [s async for s in client.aget_state_history(config)]
+    runner = MemoryRunner(graph)
+    runner.invoke({"n": 0, "top": 300}, config)
+    assert told(history) == told(list(runner.get_state_history(config)))
+    assert len({s.created_at for s in history}) > 250
+    ran = await activities(stage, config)
+    assert ran[0] == ("loop.steps", "steps from 2")
+    assert len(ran) < 20
+
+
+async def test_the_settings_say_how_much_is_run_in_a_row(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And long runs hand over; a super-step in a row counts a quarter."""
+    monkeypatch.setenv("STEPGRAPH_ASYNC_STEPS", "10")
+    monkeypatch.setenv("STEPGRAPH_HAND_OVER_STEPS", "15")
+    graph = loop()
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        await client.ainvoke({"n": 0, "top": 100}, config)
+        history = [s async for s in client.aget_state_history(config)]
+    assert [s.metadata["step"] for s in history if s.metadata] == list(range(101, -1, -1))
+    assert [summary for _, summary in await activities(stage, config)][:3] == [
+        "steps from 2",
+        "steps from 12",
+        "steps from 22",
+    ]
+    assert 2 <= len(await stage.runs(parse_config(config).thread_id)) <= 4
+
+
+async def test_a_sync_node_has_activities_of_its_own(stage: Stage) -> None:
+    """Between rows; and so has an async one in a graph that is sync."""
+    builder = StateGraph(State)
+    for name, durability in (("a", None), ("b", "async"), ("c", None), ("pay", "sync"), ("d", None)):
+        builder.add_node(name, lambda state, name=name: {"log": [name]}, durability=durability)  # type: ignore[misc,arg-type]
+    for source, target in ((START, "a"), ("a", "b"), ("b", "c"), ("c", "pay"), ("pay", "d"), ("d", END)):
+        builder.add_edge(source, target)
+    for default, expected in (
+        ("async", ["mixed-async.steps", "mixed-async.pay", "mixed-async.steps"]),
+        ("sync", ["mixed-sync.a", "mixed-sync.steps", "mixed-sync.c", "mixed-sync.pay", "mixed-sync.d"]),
+    ):
+        graph = builder.compile(name=f"mixed-{default}", durability=default)  # type: ignore[arg-type]
+        client, config = stage.use(graph), stage.thread()
+        async with stage.serving(graph):
+            assert (await client.ainvoke({}, config))["log"] == ["a", "b", "c", "pay", "d"]
+        assert [kind for kind, _ in await activities(stage, config)] == expected
+
+
+async def test_a_failure_in_a_row_is_the_nodes_own(stage: Stage) -> None:
+    """What came before it is kept, its sibling too; the resume goes on from there."""
+    broken = True
+    ran: list[str] = []
+
+    def shaky(state: State) -> dict[str, Any]:
+        ran.append("shaky")
+        if broken and state["n"] == 3:
+            raise ConnectionError("no route")
+        return {"n": 1}
+
+    async def beside(state: State) -> dict[str, Any]:
+        ran.append("beside")
+        return {"log": [str(state["n"])]}
+
+    builder = StateGraph(State)
+    builder.add_node("one", shaky).add_node("beside", beside)
+    builder.add_edge(START, "one").add_conditional_edges("one", until_top).add_conditional_edges(
+        "one", lambda state: "beside" if state["n"] == 3 else END
+    )
+    builder.add_edge("beside", END)
+    graph = builder.compile(name="shaky", durability="async")
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        with pytest.raises(ConnectionError) as caught:
+            await client.ainvoke({"n": 0, "top": 6}, config)
+        assert isinstance(caught.value, NodeError)
+        assert (caught.value.parts["node"], caught.value.parts["step"]) == ("one", 5)
+        state = await client.aget_state(config)
+        assert (state.next, state.values["n"]) == (("one",), 3)
+        broken = False
+        ran.clear()
+        assert await client.ainvoke(None, config) == {"n": 6, "log": ["3"], "top": 6}
+        assert ran == ["shaky"] * 3
+
+
+async def test_a_node_is_tried_again_in_the_row(stage: Stage) -> None:
+    """As its retry policy says."""
+    attempts: list[int] = []
+
+    def node(state: State, config: Any) -> dict[str, Any]:
+        attempts.append(config["metadata"]["attempt"])
+        if len(attempts) == 2:
+            raise ConnectionError("no route")
+        return {"n": 1}
+
+    graph = loop(node, retry_policy=RetryPolicy(initial_interval=0.01))
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        assert (await client.ainvoke({"n": 0, "top": 3}, config))["n"] == 3
+    assert attempts == [1, 1, 2, 1]
+    assert len(await activities(stage, config)) == 1
+
+
+async def test_a_row_stops_for_people(stage: Stage) -> None:
+    """A question with its deadline, and a breakpoint."""
+
+    def node(state: State) -> dict[str, Any]:
+        if state["n"] == 4:
+            answer = interrupt("go on?", timeout=3600, default="no")
+            return {"n": 1, "log": [answer]}
+        return {"n": 1}
+
+    graph = loop(node)
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        waiting = await client.ainvoke({"n": 0, "top": 8}, config)
+        (asked,) = waiting["__interrupt__"]
+        assert isinstance(asked, Interrupt)
+        assert (waiting["n"], asked.value, asked.deadline is not None) == (4, "go on?", True)
+        assert await client.ainvoke(Command(resume="yes"), config) == {"n": 8, "log": ["yes"], "top": 8}
+        other = stage.thread()
+        await client.ainvoke({"n": 5, "top": 8}, other, interrupt_before=["one"])
+        assert (await client.aget_state(other)).values["n"] == 5
+        await client.ainvoke(None, other, interrupt_before=["one"])
+        assert (await client.aget_state(other)).values["n"] == 6
+
+
+async def test_the_limits_of_a_thread_hold_in_a_row(stage: Stage) -> None:
+    """The recursion limit, and a reducer's error: the run fails with the record, and can be resumed."""
+    graph = loop()
+    client, config = stage.use(graph), stage.thread(recursion_limit=7)
+    async with stage.serving(graph):
+        with pytest.raises(GraphRecursionError, match="took the 7 super-steps"):
+            await client.ainvoke({"n": 0, "top": 9}, config)
+        assert (await client.aget_state(config)).values["n"] == 7
+        assert (await client.ainvoke(None, config))["n"] == 9
+
+    builder = StateGraph(Picky)
+    builder.add_node("one", one).add_node("two", one).add_edge(START, "one").add_edge("one", "two").add_edge("two", END)
+    picked = builder.compile(name="picky", durability="async")
+    client, config = stage.use(picked), stage.thread()
+    async with stage.serving(picked):
+        with pytest.raises(ReducerError, match="'n' failed in step 3"):
+            await client.ainvoke({"n": 2, "top": 9}, config)
+        state = await client.aget_state(config)
+        assert (state.values["n"], state.tasks[0].result) == (3, {"n": 1})
+
+
+async def test_it_is_answered_while_it_runs(stage: Stage) -> None:
+    """Queries at once, an update and a signal at the next boundary; a second writer is refused."""
+
+    async def slowly(state: State) -> dict[str, Any]:
+        await asyncio.sleep(0.01)
+        return {"n": 1}
+
+    graph = loop(slowly)
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        run = await client.astart({"n": 0, "top": 100_000}, config)
+        while (await client.aget_state(config)).values.get("n", 0) < 2:
+            await asyncio.sleep(0.02)
+        with pytest.raises(ThreadBusyError):
+            await client.ainvoke({"n": 0}, config)
+        handle = stage.client.get_workflow_handle(run.thread_id)
+        await handle.signal("update_state", {"values": {"log": ["signalled"]}, "as_node": "human"})
+        made = await client.aupdate_state(config, {"log": ["updated"], "top": 0}, as_node="human")
+        assert (await client.aget_state(made)).values["log"] == ["signalled", "updated"]
+        assert (await run.result())["log"] == ["signalled", "updated"]
+        history = [s async for s in client.aget_state_history(config)]
+        by_hand = [s.metadata["step"] for s in history if s.metadata and s.metadata["source"] == "update"]
+        assert len(by_hand) == 2
+        assert 3 < by_hand[0] < len(history) - 1
+
+
+async def test_a_cancelled_row_keeps_what_it_did(stage: Stage) -> None:
+    """``on_busy="cancel"``: the super-steps that were done are there, and nothing of them is run again."""
+    ran: list[int] = []
+    go_on = asyncio.Event()
+
+    async def node(state: State) -> dict[str, Any]:
+        if state["n"] == 5:
+            await go_on.wait()
+        ran.append(state["n"])
+        return {"n": 1}
+
+    graph = loop(node, heartbeat_timeout=2)
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        run = await client.astart({"n": 0, "top": 8}, config)
+        while ran[-1:] != [4]:
+            await asyncio.sleep(0.02)
+        stopping = asyncio.create_task(client.ainvoke({"n": 100}, config, on_busy="cancel"))
+        await run.result()
+        go_on.set()
+        assert (await stopping)["n"] == 106
+        history = [s async for s in client.aget_state_history(config)]
+    assert ran == [0, 1, 2, 3, 4, 105]
+    assert [s.values.get("n") for s in reversed(history)] == [None, 0, 1, 2, 3, 4, 5, 5, 105, 106]
+
+
+async def test_a_worker_that_stops_hands_the_row_on(stage: Stage) -> None:
+    """At a boundary; the next worker goes on, and nothing is run twice."""
+    ran: list[int] = []
+
+    async def node(state: State) -> dict[str, Any]:
+        ran.append(state["n"])
+        await asyncio.sleep(0.01)
+        return {"n": 1}
+
+    graph = loop(node)
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph, graceful_shutdown_timeout=timedelta(seconds=10)):
+        run = await client.astart({"n": 0, "top": 120}, config)
+        while len(ran) < 20:
+            await asyncio.sleep(0.02)
+    stopped = len(ran)
+    assert stopped < 120
+    async with stage.serving(graph):
+        assert (await run.result())["n"] == 120
+    assert ran == list(range(120))
+
+
+async def test_a_worker_with_other_code_runs_one_task_at_a_time(stage: Stage) -> None:
+    """A thread goes on by the spec that it was started with, also where a worker could not drive it in a row."""
+    gate = asyncio.Event()
+
+    async def waits(state: State) -> dict[str, Any]:
+        await gate.wait()
+        return {"n": 1}
+
+    builder = StateGraph(State)
+    builder.add_node("one", waits).add_edge(START, "one").add_conditional_edges("one", until_top)
+    old = builder.compile(name="changes", durability="async")
+    builder.add_node("two", one).add_edge("one", "two").add_edge("two", END)
+    new = builder.compile(name="changes", durability="async")
+    client, config = stage.use(old), stage.thread()
+    async with stage.serving(old, graceful_shutdown_timeout=timedelta(0)):
+        run = await client.astart({"n": 0, "top": 3}, config)
+        while not await activities(stage, config):
+            await asyncio.sleep(0.02)
+    gate.set()
+    stage.use(new)
+    async with stage.serving(new):
+        assert await run.result() == {"n": 3, "log": [], "top": 3}
+    assert [kind for kind, _ in await activities(stage, config)] == ["changes.steps", *["changes.one"] * 3]
+
+
+async def test_a_large_state_and_large_results_travel(stage: Stage) -> None:
+    """By reference, also where nothing is at hand; a row ends before its results grow too large."""
+
+    def node(state: State) -> dict[str, Any]:
+        return {"n": 1, "log": ["x" * 100_000]}
+
+    graph = loop(node)
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        states.max_bytes, before = 0, states.max_bytes
+        try:
+            assert len((await client.ainvoke({"n": 0, "top": 15}, config))["log"]) == 15
+        finally:
+            states.max_bytes = before
+    assert 4 <= len(await activities(stage, config)) <= 8
