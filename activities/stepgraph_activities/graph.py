@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from typing import Any
 
 from pydantic import ValidationError
 from temporalio import activity
@@ -13,8 +12,8 @@ from temporalio.exceptions import ApplicationError
 
 from stepgraph.code import GraphCode
 from stepgraph.fusing import StepsRequest
-from stepgraph.nodes import TaskRequest
 from stepgraph.payloads import from_raw
+from stepgraph.requests import in_full
 from stepgraph_activities.node import NodeActivity
 from stepgraph_activities.steps import StepsActivity
 
@@ -29,20 +28,21 @@ class GraphActivity:
     @activity.defn(dynamic=True)
     async def run(self, args: Sequence[RawValue]) -> RawValue:
         """Whichever its type says: ``research.analyze``, ``research.steps``."""
+        info = activity.info()
         try:
-            request = _request(from_raw(args[0]))
+            request = in_full(
+                from_raw(args[0]),
+                graph=info.workflow_type or "",
+                type=info.activity_type,
+                thread_id=info.workflow_id or "",
+                run_id=info.workflow_run_id or "",
+            )
         except (ValidationError, ValueError, IndexError) as error:
             raise ApplicationError(
-                f"Activity {activity.info().activity_type!r} is no task of a graph, or comes from another version of "
-                "stepgraph.",
+                f"Activity {info.activity_type!r} is no task of a graph, or comes from another version of stepgraph.",
                 type="UnknownActivity",
                 non_retryable=True,
             ) from error
         if isinstance(request, StepsRequest):
             return await self._steps.run(request)
         return await self._node.run(request)
-
-
-def _request(given: Any) -> TaskRequest | StepsRequest:
-    kind = StepsRequest if isinstance(given, Mapping) and "head" in given else TaskRequest
-    return kind.model_validate(given)

@@ -9,13 +9,12 @@ from concurrent.futures import Future
 from typing import Any
 
 from stepgraph.code import GraphCode
-from stepgraph.constants import START
 from stepgraph.engine.checkpoint import Task
 from stepgraph.engine.failures import failure_from, node_error
 from stepgraph.engine.record import Record
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import StepgraphError, ThreadBusyError, from_wire
-from stepgraph.nodes import RouteRequest, TaskRequest, route_by_hand, run_task
+from stepgraph.nodes import RouteRequest, request_for, route_by_hand, run_task
 from stepgraph.orders import AnyOrder, Kind, Outside, carry_out, check
 from stepgraph.snapshot import config_for
 from stepgraph.wire import InvokeOrder, ReadRequest
@@ -131,21 +130,7 @@ class MemoryRun:
 
     async def _perform(self, task: Task) -> None:
         thread = self.thread
-        assert thread.head is not None
-        request = TaskRequest(
-            graph=thread.spec.name,
-            node=task.node,
-            step=task.step,
-            thread_id=thread.thread_id,
-            run_id=thread.run_id,
-            checkpoint_id=task.checkpoint_id,
-            task_id=task.id,
-            spec_hash=thread.spec.hash,
-            input=dict(thread.head.input or {}) if task.node == START else None,
-            routers=tuple(branch.name for branch in thread.spec.branches_of(task.node)),
-            answers=thread.answers(task),
-            config=self._config,
-        )
+        request = request_for(thread, task, self._config)
         thread.start(task)
         try:
             result = await run_task(self._code, request, thread.state, run_sync=asyncio.to_thread)

@@ -16,6 +16,7 @@ from stepgraph.engine.checkpoint import Task, TaskFailure, TaskResult
 from stepgraph.engine.thread import Thread
 from stepgraph.nodes import ENTRY_TIMEOUT, TaskRequest, request_for
 from stepgraph.payloads import from_raw, to_raw
+from stepgraph.requests import abridged
 from stepgraph.spec import NodeSpec
 from stepgraph.statecache import states
 from stepgraph.wire import Settings, activity_type
@@ -36,7 +37,7 @@ async def perform(
     try:
         answer = await workflow.execute_activity(
             activity_type(thread.spec.name, node.name),
-            to_raw(_request(thread, task, settings, config).model_dump(mode="json", exclude_defaults=True)),
+            to_raw(abridged(_request(thread, task, settings, config))),
             result_type=RawValue,
             task_queue=node.task_queue,
             start_to_close_timeout=timedelta(seconds=node.timeout),

@@ -16,6 +16,7 @@ from stepgraph.engine.thread import Thread
 from stepgraph.errors import StepgraphError
 from stepgraph.fusing import StepsAnswer, StepsRequest
 from stepgraph.payloads import from_raw, to_raw
+from stepgraph.requests import abridged
 from stepgraph.wire import Settings, steps_type
 from stepgraph_workflows.dispatch import CANCELLED, ENTRY_ROUTER, failure_of, travels_inline
 
@@ -44,7 +45,7 @@ async def run_in_a_row(thread: Thread, settings: Settings, config: dict[str, Any
     try:
         answer = await workflow.execute_activity(
             steps_type(thread.spec.name),
-            to_raw(_request(thread, settings, config, room).model_dump(mode="json", exclude_defaults=True)),
+            to_raw(abridged(_request(thread, settings, config, room))),
             result_type=RawValue,
             start_to_close_timeout=timedelta(seconds=max(node.timeout for node in nodes)) + GRACE,
             heartbeat_timeout=timedelta(seconds=min(node.heartbeat_timeout for node in nodes)),
