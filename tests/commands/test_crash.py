@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -68,6 +69,34 @@ async def test_a_worker_killed_in_a_node_is_replaced_by_another(replayed: Projec
     assert (pid, pid_again) == (worker.pid, other.pid)
     keys = [key for what, key, _ in replayed.notes(thread) if what != "second-ended"]
     assert len(set(keys)) == 4
+
+
+async def test_super_steps_in_a_row_go_on_after_the_last_heartbeat(replayed: Project) -> None:
+    """What a killed worker had told of is not run again: a super-step before, and a finished sibling."""
+    replayed.heartbeat = 2
+    steps = (replayed.folder / "steps.py").read_text()
+    replayed.write("steps.py", steps.replace("builder.compile(", 'builder.compile(durability="async", '))
+    worker = replayed.worker()
+    thread = replayed.thread()
+    given = ("--input", '{"wait": true}', "--thread", thread, "--detach")
+    assert replayed.starter("run", replayed.graph, *given).status == 0
+    client = await Client.connect(str(replayed.address))
+    handle = client.get_workflow_handle(thread)
+    while True:
+        pending = (await handle.describe()).raw_description.pending_activities
+        told = b"".join(payload.data for each in pending for payload in each.heartbeat_details.payloads)
+        if b"beside" in told:
+            break
+        await asyncio.sleep(0.1)
+    worker.kill()
+    replayed.worker()
+    eventually(lambda: replayed.ran(thread).count("second") == 2)
+    replayed.go()
+    run = await GraphClient(client, replayed.graph).aget_run({"configurable": {"thread_id": thread}})
+    assert run is not None
+    assert (await run.result())["log"] == ["first", "beside", "second", "third"]
+    assert counted(replayed, thread) == [1, 1, 2, 1]
+    assert len({key for what, key, _ in replayed.notes(thread) if what == "second"}) == 1
 
 
 async def test_a_killed_server_is_started_again_and_its_threads_go_on(replayed_embedding: Project) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -29,7 +30,7 @@ ENTRY_ROUTER = NodeSpec(name=START, timeout=ENTRY_TIMEOUT, heartbeat_timeout=30.
 
 
 async def perform(
-    thread: Thread, task: Task, settings: Settings, config: dict[str, Any], group: workflow.EventGroup
+    thread: Thread, task: Task, settings: Settings, config: dict[str, Any], groups: Sequence[workflow.EventGroup]
 ) -> None:
     """Runs one task to its end, and tells the thread of it."""
     node = ENTRY_ROUTER if task.node == START else thread.spec.node(task.node)
@@ -44,7 +45,7 @@ async def perform(
             heartbeat_timeout=timedelta(seconds=node.heartbeat_timeout),
             retry_policy=_retry_policy(node),
             summary=f"step {task.step} · {node.name}",
-            event_groups=[group],
+            event_groups=list(groups),
         )
         thread.finish(task, TaskResult.model_validate(from_raw(answer)))
     except ActivityError as error:

@@ -262,7 +262,7 @@ class GraphRun(Handlers):
         assert self._opening is not None
         settings = self._opening.settings
         step = tasks[0].step
-        group = workflow.create_event_group(f"step-{step}", label=f"step {step}")
+        group = [workflow.create_event_group(f"step-{step}", label=f"step {step}")] if len(tasks) > 1 else []
         work = [asyncio.create_task(self._perform(thread, task, settings, group)) for task in tasks]
         await workflow.wait_condition(lambda: self._stopping or all(each.done() for each in work))
         if self._stopping:
@@ -297,7 +297,9 @@ class GraphRun(Handlers):
         """How long the run is to replay, in super-steps of their own."""
         return len(thread.made) - self._fused * (1 - COST)
 
-    async def _perform(self, thread: Thread, task: Task, settings: Settings, group: workflow.EventGroup) -> None:
+    async def _perform(
+        self, thread: Thread, task: Task, settings: Settings, group: Sequence[workflow.EventGroup]
+    ) -> None:
         await perform(thread, task, settings, self._config, group)
         failed = thread.failures.get(task.id)
         if self._stopping and failed is not None and failed.error_type == CANCELLED:
