@@ -7,18 +7,17 @@ session, and with it the Temporal SDK, is loaded at the first call: a graph can 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from stepgraph.code import GraphCode
 from stepgraph.drawing import Drawing
+from stepgraph.run_config import Breaks, Config
 from stepgraph.snapshot import StateSnapshot
+from stepgraph.wire import OnBusy
 
 if TYPE_CHECKING:
     from stepgraph.session import Session
 
-Config = Mapping[str, Any]
-Breaks = str | Sequence[str] | None
-OnBusy = Literal["refuse", "enqueue", "cancel"]
 Supersteps = Sequence[Sequence[tuple[Any, str | None]]]
 
 
@@ -61,15 +60,17 @@ class CompiledGraph:
             config: names the thread; with a checkpoint id, what came after that checkpoint is run again.
             interrupt_before: nodes to stop before, ``"*"`` for all, in place of those named at ``compile``.
             interrupt_after: nodes to stop after, likewise.
-            on_busy: what to do when the thread is running: ``refuse`` with a `ThreadBusyError`, ``enqueue`` (wait until
-                it stands still), or ``cancel`` (stop its nodes, keep what has finished) and then start.
+            on_busy: what to do when the thread is running: ``refuse`` with a `ThreadBusyError`; ``enqueue``, to begin
+                once it stands still and those in line before have had their turn; or ``cancel``, to have its nodes
+                stopped, keep what has finished, and be the next. The line is Temporal's: it outlives this process.
 
         Raises:
             NodeError: a node failed for good. It is also of the node's own exception type where that is loaded, so
                 ``except ConnectionError`` works. What finished is kept.
             InvalidInputError: the input does not fit the state; names the key.
             EmptyInputError: nothing to resume.
-            ThreadBusyError: the thread is running.
+            ThreadBusyError: the thread is running, or too many wait in line.
+            RunEndedError: the thread was terminated or cancelled, and whoever waited in line with it.
             NoServerError: no Temporal server can be reached or started.
         """
         options: dict[str, Any] = {

@@ -82,6 +82,18 @@ def check(thread: Thread, code: GraphCode, kind: Kind, order: AnyOrder) -> None:
         code.schema.check_input(thread.spec.name, each.values or {})
 
 
+def check_closed(thread: Thread, code: GraphCode, kind: Kind, order: Order) -> None:
+    """The same for a thread that has come to rest, before its next run: of that one, the spec will be the code's."""
+    target = thread.checkpoint(order.checkpoint_id) if order.checkpoint_id is not None else thread.head
+    first = True
+    for super_step in order.steps("fork" if kind == "fork" else "update"):
+        for each in super_step:
+            if first or each.as_node is not None:
+                author_of(code.spec, target, each.as_node)
+            code.schema.check_input(code.name, each.values or {})
+        first = False
+
+
 async def _branch(
     thread: Thread, code: GraphCode, config: Mapping[str, Any], kind: ByHand, order: Order, outside: Outside
 ) -> None:

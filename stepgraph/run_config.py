@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from stepgraph.codec import RoundTripError, as_json
 from stepgraph.engine.thread import DEFAULT_RECURSION_LIMIT
 from stepgraph.errors import InvalidThreadError
+
+Config = Mapping[str, Any]
+"""LangGraph's: names the thread, and perhaps a checkpoint."""
+
+Breaks = str | Sequence[str] | None
+"""The nodes of a breakpoint."""
 
 THREAD_ID_MAX = 1000
 """Bytes of a thread id as UTF-8: it becomes a Temporal workflow id, of which servers take 1,000."""

@@ -28,8 +28,13 @@ from temporalio.service import RPCError, RPCStatusCode
 from stepgraph.engine.record import Record
 from stepgraph.errors import CheckpointExpiredError, CheckpointNotFoundError, StepgraphError, from_wire
 from stepgraph.payloads import from_raw, to_raw
-from stepgraph.wire import GET_RECORD, Pages, StartOptions
+from stepgraph.wire import GET_RECORD, Pages, Refusal, StartOptions
 
+_ENDED = {
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED: "cancelled",
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED: "terminated",
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT: "timed out",
+}
 QUERY_TIMEOUT = timedelta(seconds=20)
 RUNS_LOOKED_AT = 10
 
@@ -80,6 +85,14 @@ class Closing:
 
     record: Record | None = None
     error: StepgraphError | None = None
+    continued_as: str | None = None
+    """The run that followed at once."""
+    grew_long: bool = False
+    """Whether that one goes on with the same; otherwise it begins the next input in line."""
+    ended: str | None = None
+    """What it was from outside: ``cancelled``, ``terminated`` or ``timed out``."""
+    fault: str | None = None
+    """What it failed with, where that is no error of stepgraph's."""
 
 
 async def latest_run(client: Client, thread_id: str, run_id: str | None = None) -> Run | None:
@@ -107,8 +120,15 @@ def quoted(text: str) -> str:
 
 async def closing_of(client: Client, run: Run) -> Closing:
     """How a closed run ended, from its last event alone: no worker, no replay."""
-    handle = client.get_workflow_handle(run.thread_id, run_id=run.run_id)
-    events = handle.fetch_history_events(event_filter_type=WorkflowHistoryEventFilterType.CLOSE_EVENT)
+    return await closing_in(client, run.thread_id, run.run_id)
+
+
+async def closing_in(client: Client, thread_id: str, run_id: str) -> Closing:
+    """The same for a run of which only the ids are known; waits for the end of one that is open."""
+    handle = client.get_workflow_handle(thread_id, run_id=run_id)
+    events = handle.fetch_history_events(
+        wait_new_event=True, event_filter_type=WorkflowHistoryEventFilterType.CLOSE_EVENT
+    )
     async for event in events:
         return await _closing(client, event)
     return Closing()
@@ -224,36 +244,45 @@ async def ask(
     return pages.answer
 
 
-def closing_of_failure(error: BaseException) -> Closing:
-    """What a run's failure says: its error and its record, if stepgraph failed it."""
-    if not isinstance(error, ApplicationError) or len(error.details) != 2:
-        return Closing()
-    told, record = error.details
-    if not isinstance(told, dict) or "message" not in told:
-        return Closing()
-    if error.failure is not None and error.failure.stack_trace:
-        told = {**told, "parts": {"traceback": error.failure.stack_trace, **(told.get("parts") or {})}}
-    return Closing(None if record is None else Record.model_validate(record), from_wire(told))
-
-
 async def _closing(client: Client, event: HistoryEvent) -> Closing:
     converter = client.data_converter
     if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
         payloads = event.workflow_execution_completed_event_attributes.result.payloads
-        return Closing(_record_in(await converter.decode(payloads, [RawValue] * len(payloads))))
+        return _closing_of_result(await converter.decode(payloads, [RawValue] * len(payloads)))
     if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
         failure = event.workflow_execution_failed_event_attributes.failure
-        return closing_of_failure(await converter.decode_failure(failure))
+        return _closing_of_failure(await converter.decode_failure(failure))
     if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
-        payloads = event.workflow_execution_continued_as_new_event_attributes.input.payloads
-        _, options = await converter.decode(payloads, [RawValue, RawValue])
-        return Closing(StartOptions.model_validate(from_raw(options)).record)
-    return Closing()
+        attributes = event.workflow_execution_continued_as_new_event_attributes
+        _, raw = await converter.decode(attributes.input.payloads, [RawValue, RawValue])
+        options = StartOptions.model_validate(from_raw(raw))
+        return Closing(
+            options.record,
+            from_wire(options.error) if options.error else None,
+            continued_as=attributes.new_execution_run_id,
+            grew_long=options.turn is None,
+        )
+    return Closing(ended=_ENDED.get(event.event_type))
 
 
-def _record_in(results: list[RawValue]) -> Record | None:
-    """The record that is a run's result; `None` for a workflow that is none of stepgraph's."""
+def _closing_of_result(results: list[RawValue]) -> Closing:
+    """A record, or a refusal; neither, for a workflow that is none of stepgraph's."""
     try:
-        return Record.model_validate(from_raw(results[0])) if results else None
+        result = from_raw(results[0]) if results else None
+        if isinstance(result, dict) and "refused" in result:
+            refusal = Refusal.model_validate(result)
+            return Closing(refusal.record, from_wire(refusal.refused))
+        return Closing(None if result is None else Record.model_validate(result))
     except ValidationError:
-        return None
+        return Closing()
+
+
+def _closing_of_failure(error: BaseException) -> Closing:
+    """What a run's failure says: its error and its record, if stepgraph failed it."""
+    told, record = error.details if isinstance(error, ApplicationError) and len(error.details) == 2 else (None, None)
+    if not isinstance(told, dict) or "message" not in told:
+        return Closing(fault=str(error))
+    assert isinstance(error, ApplicationError)
+    if error.failure is not None and error.failure.stack_trace:
+        told = {**told, "parts": {"traceback": error.failure.stack_trace, **(told.get("parts") or {})}}
+    return Closing(None if record is None else Record.model_validate(record), from_wire(told))

@@ -30,11 +30,11 @@ FORK: Final = "fork"
 RESUME: Final = "resume"
 INVOKE: Final = "invoke"
 SETTLED: Final = "settled"
-STOP: Final = "stop"
 GET_STATE: Final = "get_state"
 GET_HISTORY: Final = "get_state_history"
 GET_RECORD: Final = "stepgraph.record"
 GET_VALUES: Final = "stepgraph.values"
+CHECK: Final = "stepgraph.check"
 
 PAGE_SIZE: Final = 1_000_000
 """Bytes of a query's answer beyond which it comes in pages: a result over 2 MiB would be refused."""
@@ -106,16 +106,28 @@ class ResumeOrder(_Wire):
     interrupt_after: tuple[str, ...] | None = None
 
 
+OnBusy = Literal["refuse", "enqueue", "cancel"]
+
+
 class InvokeOrder(_Wire):
-    """What `INVOKE` is asked, on a thread that waits: an input, or none to go on from a breakpoint."""
+    """What `INVOKE` is asked of an open thread: an input, or none to go on from a breakpoint."""
 
     input: dict[str, Any] | None = None
+    on_busy: OnBusy = "refuse"
+    """While the thread runs: refuse; wait in line; or stop the nodes that run, and be the next."""
     checkpoint_id: str | None = None
     """Where to go on from in place of the head: what came after is run again."""
     recursion_limit: int = DEFAULT_RECURSION_LIMIT
     config: dict[str, Any] = {}
     interrupt_before: tuple[str, ...] | None = None
     interrupt_after: tuple[str, ...] | None = None
+
+
+class Queued(_Wire):
+    """An input in line: it begins, in a run of its own, once the thread stands still. `INVOKE` answers its ticket."""
+
+    ticket: str
+    order: InvokeOrder
 
 
 class Settled(_Wire):
@@ -137,7 +149,13 @@ class StartOptions(_Wire):
     """On a hand-over: what is left of the recursion limit."""
     config: dict[str, Any] = {}
     record: Record | None = None
-    """On a hand-over: what the run goes on from."""
+    """On a hand-over, or when its turn has come: what the run goes on from."""
+    turn: str | None = None
+    """The ticket of the queued input that this run begins; the invocation before it is over then."""
+    error: dict[str, Any] | None = None
+    """What that one failed with."""
+    queue: tuple[Queued, ...] = ()
+    """The inputs that wait in line."""
     update: Order | None = None
     """Make this update, and end: nothing is run."""
     fork: Order | None = None
@@ -147,6 +165,15 @@ class StartOptions(_Wire):
     interrupt_before: tuple[str, ...] | None = None
     """Breakpoints in place of the graph's."""
     interrupt_after: tuple[str, ...] | None = None
+
+
+class Refusal(_Wire):
+    """The result of a run that was started for an order, and refused it: the thread is as it was."""
+
+    refused: dict[str, Any]
+    """The error, as its caller is told of it."""
+    record: Record | None = None
+    """The thread's; `None` if it has no checkpoint."""
 
 
 class OpenRequest(_Wire):
@@ -213,6 +240,13 @@ class StateRequest(_Asked):
     """What `GET_STATE` and `GET_VALUES` are asked; without a checkpoint id, about the head."""
 
     checkpoint_id: str | None = None
+
+
+class CheckRequest(_Asked):
+    """What `CHECK` is asked of a closed run: whether its thread's next run would refuse this order."""
+
+    kind: Literal["update", "fork"]
+    order: Order
 
 
 def in_pages(answer: Any, page: int) -> Any:

@@ -8,16 +8,8 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from temporalio.client import (
-    Client,
-    WorkflowFailureError,
-    WorkflowHandle,
-    WorkflowUpdateFailedError,
-    WorkflowUpdateRPCTimeoutOrCancelledError,
-)
+from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.common import RawValue
-from temporalio.exceptions import CancelledError, TerminatedError
-from temporalio.exceptions import TimeoutError as RunTimeoutError
 from temporalio.service import RPCError
 
 from stepgraph.channels import Channels
@@ -26,9 +18,9 @@ from stepgraph.engine.record import Record
 from stepgraph.errors import RunEndedError, StepgraphError
 from stepgraph.interrupts import Interrupt
 from stepgraph.payloads import from_raw
-from stepgraph.runs import closing_of_failure
+from stepgraph.runs import Closing, closing_in, latest_run, start_options
 from stepgraph.snapshot import StateSnapshot, snapshot_from, view_of_record
-from stepgraph.wire import SETTLED, Settled
+from stepgraph.wire import SETTLED, Settled, StartOptions
 
 POLL_SECONDS = 0.25
 SHORT_RUN_SECONDS = 0.15
@@ -52,9 +44,8 @@ class GraphRun:
         self._client = client
         self._channels = channels
         self._head = head
-        self._handle: WorkflowHandle[Any, RawValue] = client.get_workflow_handle(
-            thread_id, run_id=run_id, result_type=RawValue
-        )
+        self._at = run_id
+        """The run that it has come to: a long one goes on in another."""
 
     async def result(self) -> dict[str, Any]:
         """The values when the thread stands still: the graph is done, or waits for people.
@@ -94,16 +85,21 @@ class GraphRun:
                         await each
 
     async def _ended(self) -> Record:
-        try:
-            return Record.model_validate(from_raw(await self._handle.result()))
-        except WorkflowFailureError as failure:
-            error = self._error(failure)
-        raise error
+        while True:
+            closing = await closing_in(self._client, self.thread_id, self._at)
+            if closing.grew_long and closing.continued_as is not None:
+                self._at = closing.continued_as
+                continue
+            if closing.error is not None:
+                raise closing.error
+            if closing.record is not None:
+                return closing.record
+            raise self._nothing_left(closing)
 
     async def _waits(self) -> Record:
         """The record of a thread that waits for people. Never comes if it does not."""
-        handle = self._client.get_workflow_handle(self.thread_id)  # of whichever run it has come to
         while True:
+            handle = self._client.get_workflow_handle(self.thread_id, run_id=self._at)
             try:
                 answer = Settled.model_validate(
                     from_raw(await handle.execute_update(SETTLED, result_type=RawValue, rpc_timeout=UPDATE_TIMEOUT))
@@ -139,24 +135,49 @@ class GraphRun:
             ending.cancel()
             await asyncio.gather(ending, return_exceptions=True)
 
-    def _error(self, failure: WorkflowFailureError) -> StepgraphError:
-        told = closing_of_failure(failure.cause).error
-        if told is not None:
-            return told
-        for kind, status in (
-            (CancelledError, "cancelled"),
-            (TerminatedError, "terminated"),
-            (RunTimeoutError, "timed out"),
-        ):
-            if isinstance(failure.cause, kind):
-                return RunEndedError(
-                    f"Run {self.run_id} of thread {self.thread_id!r} was {status}. "
-                    "What it did is kept; resume the thread.",
-                    thread_id=self.thread_id,
-                    run_id=self.run_id,
-                    status=status,
-                )
-        return StepgraphError(f"Run {self.run_id} of thread {self.thread_id!r} failed: {failure.cause}")
+    def _nothing_left(self, closing: Closing) -> StepgraphError:
+        if closing.ended is None:
+            return StepgraphError(f"Run {self._at} of thread {self.thread_id!r} failed: {closing.fault}")
+        return RunEndedError(
+            f"Run {self._at} of thread {self.thread_id!r} was {closing.ended}. What it did is kept; resume the thread.",
+            thread_id=self.thread_id,
+            run_id=self._at,
+            status=closing.ended,
+        )
+
+
+class QueuedRun(GraphRun):
+    """An input that waits in line for its thread to stand still. ``run_id`` is the run that holds it meanwhile."""
+
+    def __init__(self, client: Client, thread_id: str, run_id: str, channels: Channels | None, *, ticket: str) -> None:
+        super().__init__(client, thread_id, run_id, channels)
+        self._ticket: str | None = ticket
+
+    async def record(self) -> Record:
+        """The thread's record once the input's turn has come and passed; raises like `result`."""
+        await self._turn()
+        return await super().record()
+
+    async def watch(self) -> AsyncIterator[StateSnapshot]:
+        """Every checkpoint that comes of the input, once its turn has come."""
+        await self._turn()
+        async for snapshot in super().watch():
+            yield snapshot
+
+    async def _turn(self) -> None:
+        """Goes along the runs of the thread until the one that begins with this input."""
+        while self._ticket is not None:
+            run = await latest_run(self._client, self.thread_id, self.run_id)
+            options = await start_options(self._client, run) if run is not None else StartOptions()
+            if options.turn == self._ticket:
+                self._ticket, self._head = None, options.record.checkpoint.id if options.record else None
+                return
+            closing = await closing_in(self._client, self.thread_id, self.run_id)
+            if closing.continued_as is None:
+                error = closing.error or self._nothing_left(closing)
+                error.add_note("The inputs that waited in line went with it.")
+                raise error
+            self.run_id = self._at = closing.continued_as
 
 
 class FinishedRun(GraphRun):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ from temporalio.client import Client, WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from stepgraph.engine.record import Record
-from stepgraph.errors import NoWorkerError, StepgraphError
+from stepgraph.errors import CheckpointNotFoundError, NoWorkerError, StepgraphError
 from stepgraph.runs import Run, ask, closing_of, latest_run, load_record, run_before, run_holding, was_taken_up
 from stepgraph.snapshot import view_of_record
 from stepgraph.wire import GET_HISTORY, GET_STATE
@@ -59,11 +60,46 @@ async def values_shown(client: Client, record: Record) -> dict[str, Any]:
     return values
 
 
-async def checkpoint_of(client: Client, thread_id: str, checkpoint_id: str) -> dict[str, Any]:
-    """One checkpoint, as JSON data."""
-    run = await run_holding(client, thread_id, checkpoint_id)
-    found: dict[str, Any] = await ask_worker(client, run, GET_STATE, {"checkpoint_id": checkpoint_id})
+async def checkpoint_of(client: Client, latest: Run | None, thread_id: str, checkpoint_id: str) -> dict[str, Any]:
+    """One checkpoint, as JSON data, of a thread whose latest run is known.
+
+    Where the run that made it ended there, later runs did its tasks, so the last of them is asked first.
+    """
+    made = await run_holding(client, thread_id, checkpoint_id)
+    for run in await _later_at(client, made, latest, checkpoint_id):
+        with suppress(CheckpointNotFoundError):
+            shown: dict[str, Any] | None = await ask_worker(client, run, GET_STATE, {"checkpoint_id": checkpoint_id})
+            if shown is not None:
+                return shown
+    found: dict[str, Any] = await ask_worker(client, made, GET_STATE, {"checkpoint_id": checkpoint_id})
     return found
+
+
+async def _later_at(client: Client, made: Run, latest: Run | None, checkpoint_id: str) -> list[Run]:
+    """The runs that may have stood at a checkpoint after the one that made it, the last first."""
+    if latest is None or not await _may_have_ended_at(client, made, checkpoint_id):
+        return []
+    later: list[Run] = []
+    run: Run | None = latest
+    while run is not None and run.run_id != made.run_id:
+        later.append(run)
+        run = await run_before(client, run)
+    found: list[Run] = []
+    for run in reversed(later):
+        if run.ended_from_outside and not await was_taken_up(client, run):
+            continue
+        found.insert(0, run)
+        if not await _may_have_ended_at(client, run, checkpoint_id):
+            break
+    return found
+
+
+async def _may_have_ended_at(client: Client, run: Run, checkpoint_id: str) -> bool:
+    """Whether a run has left this checkpoint, with tasks, as the thread's head; one without a record does not say."""
+    if run.is_open:
+        return False
+    record = (await closing_of(client, run)).record
+    return record is None or (record.checkpoint.id == checkpoint_id and bool(record.checkpoint.triggers))
 
 
 async def history_of(

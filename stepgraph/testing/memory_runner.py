@@ -11,20 +11,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from stepgraph.codec import RoundTripError, as_json
-from stepgraph.compiled import Breaks, CompiledGraph, Supersteps
+from stepgraph.compiled import CompiledGraph, Supersteps
 from stepgraph.engine.record import Record, record_of, thread_from
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import EmptyInputError, InvalidInputError, ThreadError
 from stepgraph.interrupts import Command, Interrupt
 from stepgraph.orders import AnyOrder, Kind
-from stepgraph.run_config import RunConfig, parse_config, parse_thread_id
+from stepgraph.run_config import Breaks, Config, RunConfig, parse_config, parse_thread_id
 from stepgraph.snapshot import StateSnapshot, config_for, empty, matches, snapshot_from, view
 from stepgraph.testing.memory_run import MemoryRun
 from stepgraph.testing.refusals import busy, not_found, nothing_there
 from stepgraph.testing.waiting import wait
 from stepgraph.wire import InvokeOrder, Order, ReadRequest, ResumeOrder, WrittenUpdate
-
-Config = Mapping[str, Any]
 
 
 class MemoryRunner:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from stepgraph import END, START, StateGraph
+from stepgraph import END, START, GraphClient, StateGraph
 from stepgraph.errors import (
     CheckpointExpiredError,
     CheckpointNotFoundError,
@@ -63,8 +63,6 @@ async def test_an_input_that_does_not_fit_is_refused_at_the_call(stage: Stage, g
 async def test_without_the_code_the_run_refuses_it_and_the_thread_is_as_it_was(stage: Stage) -> None:
     """A client that knows only the graph's name sends JSON; the worker names the key, and the state is kept."""
     stage.use(PLAIN)
-    from stepgraph import GraphClient
-
     client, config = GraphClient(stage.client, "plain", task_queue=stage.task_queue), stage.thread()
     async with stage.serving(PLAIN):
         before = await client.ainvoke({"query": "x"}, config)
@@ -183,8 +181,6 @@ async def test_a_checkpoint_that_is_not_there_is_an_error(stage: Stage) -> None:
 
 async def test_an_unknown_graph_is_refused_at_once(stage: Stage) -> None:
     """Nobody polls its task queue, so the name is wrong or its worker is not running."""
-    from stepgraph import GraphClient
-
     with pytest.raises(UnknownGraphError, match=r"No worker serves graph 'reserch': .* 'stepgraph.reserch'"):
         await GraphClient(stage.client, "reserch").ainvoke({"query": "x"}, stage.thread())
 
@@ -209,8 +205,7 @@ async def test_an_open_thread_without_a_worker_says_so_soon(stage: Stage) -> Non
     assert (await client.aget_state(config)).values["query"] == "x"
     stuck = stage.thread()
     fresh = Stage(stage.client)  # a task queue that no worker has polled for minutes
-    opened = fresh.use(PLAIN)
-    opened._check_workers = False
+    opened = GraphClient(stage.client, PLAIN.name, task_queue=fresh.task_queue, check_workers=False)
     run = await opened.astart({"query": "x"}, stuck)
     with pytest.raises(NoWorkerError, match=f"nobody polls task queue '{fresh.task_queue}'"):
         await opened.aget_state(stuck)

@@ -7,13 +7,15 @@ from typing import Any
 
 from temporalio.common import RawValue
 
+from stepgraph.code import GraphCode
 from stepgraph.codec import first_line
 from stepgraph.engine.record import record_of
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import StepgraphError
+from stepgraph.orders import check_closed
 from stepgraph.payloads import from_raw, to_raw
 from stepgraph.snapshot import matches, view
-from stepgraph.wire import HISTORY_PAGE, HistoryRequest, Opening, StateRequest, in_pages
+from stepgraph.wire import HISTORY_PAGE, CheckRequest, HistoryRequest, Opening, StateRequest, in_pages
 
 
 def state(thread: Thread | None, request: RawValue, errors: list[str]) -> RawValue:
@@ -65,6 +67,16 @@ def record(thread: Thread | None, opening: Opening | None, request: RawValue) ->
         return made.model_dump(mode="json") if made is not None else None
 
     return _answer(StateRequest, request, found)
+
+
+def check(thread: Thread | None, code: GraphCode, request: RawValue) -> RawValue:
+    """`None`, or the error with which an order will be refused as far as can be seen from here."""
+
+    def found(asked: CheckRequest) -> None:
+        if thread is not None:
+            check_closed(thread, code, asked.kind, asked.order)
+
+    return _answer(CheckRequest, request, found)
 
 
 def values(thread: Thread | None, request: RawValue) -> RawValue:

@@ -13,12 +13,14 @@ TEXT_LIMIT = 500
 """Characters of a question that are shown."""
 
 
-def page(thread: Thread, *, running: bool, errors: list[str]) -> str:
+def page(thread: Thread, *, running: bool, errors: list[str], queued: int = 0) -> str:
     """Where the thread stands, what it waits for and how to answer, its last super-steps."""
     parts = [_standing(thread, running)]
     parts += [_question(ask, several=len(thread.questions) > 1) for ask in thread.questions]
     if thread.paused and not thread.questions:
         parts.append("To go on, send the signal `resume` with the input\n\n```json\n{}\n```")
+    if queued:
+        parts.append(f"Inputs that wait in line: {queued}. Each begins a run of its own once the thread stands still.")
     parts.append(_steps(thread))
     if errors:
         parts.append("Signals that could not be honoured:\n\n" + "\n".join(f"- {error}" for error in errors))

@@ -43,6 +43,7 @@ async def perform(
             task_queue=node.task_queue,
             start_to_close_timeout=timedelta(seconds=node.timeout),
             heartbeat_timeout=timedelta(seconds=node.heartbeat_timeout),
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             retry_policy=_retry_policy(node),
             summary=f"step {task.step} · {node.name}",
             event_groups=list(groups),

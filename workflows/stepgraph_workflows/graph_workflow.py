@@ -7,7 +7,9 @@ activities, and the engine commits. Every way out leaves the thread's record:
 
 * the graph is done: the record is the result;
 * something failed: the record rides in the failure's details, beside the error;
-* the run grew long: the record is an argument of the next one (continue-as-new).
+* what the run was started for is refused: the record is as it was, and the result says so;
+* the run grew long: the record is an argument of the next one (continue-as-new);
+* inputs wait in line: likewise, with the first of them, and with the error if something failed.
 
 Nothing here raises anything but a `FailureError`, so no workflow task fails for ever.
 """
@@ -38,6 +40,7 @@ from stepgraph.errors import (
     UnknownGraphError,
     near_miss,
 )
+from stepgraph.fusing import StepsAnswer
 from stepgraph.payloads import failure, from_raw, to_raw
 from stepgraph.search import FORKED_FROM, GRAPH, STATUS, WAITS_FOR
 from stepgraph.wire import (
@@ -45,6 +48,7 @@ from stepgraph.wire import (
     InvokeOrder,
     Opening,
     OpenRequest,
+    Refusal,
     Settings,
     StartOptions,
 )
@@ -57,6 +61,9 @@ from stepgraph_workflows.orders import AnyOrder, Kind, apply
 OPENING_RETRIES = RetryPolicy(
     initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10), maximum_attempts=20
 )
+
+STOP_PATIENCE = timedelta(seconds=60)
+"""How long nodes that are told to stop may take; then the run goes on without them."""
 
 
 class GraphRun(Handlers):
@@ -73,19 +80,25 @@ class GraphRun(Handlers):
 
     async def execute(self, args: Sequence[RawValue]) -> RawValue:
         """The whole run. Its result is the thread's record."""
+        error: StepgraphError | None = None
         try:
             try:
                 given, options = _arguments(args)
             except InvalidInputError:
                 await self._open(StartOptions())  # the run fails, but hands on what the thread has
                 raise
+            self._queue.take_over(options.queue)
             await self._open(options)
-            return await self._run(given, options)
-        except StepgraphError as error:
+            await self._run(given, options)
+        except asyncio.CancelledError:  # by Temporal
             await self._let_go_of_callers()
-            self._fail(error)
-        except Exception as error:  # a fault of ours must not fail the workflow task for ever
-            self._fail(StepgraphError(f"A fault in stepgraph ended the run: {type(error).__name__}: {error}"))
+            raise
+        except StepgraphError as told:
+            error = told
+            await self._let_go_of_callers()
+        except Exception as fault:  # one of ours must not fail the workflow task for ever
+            error = StepgraphError(f"A fault in stepgraph ended the run: {type(fault).__name__}: {fault}")
+        return self._end(error)
 
     async def _let_go_of_callers(self) -> None:
         """Answers whoever waits, before the run ends: an unanswered update would be lost to its caller."""
@@ -125,18 +138,17 @@ class GraphRun(Handlers):
         if options.record is not None:
             self._opening = self._opening.model_copy(update={"record": options.record})
 
-    async def _run(self, given: Any, options: StartOptions) -> RawValue:
+    async def _run(self, given: Any, options: StartOptions) -> None:
         thread = self._thread = self._take_up()
         steps_left = options.recursion_limit if options.steps_left is None else options.steps_left
         thread.allow(steps_left, limit=options.recursion_limit)
         self._config = options.config
         await self._begin(thread, given, options)
-        if options.record is None:  # a hand-over keeps its attributes
+        if options.record is None:  # otherwise the run before has set them
             self._tell(search=[GRAPH.value_set(thread.spec.name), *self._origin(thread)])
+        elif options.turn is not None:
+            self._tell()
         await self._go_on(thread, options)
-        self._tell()
-        self._say("graph is done" if thread.finished else "run ends where it was told to")
-        return to_raw(record_of(thread))
 
     async def _begin(self, thread: Thread, given: Any, options: StartOptions) -> None:
         """Does what the run was started for; what its caller asked for is run, and nothing else."""
@@ -148,7 +160,9 @@ class GraphRun(Handlers):
         ]
         for kind, order in ordered:
             if order is not None:
+                self._refusing = True  # unless it succeeds
                 await apply(thread, self._code, self._config, kind, order)
+                self._refusing = False
                 self._running = kind != "update"
                 return
         if given is not None:
@@ -158,7 +172,7 @@ class GraphRun(Handlers):
                 f"Thread {thread.thread_id!r} has nothing to resume. Start it with an input.",
                 thread_id=thread.thread_id,
             )
-        elif options.record is None:
+        elif options.record is None or options.turn is not None:
             thread.pass_on()
 
     def _take_up(self) -> Thread:
@@ -197,7 +211,9 @@ class GraphRun(Handlers):
             if self._stopping:
                 self._settled = True
                 await self._orders_or_silence()
-                return
+                if not self._orders.waiting:
+                    return
+                continue
             if self._running and (tasks := thread.due()):
                 if self._fusing and self._alone != thread.head_id and may_fuse(thread, tasks):
                     await self._super_steps(thread)
@@ -206,7 +222,7 @@ class GraphRun(Handlers):
                 await self._conclude(thread, options)
             elif self._running and thread.complete:
                 self._commit(thread)
-            elif thread.questions or thread.paused:
+            elif (thread.questions or thread.paused) and not self._queue:
                 await self._wait_for_people(thread)
             elif not self._orders.waiting:
                 self._settled = True
@@ -244,18 +260,18 @@ class GraphRun(Handlers):
         settings = self._opening.settings
         room = max(1, int((settings.hand_over_steps - self._length(thread)) / COST))
         work = asyncio.create_task(run_in_a_row(thread, settings, self._config, room))
-        await workflow.wait_condition(lambda: self._stopping or work.done())
-        if self._stopping:
-            work.cancel()
-        answer = await work
+        cancelled = await self._done_or_stopped([work])
+        answer = await work if work.done() else StepsAnswer()
         if self._stopping:
             answer = without_cancelled(answer)
         take_over(thread, answer)
         self._fused += len(answer.steps)
         self._fusing = not answer.unknown
         self._alone = thread.head_id if answer.alone else None
-        self._tell_of_steps(thread)
+        self._show()
         self._say("super-steps done", ran=answer.ran, checkpoint_id=thread.head_id)
+        if cancelled:
+            raise asyncio.CancelledError
 
     async def _super_step(self, thread: Thread, tasks: tuple[Task, ...]) -> None:
         """One, by an activity for each of its tasks."""
@@ -264,11 +280,25 @@ class GraphRun(Handlers):
         step = tasks[0].step
         group = [workflow.create_event_group(f"step-{step}", label=f"step {step}")] if len(tasks) > 1 else []
         work = [asyncio.create_task(self._perform(thread, task, settings, group)) for task in tasks]
-        await workflow.wait_condition(lambda: self._stopping or all(each.done() for each in work))
+        cancelled = await self._done_or_stopped(work)
+        for each in work:
+            if each.done() and not each.cancelled():
+                each.result()
+        if cancelled:
+            raise asyncio.CancelledError
+
+    async def _done_or_stopped(self, work: Sequence[asyncio.Task[Any]]) -> bool:
+        """Until all is done, or has stopped because that was asked for; whether Temporal cancels the run."""
+        cancelled = False
+        try:
+            await workflow.wait_condition(lambda: self._stopping or all(each.done() for each in work))
+        except asyncio.CancelledError:
+            cancelled = self._stopping = True
         if self._stopping:
             for each in work:
                 each.cancel()
-        await asyncio.gather(*work)
+            await workflow.wait(work, timeout=STOP_PATIENCE.total_seconds())  # no node runs on beside what comes next
+        return cancelled
 
     async def _conclude(self, thread: Thread, options: StartOptions) -> None:
         """What is to be done once tasks have run: their commit, the end of a run that failed or grew long."""
@@ -290,7 +320,7 @@ class GraphRun(Handlers):
             self._ending = True
             await self._orders_or_silence()
             self._ending = False
-            if not self._orders.waiting:
+            if not self._orders.waiting and not self._stopping:
                 self._hand_over(thread, options)
 
     def _length(self, thread: Thread) -> float:
@@ -310,7 +340,7 @@ class GraphRun(Handlers):
         thread = self._thread
         if thread is None or self._opening is None:
             return
-        self._tell_of_steps(thread)
+        self._show()
         if not self._opening.settings.search_attributes:
             return
         status = details.status(thread, running=self._running)
@@ -330,11 +360,8 @@ class GraphRun(Handlers):
 
     def _commit(self, thread: Thread) -> None:
         checkpoint = thread.commit()
-        self._tell_of_steps(thread)
+        self._show()
         self._say("super-step done", step=checkpoint.step, checkpoint_id=checkpoint.id, next=list(checkpoint.triggers))
-
-    def _tell_of_steps(self, thread: Thread) -> None:
-        workflow.set_current_details(details.page(thread, running=self._running, errors=self._errors))
 
     async def _carry_out_orders(self, thread: Thread) -> None:
         for done in await self._orders.carry_out(thread, self._code, self._config):
@@ -361,17 +388,33 @@ class GraphRun(Handlers):
                 "update": None,
                 "fork": None,
                 "resume": None,
+                "turn": None,
+                "error": None,
+                "queue": self._queue.waiting,
             }
         )
         workflow.continue_as_new(args=[to_raw(None), to_raw(after.to_json())])
 
-    def _fail(self, error: StepgraphError) -> NoReturn:
-        """Ends the run with an error, and with the record of what the thread has: nothing is lost."""
-        record: Record | None = None
-        if self._thread is not None:
-            record = record_of(self._thread)
-        elif self._opening is not None:
-            record = self._opening.record
+    def _end(self, error: StepgraphError | None) -> RawValue:
+        """Leaves the thread's record, and the error if there is one: nothing is lost. The next in line begins."""
+        thread, opening = self._thread, self._opening
+        record = record_of(thread) if thread is not None else opening.record if opening is not None else None
+        if self._queue and opening is not None:
+            self._say("next in line begins", error=error.message if error is not None else None)
+            given, options = self._queue.next_run(workflow.info().run_id, record, error)
+            workflow.continue_as_new(args=[to_raw(given), to_raw(options.to_json())])
+        if error is not None and self._refusing:
+            if record is not None:
+                self._tell(search=[GRAPH.value_set(record.graph)])
+            self._say("order refused", error=error.message)
+            return to_raw(Refusal(refused=error.to_wire(), record=record))
+        if error is not None:
+            self._fail(error, record)
+        self._tell()
+        self._say("graph is done" if thread is not None and thread.finished else "run ends where it was told to")
+        return to_raw(record)
+
+    def _fail(self, error: StepgraphError, record: Record | None) -> NoReturn:
         self._tell()
         self._say("run failed", checkpoint_id=record.checkpoint.id if record else None, error=error.message)
         told = error.to_wire()

@@ -22,6 +22,7 @@ from stepgraph.errors import InvalidUpdateError, StepgraphError, ThreadBusyError
 from stepgraph.logs import get_logger
 from stepgraph.payloads import to_raw
 from stepgraph.wire import (
+    CHECK,
     FORK,
     GET_HISTORY,
     GET_RECORD,
@@ -30,7 +31,6 @@ from stepgraph.wire import (
     INVOKE,
     RESUME,
     SETTLED,
-    STOP,
     UPDATE_STATE,
     InvokeOrder,
     Opening,
@@ -38,8 +38,9 @@ from stepgraph.wire import (
     ResumeOrder,
     Settled,
 )
-from stepgraph_workflows import answers
+from stepgraph_workflows import answers, details
 from stepgraph_workflows.orders import AnyOrder, Kind, Orders, check_order
+from stepgraph_workflows.queueing import Queue
 
 Graphs = Mapping[str, GraphCode]
 
@@ -74,6 +75,7 @@ class Handlers:
         self._opening: Opening | None = None
         self._thread: Thread | None = None
         self._orders = Orders()
+        self._queue = Queue()
         self._running = True
         """Whether what is due is to be run: somebody asked for it, and it does not wait for people."""
         self._settled = False
@@ -82,6 +84,8 @@ class Handlers:
         """Whether somebody asked for the run to end where it is."""
         self._ending = False
         """Whether this run is about to end, and its callers must be let go."""
+        self._refusing = False
+        """Whether what the run was started for is refused, if it comes to an error."""
         self._errors: list[str] = []
         self._status: str | None = None
         """What the search attribute says."""
@@ -95,6 +99,17 @@ class Handlers:
         if name not in self.graphs:
             raise UnknownGraphError(f"This worker has no graph {name!r} any more.", graph=name)
         return self.graphs[name]
+
+    @property
+    def _free(self) -> bool:
+        """Whether an input may begin at once: the thread stands still, and nobody waits in line."""
+        return self._settled and not self._queue
+
+    def _show(self) -> None:
+        """Brings the thread's page in the Web UI up to date."""
+        if self._thread is not None:
+            page = details.page(self._thread, running=self._running, errors=self._errors, queued=len(self._queue))
+            workflow.set_current_details(page)
 
     def _say(self, event: str, **bound: Any) -> None:
         if not workflow.unsafe.is_replaying():
@@ -112,11 +127,11 @@ class Handlers:
 
     @update_state.validator
     def _check_update(self, order: dict[str, Any] | None = None) -> None:
-        self._check("update", order)
+        self._validate("update", order)
 
     @fork.validator
     def _check_fork(self, order: dict[str, Any] | None = None) -> None:
-        self._check("fork", order)
+        self._validate("fork", order)
 
     @workflow.update(name=RESUME)
     async def resume(self, order: dict[str, Any] | None = None) -> RawValue:
@@ -125,30 +140,41 @@ class Handlers:
 
     @workflow.update(name=INVOKE)
     async def invoke(self, order: dict[str, Any] | None = None) -> RawValue:
-        """Gives a waiting thread an input, or has it go on from a breakpoint."""
-        return await self._ordered("invoke", order)
+        """Gives a waiting thread an input, or has it go on from a breakpoint; a running one queues it."""
+        asked = InvokeOrder.model_validate(order or {})  # the validator has looked
+        if self._free:
+            return await self._ordered("invoke", order)
+        ticket = workflow.current_update_info()
+        assert ticket is not None
+        self._line_up(ticket.id, asked)
+        return to_raw({"ticket": ticket.id})
 
     @resume.validator
     def _check_resume(self, order: dict[str, Any] | None = None) -> None:
-        self._check("resume", order)
+        self._validate("resume", order)
 
     @invoke.validator
     def _check_invoke(self, order: dict[str, Any] | None = None) -> None:
-        self._check("invoke", order)
-        if not self._settled:
-            raise refusal(
-                ThreadBusyError(
-                    f"Thread {workflow.info().workflow_id!r} is running, and a thread has one writer. "
+        self._validate("invoke", order)
+        if self._free:
+            return
+        info, asked = workflow.info(), InvokeOrder.model_validate(order or {})
+        try:
+            if asked.on_busy == "refuse":
+                raise ThreadBusyError(
+                    f"Thread {info.workflow_id!r} is running, and a thread has one writer. "
                     "Wait for it to end, or use another thread id.",
-                    thread_id=workflow.info().workflow_id,
-                    run_id=workflow.info().run_id,
+                    thread_id=info.workflow_id,
+                    run_id=info.run_id,
                 )
-            )
+            self._queue.check(info.workflow_id, asked)
+        except ThreadBusyError as error:
+            raise refusal(error) from None
 
-    @workflow.update(name=STOP)
-    async def stop(self) -> None:
-        """Stops the nodes that run, keeps what has finished, and ends the run; the thread can be resumed."""
-        self._stopping = True
+    def _line_up(self, ticket: str, order: InvokeOrder) -> None:
+        self._queue.add(ticket, order)
+        self._stopping = self._stopping or order.on_busy == "cancel"
+        self._show()
 
     @workflow.update(name=SETTLED)
     async def settled(self) -> RawValue:
@@ -157,6 +183,21 @@ class Handlers:
         thread = self._thread
         waits = thread is not None and not self._ending and bool(thread.questions or thread.paused)
         return to_raw(Settled(waiting=record_of(thread) if waits and thread is not None else None))
+
+    @workflow.signal(name=INVOKE)
+    def invoke_signal(self, order: dict[str, Any] | None = None) -> None:
+        """The update of the same name, for whoever can only send signals: while the thread runs, it waits in line."""
+        try:
+            self._check("invoke", order)
+            asked = InvokeOrder.model_validate(order or {})
+            self._queue.check(workflow.info().workflow_id, asked)
+        except StepgraphError as error:
+            self._hear(error)
+            return
+        if self._free:
+            self._signalled("invoke", order)
+        else:
+            self._line_up(str(workflow.uuid4()), asked)
 
     @workflow.signal(name=RESUME)
     def resume_signal(self, order: dict[str, Any] | None = None) -> None:
@@ -174,11 +215,15 @@ class Handlers:
         self._signalled("fork", order)
 
     def _check(self, kind: Kind, order: dict[str, Any] | None) -> None:
-        """Refuses what can be seen to be wrong before it enters the history."""
+        """Refuses what can be seen to be wrong."""
+        asked = _order(kind, order)
+        if self._thread is not None:
+            check_order(self._thread, self._code, kind, asked)
+
+    def _validate(self, kind: Kind, order: dict[str, Any] | None) -> None:
+        """Refuses an update before it enters the history."""
         try:
-            asked = _order(kind, order)
-            if self._thread is not None:
-                check_order(self._thread, self._code, kind, asked)
+            self._check(kind, order)
         except StepgraphError as error:
             raise refusal(error) from None
 
@@ -187,6 +232,7 @@ class Handlers:
             pending = self._orders.add(kind, _order(kind, order))
         except StepgraphError as error:
             raise refusal(error) from None
+        self._settled = self._settled and kind == "update"  # what comes now finds the thread running
         await workflow.wait_condition(lambda: pending.done)
         if pending.error is not None:
             raise refusal(pending.error)
@@ -195,6 +241,7 @@ class Handlers:
     def _signalled(self, kind: Kind, order: dict[str, Any] | None) -> None:
         try:
             self._orders.add(kind, _order(kind, order), heard=self._hear)
+            self._settled = self._settled and kind == "update"
         except StepgraphError as error:
             self._hear(error)
 
@@ -218,6 +265,11 @@ class Handlers:
     def get_record(self, request: RawValue = NOTHING_ASKED) -> RawValue:
         """What the thread's next run would go on from, if this one ended now."""
         return answers.record(self._thread, self._opening, request)
+
+    @workflow.query(name=CHECK)
+    def check(self, request: RawValue = NOTHING_ASKED) -> RawValue:
+        """Whether the thread's next run would refuse an order, as far as this closed one can tell."""
+        return answers.check(self._thread, self._code, request)
 
     @workflow.query(name=GET_VALUES)
     def get_values(self, request: RawValue = NOTHING_ASKED) -> RawValue:

@@ -1,0 +1,44 @@
+"""Inputs, values and answers as the JSON data that crosses to Temporal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stepgraph.channels import size_by_channel
+from stepgraph.codec import RoundTripError, as_json, type_name
+from stepgraph.errors import InvalidInputError
+from stepgraph.limits import weigh
+from stepgraph.state import StateSchema
+
+
+def encoded(graph: str, schema: StateSchema | None, given: Any) -> dict[str, Any] | None:
+    """An input, or an update's values; with the graph's schema of the types it declares. `None` stays what it is.
+
+    Raises:
+        InvalidInputError: it does not fit the state, or is no JSON data.
+        PayloadTooLargeError: it is larger than Temporal carries.
+    """
+    if given is None:
+        return None
+    made = schema.encode_input(graph, given) if schema else _as_it_is(graph, given)
+    weigh(f"The input of graph {graph!r}", size_by_channel(made))
+    return made
+
+
+def as_plain_json(value: Any, what: str) -> Any:
+    """The value, if it is JSON as it is; `InvalidInputError` otherwise."""
+    try:
+        return as_json(value)
+    except RoundTripError as error:
+        raise InvalidInputError(f"{what} must be plain JSON data: {error}.") from error
+
+
+def _as_it_is(graph: str, given: Any) -> dict[str, Any]:
+    if not isinstance(given, Mapping):
+        raise InvalidInputError(
+            f"The input of graph {graph!r} must be a mapping of plain JSON data; got {type_name(given)}.",
+            graph=graph,
+        )
+    made: dict[str, Any] = as_plain_json(dict(given), f"Without the graph's code, the input of {graph!r}")
+    return made
