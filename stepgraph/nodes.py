@@ -87,6 +87,8 @@ class RouteRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     task: TaskRequest
+    input: dict[str, Any] = {}
+    """What the node writes first: what is kept of an input."""
     writes: dict[str, Any] = {}
 
 
@@ -146,7 +148,7 @@ async def route_by_hand(code: GraphCode, request: RouteRequest, *, run_sync: Run
     """Where a node's routers lead after values were written in its name. Raises nothing but a `StepgraphError`."""
     task = request.task
     try:
-        return await route(code, task, task.state or {}, [request.writes], run_sync=run_sync)
+        return await route(code, task, task.state or {}, [request.input, request.writes], run_sync=run_sync)
     except StepgraphError:
         raise
     except Exception as error:

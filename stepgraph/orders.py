@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 from stepgraph.code import GraphCode
 from stepgraph.constants import END, START
-from stepgraph.engine.branching import ByHand, Update, author_of, is_virtual_author
-from stepgraph.engine.checkpoint import Checkpoint, TaskResult
-from stepgraph.engine.record import Record, checkpoint_from
+from stepgraph.engine.branching import ByHand, Update, author_of, is_virtual_author, kept_input
+from stepgraph.engine.checkpoint import Checkpoint
+from stepgraph.engine.outcomes import Outcomes
+from stepgraph.engine.record import Record, checkpoint_from, outcomes_from
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import StepgraphError
 from stepgraph.nodes import RouteRequest, TaskRequest
@@ -104,23 +105,23 @@ async def _branch(
         for super_step in order.steps(kind):
             updates = [await _update(thread, code, config, target, each, outside) for each in super_step]
             target = thread.update(target, updates, source=kind, forked_from=forked_from, kept=kept)
-            forked_from, kept = None, {}
+            forked_from, kept = None, None
     except StepgraphError:
         thread.back_to(before)
         raise
 
 
-async def _target(thread: Thread, order: Order, outside: Outside) -> tuple[Checkpoint | None, Mapping[str, TaskResult]]:
+async def _target(thread: Thread, order: Order, outside: Outside) -> tuple[Checkpoint | None, Outcomes | None]:
     """The checkpoint to grow from; read from another run if it is not of this one, with what its tasks left there."""
     if order.checkpoint_id is None:
-        return thread.head, {}
+        return thread.head, None
     if order.thread_id in (None, thread.thread_id):
         for checkpoint in thread.newest_first():
             if checkpoint.id == order.checkpoint_id:
-                return checkpoint, {}
+                return checkpoint, None
     asked = ReadRequest(thread_id=order.thread_id or thread.thread_id, checkpoint_id=order.checkpoint_id)
     record = await outside.read(asked)
-    return checkpoint_from(record, thread.channels), record.results
+    return checkpoint_from(record, thread.channels), outcomes_from(record)
 
 
 async def _update(
@@ -134,8 +135,9 @@ async def _update(
     """An update with its author and where that one's routers lead."""
     author = author_of(thread.spec, target, written.as_node)
     values = code.schema.check_input(thread.spec.name, written.values or {})
+    taken_first = kept_input(thread.channels, target, values) if author == START and written.as_node is None else {}
     if author == END or is_virtual_author(thread.spec, author) or not thread.spec.branches_of(author):
-        return Update(author, values)
+        return Update(author, values, input=taken_first)
     request = TaskRequest(
         graph=thread.spec.name,
         node=author,
@@ -149,4 +151,5 @@ async def _update(
         routers=tuple(each.name for each in thread.spec.branches_of(author)),
         config=dict(config),
     )
-    return Update(author, values, tuple(await outside.route(RouteRequest(task=request, writes=values))))
+    goto = await outside.route(RouteRequest(task=request, input=taken_first, writes=values))
+    return Update(author, values, tuple(goto), taken_first)

@@ -111,9 +111,9 @@ class GraphClient:
         Args:
             config: names the thread; with a checkpoint id, the update grows from that checkpoint.
             values: the state's keys to set; `None` for none.
-            as_node: in whose name; what this node's edges and routers lead to runs next. By default the last writer's.
-                A virtual author (``"human"``) leaves what runs next as it is, `END` clears it. A node that is still to
-                run at the head gets the values as its result.
+            as_node: in whose name; what this node's edges and routers lead to runs next. By default the last writer's;
+                at an input that has not been taken, the values are added to it. A virtual author (``"human"``) leaves
+                what runs next as it is, `END` clears it. A node that is still to run gets the values as its result.
 
         Raises:
             InvalidUpdateError: the values do not fit, there is no such node, or several nodes wrote last.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from stepgraph.channels import Channels, Write
@@ -25,6 +25,13 @@ class Update:
     """JSON data that fits the state."""
     goto: tuple[str, ...] = ()
     """Where the author's routers lead."""
+    input: Mapping[str, Any] = field(default_factory=dict)
+    """JSON data that the author was to write anyway, and writes first: what is kept of an input."""
+
+    @property
+    def writes(self) -> tuple[dict[str, Any], ...]:
+        """All that is written, in order."""
+        return tuple(dict(each) for each in (self.input, self.values) if each)
 
 
 def author_of(spec: GraphSpec, checkpoint: Checkpoint | None, as_node: str | None) -> str:
@@ -59,7 +66,18 @@ def is_virtual_author(spec: GraphSpec, author: str) -> bool:
 
 def result_of(update: Update) -> TaskResult:
     """The update as what the author's own task leaves."""
-    return TaskResult(writes=(dict(update.values),) if update.values else (), goto=update.goto)
+    return TaskResult(writes=update.writes, goto=update.goto)
+
+
+def kept_input(channels: Channels, checkpoint: Checkpoint | None, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What values written on top of a checkpoint's input leave of it; nothing where the input has been taken.
+
+    A channel with a reducer gets both, one without the later value.
+    """
+    if checkpoint is None or checkpoint.triggers != (START,):
+        return {}
+    given = checkpoint.input or {}
+    return {name: value for name, value in given.items() if name not in values or channels[name].reducer is not None}
 
 
 def branch(
@@ -99,9 +117,11 @@ def branch(
             writes=target.writes,
             input=target.input,
         )
-    writes = [Write(each.author, name, value) for each in updates for name, value in each.values.items()]
+    writes = [
+        Write(each.author, name, value) for each in updates for write in each.writes for name, value in write.items()
+    ]
     grown["values"] = channels.fold({**channels.zeros(), **target.values}, writes, step=step)
-    grown["writes"] = {each.author: dict(each.values) or None for each in updates}
+    grown["writes"] = {each.author: result_of(each).merged for each in updates}
     nodes = [(each.author, each.goto) for each in updates if not is_virtual_author(spec, each.author)]
     if not nodes:
         return Checkpoint(**grown, triggers=target.triggers, joins=target.joins, input=target.input)

@@ -24,6 +24,10 @@ class Outcomes:
         """The same, to go on from without touching these."""
         return Outcomes(dict(self.results), dict(self.failures), dict(self.interviews))
 
+    def start(self, task: Task) -> None:
+        """A task is run (again): its old failure no longer says anything."""
+        self.failures.pop(task.id, None)
+
     def ask(self, task: Task, ask: Ask, *, now: str) -> None:
         """A task's node asks something; a timeout becomes a deadline."""
         if ask.timeout is not None:

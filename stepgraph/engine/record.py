@@ -60,9 +60,8 @@ def record_of(thread: Thread, checkpoint: Checkpoint | None = None) -> Record | 
     if checkpoint is None:
         return None
     is_head = checkpoint is thread.head
-    outcomes = thread.outcomes(checkpoint)  # in the order of the tasks, whichever finished first
-    if not is_head and all(result is not None for _, result, _ in outcomes):
-        outcomes = ()  # committed: what came of them is in the checkpoint after it
+    left = thread.left_at(checkpoint)
+    outcomes = left.of(checkpoint)  # in the order of the tasks, whichever finished first
     results = {task.id: result for task, result, _ in outcomes if result is not None}
     record = Record(
         values=thread.state if is_head else thread.channels.encode(checkpoint.values),
@@ -70,8 +69,8 @@ def record_of(thread: Thread, checkpoint: Checkpoint | None = None) -> Record | 
         checkpoint=data_of(checkpoint),
         results=results,
         pending_values=thread.pending_values() if is_head else {},
-        failures={task.id: failure for task, _, failure in outcomes if failure is not None} if is_head else {},
-        interviews=thread.interviews if is_head else {},
+        failures={task.id: failure for task, _, failure in outcomes if failure is not None},
+        interviews=left.interviews,
         paused=is_head and thread.paused,
         graph=thread.spec.name,
         spec_hash=thread.spec.hash,

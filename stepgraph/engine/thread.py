@@ -233,7 +233,7 @@ class Thread:
         *,
         source: ByHand = "update",
         forked_from: str | None = None,
-        kept: Mapping[str, TaskResult] | None = None,
+        kept: Outcomes | None = None,
     ) -> Checkpoint:
         """Writes values by hand at a checkpoint, and goes on from there: the new head.
 
@@ -245,7 +245,7 @@ class Thread:
             updates: made together, as by nodes side by side.
             source: what the history is to call it.
             forked_from: the thread that ``target`` is on, where that is another one.
-            kept: what tasks of ``target`` had finished with, where another run made it.
+            kept: what had become of the tasks of ``target``, where another run made it.
 
         Raises:
             InvalidUpdateError: several values for a channel without a reducer, or a state that grew too large.
@@ -253,14 +253,15 @@ class Thread:
         """
         head = self.head
         at_head = target is not None and target is head
+        left = Outcomes()
         if target is not None and updates:
-            kept = self._outcomes[target.id].results if target.id in self._outcomes else kept or {}
-            pending = {task.node: task for task in plan(target) if task.id not in kept}
+            left = self.left_at(target) if target.id in self._outcomes else kept or left
+            pending = {task.node: task for task in plan(target) if task.id not in left.results}
             tasks = [pending.pop(each.author) for each in updates if each.author in pending]
             if len(tasks) == len(updates) and at_head:
                 return self._finish_by_hand(tasks, updates, source)
-            if len(tasks) == len(updates) and kept:
-                return self._finish_elsewhere(target, tasks, updates, kept, source, forked_from)
+            if len(tasks) == len(updates) and left.results:
+                return self._finish_elsewhere(target, tasks, updates, left, source, forked_from)
         after = branch(
             self.spec,
             self.channels,
@@ -272,16 +273,16 @@ class Thread:
             created_at=self._clock(),
         )
         self._encoded.move(after.values, head.values if head else {})
-        if at_head and updates and all(is_virtual_author(self.spec, each.author) for each in updates):
-            self._outcomes[after.id] = self._at_head.copy()
+        if updates and all(is_virtual_author(self.spec, each.author) for each in updates):
+            self._outcomes[after.id] = left.copy()
         self.made.append(after)
         return after
 
     def _finish_by_hand(self, tasks: Sequence[Task], updates: Sequence[Update], source: ByHand) -> Checkpoint:
         head, before = self._some_head(), self.mark()
         for task, update in zip(tasks, updates, strict=True):
-            self.start(task)
-            self.finish(task, result_of(update))
+            self._at_head.start(task)
+            self._at_head.finish(task, result_of(update))
         if not self.complete:
             return head
         try:
@@ -295,21 +296,24 @@ class Thread:
         target: Checkpoint,
         tasks: Sequence[Task],
         updates: Sequence[Update],
-        kept: Mapping[str, TaskResult],
+        left: Outcomes,
         source: ByHand,
         forked_from: str | None,
     ) -> Checkpoint:
         """The same on a branch of its own, where the target is not the head: finished siblings keep their results."""
-        results = {**kept, **{task.id: result_of(update) for task, update in zip(tasks, updates, strict=True)}}
+        outcomes = left.copy()
+        for task, update in zip(tasks, updates, strict=True):
+            outcomes.start(task)
+            outcomes.finish(task, result_of(update))
         grown: dict[str, Any] = {"id": self._next_id(), "created_at": self._clock(), "source": source}
-        if done := complete(target, results):
-            after = commit(self.spec, self.channels, target, results, **grown)
+        if done := complete(target, outcomes.results):
+            after = commit(self.spec, self.channels, target, outcomes.results, **grown)
         else:
             after = replace(target, **grown, parent_id=target.id, step=target.step + 1)
         after = replace(after, forked_from=forked_from)
         self._encoded.move(after.values, self.head.values if self.head else {})
         if not done:
-            self._outcomes[after.id] = Outcomes(results)
+            self._outcomes[after.id] = outcomes
         self.made.append(after)
         return after
 
@@ -333,7 +337,7 @@ class Thread:
 
     def start(self, task: Task) -> None:
         """A task is run (again): its old failure no longer says anything."""
-        self._outcomes_of(task).failures.pop(task.id, None)
+        self._outcomes_of(task).start(task)
 
     def finish(self, task: Task, result: TaskResult) -> None:
         """A task has finished, and its writes take effect at the commit; or its node asks something first."""
@@ -409,6 +413,11 @@ class Thread:
     def outcomes(self, checkpoint: Checkpoint) -> tuple[Outcome, ...]:
         """The tasks of a checkpoint, each with what became of it."""
         return self._outcomes.get(checkpoint.id, Outcomes()).of(checkpoint)
+
+    def left_at(self, checkpoint: Checkpoint) -> Outcomes:
+        """What there is of a checkpoint's tasks beyond the checkpoints after it: nothing where these have it all."""
+        found = self._outcomes.get(checkpoint.id, Outcomes())
+        return Outcomes() if checkpoint is not self.head and complete(checkpoint, found.results) else found
 
     def asked(self, checkpoint: Checkpoint) -> dict[str, Ask]:
         """What the tasks of a checkpoint asked last, answered or not, by task id."""

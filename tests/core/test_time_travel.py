@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import pytest
 from typing_extensions import TypedDict
 
-from stepgraph import END, START, StateSnapshot
+from stepgraph import END, START, Command, StateSnapshot, interrupt
 from stepgraph.errors import (
     CheckpointNotFoundError,
     EmptyInputError,
@@ -261,6 +261,88 @@ def test_the_last_pending_node_of_a_checkpoint_left_behind_commits_it() -> None:
     stage.runner.update_state(left, {"log": ["by hand"]}, as_node="b")
     assert (stage.head.values, stage.head.next) == ({"log": ["a", "by hand", "c"]}, ("d",))
     assert ((stage.head.metadata or {})["source"], stage.head.parent_config) == ("update", left)
+
+
+@pytest.mark.parametrize("elsewhere", [None, "t2"])
+def test_a_virtual_author_leaves_the_results_of_finished_nodes_as_they_are(elsewhere: str | None) -> None:
+    """Also at a checkpoint that the thread has left behind, and on a new thread; only what was still to run is run."""
+    stage = Stage(*FAN)
+    stage.run("a", "b")
+    left = stage.head
+    stage.run()
+    stage.runs.clear()
+    if elsewhere is None:
+        stage.runner.update_state(left.config, {"text": "noted"}, as_node="human")
+        assert (stage.head.next, stage.head.values) == (("a", "b"), {"log": ["c"], "text": "noted"})
+        assert [task.result for task in stage.head.tasks] == [None, None, {"log": ["c"]}]
+        stage.runner.invoke(None, THREAD)
+    else:
+        stage.runner.fork(left.config, {"text": "noted"}, as_node="human", thread_id=elsewhere)
+    values = stage.runner.get_state(config_for(elsewhere or "t1")).values
+    assert values == {"log": ["a", "b", "c", "d"], "text": "noted"}
+    assert stage.runs == {"a": 1, "b": 1, "d": 1}
+
+
+def test_a_virtual_author_at_a_finished_super_step_has_all_of_it_run_again() -> None:
+    """What its tasks wrote is in the checkpoint after it, on a branch that is left as it was."""
+    stage = Stage(*FAN)
+    stage.run()
+    stage.runner.update_state(stage.at("a", "b", "c"), {"text": "noted"}, as_node="human")
+    assert (stage.head.next, stage.head.values) == (("a", "b", "c"), {"log": [], "text": "noted"})
+    stage.runner.invoke(None, THREAD)
+    assert stage.runs == {"a": 2, "b": 2, "c": 2, "d": 2}
+
+
+def test_a_question_that_was_left_behind_waits_again_after_a_virtual_author() -> None:
+    """As it does at the head; what finished beside it is not run again."""
+    ran: list[str] = []
+
+    def beside(state: State) -> dict[str, Any]:
+        ran.append("b")
+        return {"log": ["b"]}
+
+    nodes = {"ask": lambda state: {"log": [interrupt("?")]}, "b": beside}
+    runner = MemoryRunner(draw(State, "START > ask, START > b, ask > END, b > END", nodes).compile(name="g"))
+    (asked,) = runner.invoke({}, THREAD)["__interrupt__"]
+    left = runner.get_state(THREAD).config
+    runner.invoke({}, THREAD)
+    runner.update_state(left, {"text": "noted"}, as_node="human")
+    assert runner.get_state(THREAD).interrupts == (asked,)
+    assert runner.invoke(Command(resume="yes"), THREAD) == {"log": ["yes", "b"], "text": "noted"}
+    assert ran == ["b", "b"]
+
+
+@pytest.mark.parametrize(
+    ("values", "as_node", "expected"),
+    [
+        ({"text": "right"}, None, {"log": ["in", "a"], "text": "right"}),
+        ({"log": ["more"], "text": "right"}, None, {"log": ["in", "more", "a"], "text": "right"}),
+        ({"text": "right"}, START, {"log": ["a"], "text": "right"}),
+    ],
+)
+def test_an_update_at_an_input_that_was_not_taken_adds_to_it(
+    values: dict[str, Any], as_node: str | None, expected: dict[str, Any]
+) -> None:
+    """Its router failed, say, and is asked again. Only in the start's own name does the update replace the input."""
+
+    def entry(state: State) -> str:
+        return {"right": "a"}[state["text"]]
+
+    stage = Stage("a > END", "a", {START: entry})
+    with pytest.raises(KeyError):
+        stage.runner.invoke({"log": ["in"], "text": "wrong"}, THREAD)
+    stage.runner.update_state(THREAD, values, as_node=as_node)
+    assert stage.head.next == ("a",)
+    assert stage.runner.invoke(None, THREAD) == expected
+
+
+def test_an_update_at_the_checkpoint_of_an_earlier_input_adds_to_it() -> None:
+    """On a branch of its own."""
+    stage = Stage(*LINE)
+    stage.runner.invoke({"log": ["in"], "text": "first"}, THREAD)
+    stage.runner.update_state(stage.at(START), {"text": "second"})
+    assert (stage.head.next, stage.head.values) == (("a",), {"log": ["in"], "text": "second"})
+    assert (stage.head.metadata or {})["writes"] == {START: {"log": ["in"], "text": "second"}}
 
 
 def test_updates_made_together_as_pending_nodes_are_their_results() -> None:

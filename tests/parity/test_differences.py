@@ -195,6 +195,12 @@ def a_resume_with_a_recursion_limit(d: Dialect) -> Any:
     return g.add_conditional_edges("a", lambda s: "a" if s["n"] < 20 else d.END, ["a", d.END])
 
 
+@case(invoke({"n": 1, "log": ["in"]}), update({"n": 2}), resume())
+def an_update_at_an_input_whose_router_failed(d: Dialect) -> Any:
+    g = d.draw(Count, "a > END", **nodes("a"))
+    return g.add_conditional_edges(d.START, lambda s: {2: "a"}[s["n"]], ["a"])
+
+
 @case(invoke({"n": 1}), update({"log": ["x"]}, as_node="a"), update({"log": ["y"]}))
 def an_update_after_an_update(d: Dialect) -> Any:
     return _chain(d)
@@ -394,6 +400,13 @@ async def test_a_resume_takes_no_more_super_steps_than_it_is_allowed(stage: Stag
     assert here.returned == there.returned == [Raised("GraphRecursionError")] * 2
     assert [head["values"]["n"] for head in here.heads] == [3, 6]
     assert [head["values"]["n"] for head in there.heads] == [3, 8]
+
+
+async def test_an_update_does_not_lose_the_input(stage: Stage) -> None:
+    """ "Time travel": an update "applies `values`" and nothing is taken away by it; LangGraph drops the input."""
+    here, there = await both(an_update_at_an_input_whose_router_failed, stage)
+    assert here.returned == [Raised("KeyError"), None, {"n": 2, "log": ["in", "a"]}]
+    assert there.returned == [Raised("KeyError"), None, {"n": 2, "log": ["a"]}]
 
 
 async def test_an_update_is_the_last_writer_for_the_next_one(stage: Stage) -> None:

@@ -158,7 +158,7 @@ class Player:
         return await self.face.ainvoke(None, self.config)
 
     async def replay(self, place: int | None) -> Any:
-        return await self.face.afork(await self._at(0 if place is None else place))
+        return await self.face.ainvoke(None, await self._at(0 if place is None else place))
 
     async def update(self, place: int | None, values: Any, as_node: str | None) -> Any:
         return await self.face.aupdate_state(await self._at(place), values, as_node)

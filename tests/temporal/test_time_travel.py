@@ -13,6 +13,7 @@ from stepgraph.compiled import CompiledGraph
 from stepgraph.errors import CheckpointNotFoundError, InvalidUpdateError, ThreadError
 from stepgraph.snapshot import config_for
 from tests.conftest import Stage
+from tests.temporal.graphs import side_by_side
 
 
 class Research(TypedDict):
@@ -20,6 +21,11 @@ class Research(TypedDict):
     sources: Annotated[list[str], add]
     analysis: str
     summary: str
+
+
+class Sum(TypedDict, total=False):
+    total: Annotated[int, add]
+    note: str
 
 
 def pipeline(runs: list[str], gate: asyncio.Event | None = None) -> CompiledGraph:
@@ -101,6 +107,56 @@ async def test_who_signs_an_update_decides_what_runs_next(stage: Stage, as_node:
         head = await client.aget_state(config)
         assert head.next == next
         assert head.values["analysis"] == "by hand"
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_a_virtual_author_leaves_the_results_of_finished_nodes_as_they_are(stage: Stage, elsewhere: bool) -> None:
+    """At a checkpoint that another run has left behind, and on a new thread: only what was still to run is run."""
+    runs: list[str] = []
+
+    def fails(state: Sum) -> dict[str, Any]:
+        runs.append("fails")
+        if runs.count("fails") < 3:
+            raise OSError("no route")
+        return {"total": 10}
+
+    def adds(state: Sum) -> dict[str, Any]:
+        runs.append("adds")
+        return {"total": 1}
+
+    graph = side_by_side(Sum, {"adds": adds, "fails": fails}, lambda state: None, name="left_behind")
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        for _ in range(2):
+            with pytest.raises(OSError, match="no route"):
+                await client.ainvoke({"total": 100}, config)
+        left = [s async for s in client.aget_state_history(config) if s.next == ("adds", "fails")][-1]
+        runs[:] = ["fails", "fails"]
+        if elsewhere:
+            forked = stage.thread()
+            name = forked["configurable"]["thread_id"]
+            returned = await client.afork(left.config, {"note": "x"}, as_node="human", thread_id=name)
+        else:
+            await client.aupdate_state(left.config, {"note": "x"}, as_node="human")
+            head = await client.aget_state(config)
+            assert (head.next, head.values) == (("fails",), {"total": 101, "note": "x"})
+            returned = await client.ainvoke(None, config)
+        assert returned == {"total": 111, "note": "x"}
+        assert runs == ["fails"] * 3
+
+
+async def test_an_update_at_an_input_that_was_not_taken_adds_to_it(stage: Stage) -> None:
+    """Its router failed: it is asked again, about the input with the update, and nothing of the input is lost."""
+    builder = StateGraph(Sum).add_node("done", lambda state: {"total": 1})
+    builder.add_conditional_edges(START, lambda state: {"right": "done"}[state["note"]], ["done"])
+    graph = builder.add_edge("done", END).compile(name="entry")
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        with pytest.raises(KeyError):
+            await client.ainvoke({"total": 5, "note": "wrong"}, config)
+        await client.aupdate_state(config, {"total": 10, "note": "right"})
+        assert (await client.aget_state(config)).next == ("done",)
+        assert await client.ainvoke(None, config) == {"total": 16, "note": "right"}
 
 
 async def test_a_fork_runs_on_a_new_thread_beside_its_source(stage: Stage) -> None:
