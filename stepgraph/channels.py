@@ -20,7 +20,7 @@ from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_
 from pydantic import PydanticUndefinedAnnotation, PydanticUserError, ValidationError
 from pydantic_core import SchemaError
 
-from stepgraph.codec import RoundTripError, TypeCodec, as_json, first_line, json_size, same, type_name
+from stepgraph.codec import RoundTripError, TypeCodec, as_json, first_line, json_size, same, shared, type_name
 from stepgraph.errors import (
     GraphDefinitionError,
     InvalidUpdateError,
@@ -28,6 +28,7 @@ from stepgraph.errors import (
     SerializationError,
     near_miss,
 )
+from stepgraph.json_values import JsonValues
 
 Reducer = Callable[[Any, Any], Any]
 Values = Mapping[str, Any]
@@ -74,6 +75,11 @@ class Channel:
     """The reducer does not say what it takes, so a write may also be plain JSON of another type."""
     empty: Any = NOTHING
     """JSON data of the value that the first write meets; `NOTHING` where the type has no zero."""
+
+    @property
+    def appends(self) -> bool:
+        """Whether the reducer does nothing but append to a list: what it makes needs no proof."""
+        return self.reducer is operator.add and self.codec.concatenates
 
     @property
     def type_text(self) -> str:
@@ -185,9 +191,13 @@ class Channels:
     def decode(self, encoded: Values) -> dict[str, Any]:
         """New values from JSON data; `InvalidUpdateError` naming the channel that no longer fits."""
         values = {}
-        for name, value in encoded.items():
+        for name in encoded:
+            codec = self[name].codec
             try:
-                values[name] = self[name].codec.decode(value)
+                if isinstance(encoded, JsonValues):
+                    values[name] = codec.decode_text(encoded.texts[name])
+                else:
+                    values[name] = codec.decode(encoded[name])
             except Exception as error:  # pydantic's, or whatever a validator of the author's raises
                 raise InvalidUpdateError(
                     f"The recorded value of channel {name!r} does not fit its type {self[name].type_text}: "
@@ -197,6 +207,7 @@ class Channels:
         return values
 
     def _folded(self, channel: Channel, value: Any, received: list[Write], step: int) -> Any:
+        before = value
         for number, write in enumerate(received):
             try:
                 if number == 0:
@@ -204,10 +215,12 @@ class Channels:
                 value = channel.fold(value, channel.decode_write(write.value))
             except Exception as error:
                 raise self._reducer_error(channel, write, step, error) from error
-        if channel.reducer is None:
+        if channel.reducer is None or channel.appends:
             return value
         try:
-            return channel.codec.settle(value)
+            return shared(
+                channel.codec.settle(value), before
+            )  # checkpoints in memory have in common what did not change
         except RoundTripError as error:
             raise ReducerError(
                 f"The reducer of channel {channel.name!r} made a {type_name(value)} in step {step}, but the channel is "

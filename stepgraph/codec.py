@@ -55,6 +55,8 @@ class TypeCodec:
         if kind in _NO_DATA:
             raise RoundTripError(f"it stands for {_NO_DATA[kind]}")
         self._has_sets = _mentions_a_set(self._adapter.core_schema)
+        self.concatenates = _is_plain_list(self._adapter.core_schema)
+        """Two lists of the type, one after the other, are a list of the type, and so is any part of it."""
 
     def encode(self, value: Any) -> Any:
         """JSON data for the value; `RoundTripError` unless decoding gives an equal value of the same types."""
@@ -68,13 +70,21 @@ class TypeCodec:
         """JSON data for a value already known to be of the type."""
         return self._dumped(value)[0]
 
+    def text(self, value: Any) -> bytes:
+        """JSON text for a value already known to be of the type."""
+        return self._dumped(value)[1]
+
     def copy(self, value: Any) -> Any:
         """A new value that shares nothing with this one, which is known to be of the type."""
         return self._adapter.validate_json(self._dumped(value)[1])
 
     def decode(self, encoded: Any) -> Any:
         """A new value from JSON data; pydantic's `ValidationError` if it does not fit."""
-        return self._adapter.validate_json(to_json(encoded))
+        return self.decode_text(to_json(encoded))
+
+    def decode_text(self, text: bytes) -> Any:
+        """The same, from JSON text."""
+        return self._adapter.validate_json(text)
 
     def coerce(self, value: Any) -> Any:
         """The value as the type has it (``{"title": "x"}`` for a model, say); `ValidationError` if it does not fit."""
@@ -151,6 +161,38 @@ def same(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
+def shared(value: Any, before: Any) -> Any:
+    """A new value that has in place of its items those of an earlier one, where these are no different.
+
+    Only the items of a list or a mapping are looked at, and `value` itself may be changed.
+    """
+    if type(value) is list and type(before) is list:
+        value[: len(before)] = [old if identical(item, old) else item for item, old in zip(value, before, strict=False)]
+    elif type(value) is dict and type(before) is dict:
+        for key, item in value.items():
+            if key in before and identical(item, before[key]):
+                value[key] = before[key]
+    return value
+
+
+def identical(left: Any, right: Any) -> bool:
+    """`same`, and with the same JSON text as well."""
+    cls = type(left)
+    if cls is not type(right):
+        return False
+    if left is right:
+        return True
+    if cls in _PLAIN:
+        return bool(left == right)
+    if cls is float:
+        return repr(left) == repr(right)
+    parts_of = _parts_of(cls)  # type: ignore[arg-type]  # mypy takes a class for unhashable
+    if parts_of is not None:
+        parts, others = parts_of(left), parts_of(right)
+        return len(parts) == len(others) and all(map(identical, parts, others))
+    return not isinstance(left, set | frozenset) and same(left, right)
+
+
 @lru_cache(maxsize=1_000)
 def _parts_of(cls: Any) -> Callable[[Any], list[Any]] | None:
     """How to take a value of a class apart, in order; `None` where it is to be compared as a whole."""
@@ -216,6 +258,13 @@ def _mentions_a_set(schema: Any) -> bool:
     if isinstance(schema, dict):
         return schema.get("type") in ("set", "frozenset") or any(map(_mentions_a_set, schema.values()))
     return isinstance(schema, list | tuple) and any(map(_mentions_a_set, schema))
+
+
+def _is_plain_list(schema: Any) -> bool:
+    """Whether the items alone decide what is valid, and how it is written."""
+    while schema["type"] == "definitions":
+        schema = schema["schema"]
+    return schema["type"] == "list" and set(schema) <= {"type", "items_schema", "ref", "metadata"}
 
 
 def _in_order(value: Any, encoded: Any) -> Any:

@@ -135,10 +135,9 @@ async def route(
     goto: list[str] = []
     if request.routers:
         config = _config(request, attempt)
-        after = _with_own_writes(code, request, state, writes)
         for name in request.routers:
             router = code.router(request.node, name, request.spec_hash)
-            view = code.schema.view(code.schema.channels.decode(code.schema.channels.encode(after)))
+            view = code.schema.view(_with_own_writes(code, request, state, writes))
             answer = await _call(router.function, view, config if router.takes_config else None, run_sync)
             goto += _destinations(code, request.node, name, router, answer)
     return tuple(goto)

@@ -17,6 +17,8 @@ from stepgraph.codec import type_name
 from stepgraph.errors import GraphDefinitionError
 from stepgraph.logs import quiet_sdk
 from stepgraph.search import register
+from stepgraph.settings import number
+from stepgraph.statecache import MAX_BYTES, states
 from stepgraph_activities import activities_for
 from stepgraph_workflows import workflow_for
 
@@ -62,6 +64,7 @@ class GraphPlugin(SimplePlugin):
         """Adds the graphs to a worker that has none yet."""
         self._make_sure_it_is_alone(config.get("workflows", []))
         quiet_sdk()
+        states.resize(int(number("STEPGRAPH_STATE_CACHE_BYTES", MAX_BYTES)))
         config = super().configure_worker(config)
         config["max_heartbeat_throttle_interval"] = min(
             config.get("max_heartbeat_throttle_interval", HEARTBEAT_THROTTLE), HEARTBEAT_THROTTLE

@@ -76,6 +76,7 @@ def view(thread: Thread, checkpoint: Checkpoint, *, as_head: bool = False) -> di
     """
     outcomes = thread.outcomes(checkpoint)
     asked = thread.waiting() if as_head else thread.asked(checkpoint)
+    values: Mapping[str, Any]
     if as_head:
         values = thread.shown
     else:

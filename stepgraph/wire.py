@@ -237,7 +237,7 @@ class HistoryRequest(_Asked):
 
 
 class StateRequest(_Asked):
-    """What `GET_STATE` and `GET_VALUES` are asked; without a checkpoint id, about the head."""
+    """What `GET_STATE` and `GET_RECORD` are asked; without a checkpoint id, about the head."""
 
     checkpoint_id: str | None = None
 
@@ -247,6 +247,13 @@ class CheckRequest(_Asked):
 
     kind: Literal["update", "fork"]
     order: Order
+
+
+class ValuesRequest(StateRequest):
+    """What `GET_VALUES` is asked."""
+
+    since: str | None = None
+    """A checkpoint whose values the asker has: tell what differs from them."""
 
 
 def in_pages(answer: Any, page: int) -> Any:

@@ -1,4 +1,7 @@
-"""Where a task's state comes from: its input, this process's cache, or a query to the workflow."""
+"""Where a task's state comes from: its input, this process's cache, or queries to the workflow.
+
+Each way falls back to the next, and the last one, the whole state in pages, needs nothing but a workflow that answers.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,17 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Protocol
 
+from pydantic import ValidationError
 from temporalio import activity
 from temporalio.client import WorkflowQueryFailedError
 from temporalio.common import RawValue
 from temporalio.service import RPCError
 
-from stepgraph.codec import json_size
+from stepgraph.engine.difference import Difference
+from stepgraph.json_values import JsonValues
 from stepgraph.payloads import from_raw, to_raw
-from stepgraph.statecache import states
-from stepgraph.wire import GET_VALUES, Pages, StateRequest
+from stepgraph.statecache import Kept, states
+from stepgraph.wire import GET_VALUES, Pages, ValuesRequest
 
 QUERY_TIMEOUT = timedelta(seconds=20)
 
@@ -47,13 +52,32 @@ async def state_of(request: AboutState) -> Mapping[str, Any]:
     """The values at the request's checkpoint, as JSON data. `StateUnavailableError` if nobody can tell them now."""
     if request.state is not None:
         return request.state
-    at_hand = states.get(request.checkpoint_id)
-    if at_hand is not None:
-        return at_hand
+    kept = states.get(request.run_id)
+    if kept is not None and kept.checkpoint_id == request.checkpoint_id:
+        return kept.values
+    values = await _since(request, kept) if kept is not None else None
+    if values is None:
+        values = JsonValues.of((await _ask(request, since=None))["values"])
+    states.put(request.run_id, request.checkpoint_id, values)
+    return values
+
+
+async def _since(request: AboutState, kept: Kept) -> JsonValues | None:
+    """The values, from a state at hand and what tells them from it; `None` if that is not to be had."""
+    answer = await _ask(request, since=kept.checkpoint_id)
+    if "values" in answer:  # the workflow does not know that state
+        return JsonValues.of(answer["values"])
+    try:
+        return Difference.model_validate(answer["difference"]).apply(kept.values)
+    except (ValidationError, LookupError):  # the run's worker has another version
+        return None
+
+
+async def _ask(request: AboutState, *, since: str | None) -> dict[str, Any]:
     handle = activity.client().get_workflow_handle(request.thread_id, run_id=request.run_id)
     pages = Pages()
     while pages.wanted is not None:
-        asked = StateRequest(checkpoint_id=request.checkpoint_id, page=pages.wanted)
+        asked = ValuesRequest(checkpoint_id=request.checkpoint_id, since=since, page=pages.wanted)
         try:
             answer = await handle.query(
                 GET_VALUES, to_raw(asked.to_json()), result_type=RawValue, rpc_timeout=QUERY_TIMEOUT
@@ -67,6 +91,4 @@ async def state_of(request: AboutState) -> Mapping[str, Any]:
         raise StateUnavailableError(
             f"The state at checkpoint {request.checkpoint_id} could not be read: {pages.answer}"
         )
-    found: dict[str, Any] = pages.answer["values"]
-    states.put(request.checkpoint_id, found, json_size(found))
-    return found
+    return pages.answer

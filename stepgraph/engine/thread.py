@@ -33,6 +33,7 @@ from stepgraph.engine.outcomes import Outcome, Outcomes, complete
 from stepgraph.engine.plan import is_virtual, plan
 from stepgraph.engine.refusals import missing_node, no_checkpoint, used_up
 from stepgraph.errors import StepgraphError
+from stepgraph.json_values import JsonValues
 from stepgraph.spec import GraphSpec
 
 DEFAULT_RECURSION_LIMIT = 10_000
@@ -97,8 +98,8 @@ class Thread:
         return self.head is not None and not self.head.triggers
 
     @property
-    def state(self) -> dict[str, Any]:
-        """The head's values as JSON data. Share it, never edit it."""
+    def state(self) -> JsonValues:
+        """The head's values as JSON."""
         return self._encoded.values
 
     @property

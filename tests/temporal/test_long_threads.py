@@ -10,7 +10,6 @@ import pytest
 
 from stepgraph import END, START, StateGraph
 from stepgraph.compiled import CompiledGraph
-from stepgraph.statecache import StateCache, states
 from stepgraph.testing import MemoryRunner
 from tests.conftest import Stage
 from tests.temporal.graphs import chain, side_by_side
@@ -78,24 +77,6 @@ async def test_a_failure_after_a_hand_over_is_resumed(stage: Stage) -> None:
     assert [s.metadata["step"] for s in history if s.metadata] == list(range(21, -1, -1))
 
 
-@pytest.mark.parametrize("inline", ["0", "100000000"])
-@pytest.mark.parametrize("cache", [0, 64_000_000])
-async def test_every_way_a_state_can_travel_gives_the_same_history(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, inline: str, cache: int
-) -> None:
-    """Inside the input, from the cache, or by a query in pages: a state of 1.6 MB, with characters of several bytes."""
-    monkeypatch.setenv("STEPGRAPH_INLINE_BYTES", inline)
-    monkeypatch.setattr(states, "max_bytes", cache)
-    graph = talks(8, 100_000)
-    client, config = stage.use(graph), stage.thread()
-    async with stage.serving(graph):
-        result = await client.ainvoke({"messages": [], "turns": 0}, config)
-        history = [s async for s in client.aget_state_history(config)]
-    oracle = MemoryRunner(graph)
-    assert result == await oracle.ainvoke({"messages": [], "turns": 0}, config)
-    assert [s.values for s in history] == [s.values for s in oracle.get_state_history(config)]
-
-
 async def test_by_reference_a_history_grows_with_what_is_written(stage: Stage) -> None:
     """Each write is in the events once: twice the steps are about twice the bytes."""
 
@@ -125,18 +106,6 @@ async def test_siblings_with_a_large_state_fit_into_one_workflow_task(stage: Sta
     async with stage.serving(graph):
         result = await client.ainvoke({"blob": "x" * 1_000_000}, config)
     assert result["sizes"] == [1_000_000] * 20
-
-
-def test_the_cache_keeps_to_its_bound() -> None:
-    """The least recently used states go first."""
-    cache = StateCache(max_bytes=100)
-    for n in range(4):
-        cache.put(f"c{n}", {"n": n}, 30)
-        cache.get("c0")
-    assert cache.bytes == 90
-    assert [cache.get(f"c{n}") is not None for n in range(4)] == [True, False, True, True]
-    cache.put("large", {}, 101)
-    assert (cache.get("large"), cache.bytes) == (None, 0)
 
 
 async def test_nodes_that_are_not_async_run_side_by_side(stage: Stage) -> None:

@@ -9,13 +9,14 @@ from temporalio.common import RawValue
 
 from stepgraph.code import GraphCode
 from stepgraph.codec import first_line
+from stepgraph.engine.difference import difference
 from stepgraph.engine.record import record_of
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import StepgraphError
 from stepgraph.orders import check_closed
 from stepgraph.payloads import from_raw, to_raw
 from stepgraph.snapshot import matches, view
-from stepgraph.wire import HISTORY_PAGE, CheckRequest, HistoryRequest, Opening, StateRequest, in_pages
+from stepgraph.wire import HISTORY_PAGE, CheckRequest, HistoryRequest, Opening, StateRequest, ValuesRequest, in_pages
 
 
 def state(thread: Thread | None, request: RawValue, errors: list[str]) -> RawValue:
@@ -80,17 +81,20 @@ def check(thread: Thread | None, code: GraphCode, request: RawValue) -> RawValue
 
 
 def values(thread: Thread | None, request: RawValue) -> RawValue:
-    """The values at a checkpoint, as JSON data."""
+    """The values at a checkpoint, or what tells them from those of another one that the asker has."""
 
-    def found(asked: StateRequest) -> Any:
+    def found(asked: ValuesRequest) -> Any:
         if thread is None or thread.head is None:
             return {"values": {}}
-        if asked.checkpoint_id in (None, thread.head.id):
-            return {"values": thread.state}
-        assert asked.checkpoint_id is not None
-        return {"values": thread.channels.encode(thread.checkpoint(asked.checkpoint_id).values)}
+        wanted = thread.checkpoint(asked.checkpoint_id) if asked.checkpoint_id is not None else thread.head
+        before = next((each for each in thread.newest_first() if each.id == asked.since), None)
+        if before is not None:
+            return {"difference": difference(thread.channels, before.values, wanted.values).to_json()}
+        if wanted is thread.head:
+            return {"values": thread.state.to_data()}
+        return {"values": thread.channels.encode(wanted.values)}
 
-    return _answer(StateRequest, request, found)
+    return _answer(ValuesRequest, request, found)
 
 
 def _answer(model: type[Any], request: RawValue, found: Callable[[Any], Any]) -> RawValue:

@@ -89,7 +89,7 @@ def travels_inline(thread: Thread, settings: Settings) -> bool:
     """Whether the head's values go into an activity's input; otherwise they are laid out for this process's own."""
     inline = thread.state_size <= settings.inline_bytes
     if not inline and thread.head is not None and not workflow.unsafe.is_replaying():
-        states.put(thread.head.id, thread.state, thread.state_size)
+        states.put(thread.run_id, thread.head.id, thread.state)
     return inline
 
 
