@@ -1,0 +1,60 @@
+"""The plot: a panel for each comparison, a bar for each peer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.figures import Comparison, Samples
+from benchmarks.peers import PEERS
+
+OURS, OTHERS, INK = "#2f6fb3", "#b9bec6", "#30343b"
+
+
+def draw(comparisons: list[Comparison], path: Path) -> None:
+    """Draws the comparisons into a PNG file; needs matplotlib."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    columns = 2
+    rows = -(-len(comparisons) // columns)
+    figure, grid = pyplot.subplots(rows, columns, figsize=(13, 3.1 * rows), squeeze=False, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.15, h_pad=0.15)
+    panels = list(grid.flat)
+    for panel, comparison in zip(panels, comparisons, strict=False):
+        _panel(panel, comparison)
+    for panel in panels[len(comparisons) :]:
+        panel.set_visible(False)
+    figure.savefig(path, dpi=130)
+    pyplot.close(figure)
+
+
+def _panel(panel: object, comparison: Comparison) -> None:
+    from matplotlib.axes import Axes
+    from matplotlib.ticker import ScalarFormatter
+
+    assert isinstance(panel, Axes)
+    shown = [(name, found) for name, found in comparison.peers.items() if isinstance(found, Samples)]
+    values = [found.median for _, found in shown]
+    logarithmic = bool(values) and max(values) > 20 * min(values)
+    for place, (name, found) in enumerate(shown):
+        panel.barh(place, found.median, color=OURS if name == "ours" else OTHERS, height=0.66)
+        if found.low != found.high:
+            panel.plot([found.low, found.high], [place, place], color=INK, linewidth=1.2, solid_capstyle="butt")
+        text = f"  {comparison.pattern.format(found.median)} {comparison.unit}"
+        panel.text(found.high, place, text, va="center", ha="left", fontsize=9.5, color=INK)
+    panel.set_yticks(range(len(shown)), [PEERS[name] for name, _ in shown], fontsize=9.5, color=INK)
+    panel.invert_yaxis()
+    if logarithmic:
+        panel.set_xscale("log")
+        panel.xaxis.set_major_formatter(ScalarFormatter())
+        panel.set_xlim(min(values) / 3, max(found.high for _, found in shown) * 6)
+    elif shown:
+        panel.set_xlim(0, max(found.high for _, found in shown) * 1.25)
+    panel.set_xlabel(f"{comparison.unit}{', logarithmic' if logarithmic else ''}", fontsize=9, color=INK)
+    panel.set_title(comparison.title, loc="left", fontsize=10.5, color=INK, fontweight="bold")
+    panel.tick_params(axis="x", labelsize=8.5, colors=INK)
+    panel.tick_params(axis="y", length=0)
+    for side in ("top", "right", "left"):
+        panel.spines[side].set_visible(False)
