@@ -140,13 +140,6 @@ def a_fan_declared_out_of_order(d: Dialect) -> Any:
     return d.draw(Count, "START > b, START > a, a > END, b > END", **nodes("b a"))
 
 
-@case(invoke({"n": 1}), answer("A"))
-def a_question(d: Dialect) -> Any:
-    return d.draw(
-        Count, "START > x, START > y, x > END, y > END", x=lambda s: {"log": [d.interrupt("?")]}, **nodes("y")
-    )
-
-
 @case(invoke({"n": 1}), resume())
 def a_node_that_fails_once(d: Dialect) -> Any:
     return d.draw(Count, "START > a, a > END", a=_flaky({"log": ["a"]}))
@@ -165,6 +158,11 @@ def two_writers_without_a_reducer(d: Dialect) -> Any:
 @case(invoke({"n": 1}), update({"n": 7}, as_node="a"), answer("to the first"))
 def an_answer_to_what_is_no_longer_asked(d: Dialect) -> Any:
     return d.draw(Count, "START > a, a > ask, ask > END", ask=lambda s: {"log": [d.interrupt(s["n"])]}, **nodes("a"))
+
+
+@case(invoke({"n": 1}), answer("one"), resume(), answer("two"))
+def a_resume_between_two_questions(d: Dialect) -> Any:
+    return d.draw(Count, "START > ask, ask > END", ask=lambda s: {"log": [d.interrupt("1?"), d.interrupt("2?")]})
 
 
 @case(invoke({"n": 1}), answer("to nothing"))
@@ -369,6 +367,14 @@ async def test_a_later_question_never_takes_an_answer_that_was_meant_for_an_earl
     assert there.returned[-1] == {"n": 7, "log": ["a", "to the first"]}
 
 
+async def test_a_resume_answers_nothing(stage: Stage) -> None:
+    """ "Waiting for people": "a second interrupt never takes the first one's answer"; LangGraph's resume gives it."""
+    here, there = await both(a_resume_between_two_questions, stage)
+    assert here.returned[2] == {"n": 1, "log": [], "__interrupt__": [Asked("2?")]}
+    assert here.returned[3] == {"n": 1, "log": ["one", "two"]}
+    assert there.returned[2] == {"n": 1, "log": ["one", "one"]}
+
+
 async def test_an_answer_where_nothing_was_asked_is_refused(stage: Stage) -> None:
     """ "Waiting for people": an answer belongs to one `interrupt`; LangGraph drops it in silence."""
     here, there = await both(an_answer_to_nothing, stage)
@@ -511,24 +517,3 @@ async def test_an_unknown_checkpoint_is_an_error_and_never_a_second_root(stage: 
         await here.graph.aupdate_state(ours, {"n": 2}, as_node="a")
     await there.graph.aupdate_state(theirs, {"n": 2}, as_node="a")
     assert [sum(each.parent_config is None for each in await play.history()) for play in (here, there)] == [1, 1]
-
-
-async def test_a_history_shows_what_was_asked_and_answered(stage: Stage) -> None:
-    """LangGraph: a checkpoint's tasks show their interrupts "including answered ones, as a record of the step"."""
-    here, there = await plays("a_question", stage)
-    for play in (here, there):
-        await play.graph.ainvoke({"n": 1}, play.config)
-        await play.graph.ainvoke(play.dialect.Command(resume="A"), play.config)
-    ours, theirs = [(await play.history())[1] for play in (here, there)]
-    assert [each.value for each in theirs.interrupts] == ["?"]
-    assert [each.value for each in ours.interrupts] == ["?"]
-
-
-async def test_the_head_shows_the_values_with_what_finished_siblings_wrote(stage: Stage) -> None:
-    """LangGraph: `get_state` without a checkpoint id applies the pending writes to the values."""
-    here, there = await plays("a_question", stage)
-    for play in (here, there):
-        await play.graph.ainvoke({"n": 1}, play.config)
-    ours, theirs = [await play.graph.aget_state(play.config) for play in (here, there)]
-    assert theirs.values == {"n": 1, "log": ["y"]}
-    assert ours.values == {"n": 1, "log": ["y"]}
