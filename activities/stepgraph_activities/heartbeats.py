@@ -13,6 +13,9 @@ from temporalio import activity
 from stepgraph.payloads import to_raw
 
 BEATS_PER_TIMEOUT = 3
+LONGEST_PAUSE = 3.0
+"""Seconds between signs of life at the most: it is by the answer to one that a node learns that it is to stop."""
+
 PROGRESS_EVERY = 1.0
 """Seconds after which progress is told of, if there is any."""
 
@@ -34,7 +37,7 @@ async def heartbeats(timeout: timedelta | None, progress: Callable[[], Any] | No
 
 
 async def _beat(every: timedelta, progress: Callable[[], Any] | None) -> None:
-    pause = every.total_seconds()
+    pause = min(every.total_seconds(), LONGEST_PAUSE)
     if progress is None:
         while True:
             await asyncio.sleep(pause)
