@@ -20,6 +20,7 @@ from stepgraph import END, START, Command, GraphClient, GraphPlugin, StateGraph,
 from stepgraph.client import graph_run
 from stepgraph.compiled import CompiledGraph
 from stepgraph.snapshot import config_for
+from stepgraph.spec import Durability
 from stepgraph.testing import MemoryRunner
 from tests.conftest import Stage
 
@@ -76,19 +77,20 @@ def leave(state: State) -> list[str]:
     return roads.get(state.get("road", ""), [END])
 
 
-def a_graph() -> CompiledGraph:
-    """Two side by side, a join, a loop with a bound, and roads on which people are asked."""
+def a_graph(kind: str) -> CompiledGraph:
+    """Two side by side, a join, a loop with a bound, roads on which people are asked; of one durability, or both."""
     builder = StateGraph(State)
     for name in ("left", "right", "aside", "last"):
-        builder.add_node(name, says(name))
-    builder.add_node(meet).add_node(ask).add_node(also)
+        builder.add_node(name, says(name), durability="sync" if (kind, name) == ("mixed", "aside") else None)
+    builder.add_node(meet, durability="sync" if kind == "mixed" else None).add_node(ask).add_node(also)
     builder.add_edge(START, "left").add_edge(START, "right").add_edge(["left", "right"], "meet")
     builder.add_conditional_edges("meet", leave)
     builder.add_edge(["ask", "aside"], "last").add_edge("also", "last").add_edge("last", END)
-    return builder.compile(name="programs", authors=["human"])
+    durability: Durability = "sync" if kind == "sync" else "async"
+    return builder.compile(name=f"programs-{kind}", authors=["human"], durability=durability)
 
 
-GRAPH = a_graph()
+GRAPHS = {kind: a_graph(kind) for kind in ("sync", "async", "mixed")}
 
 
 roads = st.sampled_from(["ask", "twice", "both", "again", "end"])
@@ -242,7 +244,9 @@ class Served:
         """Another worker in place of the one there is."""
         if self.worker is not None:
             await self.worker.__aexit__(None, None, None)
-        self.worker = Worker(self.stage.client, task_queue=self.stage.task_queue, plugins=[GraphPlugin([GRAPH])])
+        self.worker = Worker(
+            self.stage.client, task_queue=self.stage.task_queue, plugins=[GraphPlugin(GRAPHS.values())]
+        )
         await self.worker.__aenter__()
 
 
@@ -258,13 +262,13 @@ async def served(server: WorkflowEnvironment) -> AsyncIterator[Served]:
             yield served
 
 
-async def playing(served: Served, program: list[Step]) -> None:
+async def playing(served: Served, graph: CompiledGraph, program: list[Step]) -> None:
     """Plays a program on both sides, and compares what is to be seen after each command."""
     failing.clear()
     stage = served.stage
     stage.threads.clear()
     name = f"program-{uuid.uuid4().hex[:12]}"
-    real, oracle = Player(stage.use(GRAPH), name), Player(MemoryRunner(GRAPH), name)
+    real, oracle = Player(stage.use(graph), name), Player(MemoryRunner(graph), name)
     for command, *arguments in program:
         if command == "restart":
             await served.restart()
@@ -282,15 +286,26 @@ async def playing(served: Served, program: list[Step]) -> None:
     await stage.replay()
 
 
-@settings(
-    max_examples=PROGRAMS,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=[Phase.generate],
-    suppress_health_check=[HealthCheck.too_slow],
-)
+def played(count: int) -> settings:
+    return settings(
+        max_examples=count,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+
+
+@played(PROGRAMS)
 @given(program=programs)
 async def test_a_program_leaves_what_it_leaves_in_memory(served: Served, program: list[Step]) -> None:
     """Whatever is invoked, fails, is resumed, updated, forked, replayed, asked and answered, in whatever order."""
-    await playing(served, program)
+    await playing(served, GRAPHS["sync"], program)
+
+
+@played(PROGRAMS // 2)
+@given(program=programs, kind=st.sampled_from(["async", "mixed"]))
+async def test_a_program_leaves_the_same_when_it_runs_in_a_row(served: Served, program: list[Step], kind: str) -> None:
+    """All of it, or with nodes in between that have activities of their own."""
+    await playing(served, GRAPHS[kind], program)
