@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stepgraph.codec import RoundTripError, as_json
-from stepgraph.engine.thread import DEFAULT_RECURSION_LIMIT
+from stepgraph.engine.standing import DEFAULT_RECURSION_LIMIT
 from stepgraph.errors import InvalidThreadError
 
 Config = Mapping[str, Any]

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import from_json, to_json
 
 from stepgraph.engine.record import Record
-from stepgraph.engine.thread import DEFAULT_RECURSION_LIMIT
+from stepgraph.engine.standing import DEFAULT_RECURSION_LIMIT
 from stepgraph.spec import GraphSpec
 
 ENTRANCE: Final = "stepgraph"

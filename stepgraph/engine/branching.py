@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from stepgraph.channels import Channels, Write
 from stepgraph.constants import END, START
-from stepgraph.engine.checkpoint import Checkpoint, TaskResult
-from stepgraph.engine.commit import advance
+from stepgraph.engine.checkpoint import Checkpoint, Task, TaskResult
+from stepgraph.engine.commit import advance, commit
+from stepgraph.engine.outcomes import Outcomes, complete
+from stepgraph.engine.plan import plan
 from stepgraph.errors import InvalidUpdateError, near_miss
 from stepgraph.spec import GraphSpec
 
@@ -67,6 +69,44 @@ def is_virtual_author(spec: GraphSpec, author: str) -> bool:
 def result_of(update: Update) -> TaskResult:
     """The update as what the author's own task leaves."""
     return TaskResult(writes=update.writes, goto=update.goto)
+
+
+def tasks_of(target: Checkpoint | None, updates: Sequence[Update], left: Outcomes) -> list[Task]:
+    """The tasks whose results the updates are: those of their authors, if all of them are still to run there."""
+    pending = {task.node: task for task in plan(target) if task.id not in left.results} if target is not None else {}
+    tasks = [pending.pop(each.author) for each in updates if each.author in pending]
+    return tasks if len(tasks) == len(updates) else []
+
+
+def with_results(left: Outcomes, tasks: Sequence[Task], updates: Sequence[Update]) -> Outcomes:
+    """What becomes of a checkpoint's tasks when updates are the results of some."""
+    outcomes = left.copy()
+    for task, update in zip(tasks, updates, strict=True):
+        outcomes.start(task)
+        outcomes.finish(task, result_of(update))
+    return outcomes
+
+
+def finished_by_hand(
+    spec: GraphSpec,
+    channels: Channels,
+    target: Checkpoint,
+    tasks: Sequence[Task],
+    updates: Sequence[Update],
+    left: Outcomes,
+    *,
+    forked_from: str | None = None,
+    **named: Any,
+) -> tuple[Checkpoint, Outcomes]:
+    """A branch on which updates are the results of tasks, beside those that others had; and what is still pending.
+
+    Raises like `branch`.
+    """
+    outcomes = with_results(left, tasks, updates)
+    if complete(target, outcomes.results):
+        after = commit(spec, channels, target, outcomes.results, **named)
+        return replace(after, forked_from=forked_from), Outcomes()
+    return replace(target, **named, parent_id=target.id, step=target.step + 1, forked_from=forked_from), outcomes
 
 
 def kept_input(channels: Channels, checkpoint: Checkpoint | None, values: Mapping[str, Any]) -> dict[str, Any]:

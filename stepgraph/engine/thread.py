@@ -17,27 +17,28 @@ in-memory runner both drive this class, and nothing else decides what happens ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from stepgraph.channels import Channels
 from stepgraph.constants import START
 from stepgraph.engine.answering import answered
-from stepgraph.engine.branching import ByHand, Update, branch, is_virtual_author, result_of
-from stepgraph.engine.breakpoints import Breakpoints, breakpoints_for
+from stepgraph.engine.branching import (
+    ByHand,
+    Update,
+    branch,
+    finished_by_hand,
+    is_virtual_author,
+    tasks_of,
+    with_results,
+)
+from stepgraph.engine.breakpoints import breakpoints_for
 from stepgraph.engine.checkpoint import Ask, Checkpoint, Interview, Source, Task, TaskFailure, TaskResult
-from stepgraph.engine.commit import commit, with_pending
-from stepgraph.engine.encoded import EncodedState
-from stepgraph.engine.outcomes import Outcome, Outcomes, complete
+from stepgraph.engine.commit import commit
+from stepgraph.engine.outcomes import Outcomes
 from stepgraph.engine.plan import is_virtual, plan
-from stepgraph.engine.refusals import missing_node, no_checkpoint, used_up
+from stepgraph.engine.refusals import missing_node, used_up
+from stepgraph.engine.standing import Standing
 from stepgraph.errors import StepgraphError
-from stepgraph.json_values import JsonValues
-from stepgraph.spec import GraphSpec
-
-DEFAULT_RECURSION_LIMIT = 10_000
-"""Super-steps that one invoke may take."""
 
 
 class Mark(NamedTuple):
@@ -48,128 +49,12 @@ class Mark(NamedTuple):
     steps_left: int
 
 
-class Thread:
+class Thread(Standing):
     """One run's view of its thread. Not safe for use by several OS threads at once; it never needs to be."""
-
-    def __init__(
-        self,
-        spec: GraphSpec,
-        channels: Channels,
-        *,
-        thread_id: str,
-        run_id: str,
-        clock: Callable[[], str],
-        base: Checkpoint | None = None,
-        outcomes: Outcomes | None = None,
-        numbered_from: int = 0,
-    ) -> None:
-        self.spec = spec
-        self.channels = channels
-        self.thread_id = thread_id
-        self.run_id = run_id
-        self.base = base
-        self.made: list[Checkpoint] = []
-        """The checkpoints of this run, oldest first; its base is not among them."""
-        self._clock = clock
-        self._outcomes: dict[str, Outcomes] = {}
-        self._encoded = EncodedState(channels, f"The state of thread {thread_id!r}")
-        self._breaks = breakpoints_for(spec, None, None)
-        self._numbered_from = numbered_from
-        self._passed: str | None = None
-        self._steps_left = DEFAULT_RECURSION_LIMIT
-        self._step_limit = DEFAULT_RECURSION_LIMIT
-        if base is not None:
-            self._outcomes[base.id] = outcomes or Outcomes()
-            self._encoded.move(base.values, {})
-
-    @property
-    def head(self) -> Checkpoint | None:
-        """The checkpoint the thread goes on from; `None` on a thread that has none yet."""
-        return self.made[-1] if self.made else self.base
-
-    @property
-    def head_id(self) -> str | None:
-        """The id of the head, if there is one."""
-        return self.head.id if self.head else None
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing is left to run."""
-        return self.head is not None and not self.head.triggers
-
-    @property
-    def state(self) -> JsonValues:
-        """The head's values as JSON."""
-        return self._encoded.values
-
-    @property
-    def shown(self) -> dict[str, Any]:
-        """The head's values as JSON data with what its finished tasks wrote, which is not committed yet."""
-        return {**self.state, **self.pending_values()}
-
-    def pending_values(self) -> dict[str, Any]:
-        """The channels that finished tasks of the head wrote to, as they would be after that."""
-        if self.head is None:
-            return {}
-        values = with_pending(self.channels, self.head, self.results)
-        before = self.head.values
-        return self.channels.encode(
-            {name: value for name, value in values.items() if name not in before or value is not before[name]}
-        )
-
-    @property
-    def state_size(self) -> int:
-        """Bytes of the head's values as JSON, not counting keys and separators."""
-        return self._encoded.size
-
-    @property
-    def results(self) -> dict[str, TaskResult]:
-        """What the head's finished tasks left, by task id, while siblings of theirs have not finished."""
-        return self._at_head.results
-
-    @property
-    def failures(self) -> dict[str, TaskFailure]:
-        """Why tasks of the head failed, by task id; a task that is run again is taken off."""
-        return self._at_head.failures
-
-    @property
-    def interviews(self) -> dict[str, Interview]:
-        """What the head's tasks have asked, by task id, with the answers so far."""
-        return self._at_head.interviews
-
-    @property
-    def questions(self) -> tuple[Ask, ...]:
-        """The questions at the head that wait for an answer, in the order of the tasks."""
-        return self._at_head.questions(self.head) if self.head else ()
-
-    @property
-    def paused(self) -> bool:
-        """Whether the thread stands at a breakpoint that nobody has told it to pass."""
-        return self.head is not None and self.head.id != self._passed and self._breaks.stop_at(self.head)
-
-    @property
-    def complete(self) -> bool:
-        """Whether the head has tasks, and all have finished, so that they can be committed."""
-        return self.head is not None and complete(self.head, self.results)
-
-    @property
-    def breaks(self) -> Breakpoints:
-        """The breakpoints in force."""
-        return self._breaks
-
-    @property
-    def step_limit(self) -> int:
-        """How many super-steps the last who asked for more allowed."""
-        return self._step_limit
 
     def break_at(self, before: Sequence[str] | None, after: Sequence[str] | None) -> None:
         """Sets the breakpoints of this invoke; `None` leaves those of the graph."""
         self._breaks = breakpoints_for(self.spec, before, after)
-
-    @property
-    def passes_on(self) -> bool:
-        """Whether somebody told it to go on from a breakpoint at the head."""
-        return self.head is not None and self.head.id == self._passed
 
     def pass_on(self) -> None:
         """Goes on from a breakpoint at the head."""
@@ -183,11 +68,6 @@ class Thread:
     def renew(self) -> None:
         """Allows as many super-steps as at first: somebody asked for more."""
         self._steps_left = self._step_limit
-
-    @property
-    def steps_left(self) -> int:
-        """How many super-steps may still be taken."""
-        return self._steps_left
 
     def accept(self, given: Mapping[str, Any]) -> Checkpoint:
         """Takes an input, as JSON data that fits the state. What was pending at the old head is discarded."""
@@ -252,38 +132,29 @@ class Thread:
             InvalidUpdateError: several values for a channel without a reducer, or a state that grew too large.
             ReducerError: a reducer raised.
         """
-        head = self.head
-        at_head = target is not None and target is head
+        before, at_head = self.head, target is not None and target is self.head
         left = Outcomes()
         if target is not None and updates:
             left = self.left_at(target) if target.id in self._outcomes else kept or left
-            pending = {task.node: task for task in plan(target) if task.id not in left.results}
-            tasks = [pending.pop(each.author) for each in updates if each.author in pending]
-            if len(tasks) == len(updates) and at_head:
-                return self._finish_by_hand(tasks, updates, source)
-            if len(tasks) == len(updates) and left.results:
-                return self._finish_elsewhere(target, tasks, updates, left, source, forked_from)
-        after = branch(
-            self.spec,
-            self.channels,
-            target,
-            updates,
-            source=source,
-            forked_from=forked_from,
-            id=self._next_id(),
-            created_at=self._clock(),
-        )
-        self._encoded.move(after.values, head.values if head else {})
-        if updates and all(is_virtual_author(self.spec, each.author) for each in updates):
-            self._outcomes[after.id] = left.copy()
+        tasks = tasks_of(target, updates, left)
+        if tasks and at_head:
+            return self._finish_by_hand(tasks, updates, source)
+        named: dict[str, Any] = {"id": self._next_id(), "created_at": self._clock(), "source": source}
+        named["forked_from"] = forked_from
+        if target is not None and tasks and left.results:
+            after, pending = finished_by_hand(self.spec, self.channels, target, tasks, updates, left, **named)
+        else:
+            after = branch(self.spec, self.channels, target, updates, **named)
+            by_nobody = updates and all(is_virtual_author(self.spec, each.author) for each in updates)
+            pending = left.copy() if by_nobody else Outcomes()
+        self._encoded.move(after.values, before.values if before else {})
+        self._outcomes[after.id] = pending
         self.made.append(after)
         return after
 
     def _finish_by_hand(self, tasks: Sequence[Task], updates: Sequence[Update], source: ByHand) -> Checkpoint:
         head, before = self._some_head(), self.mark()
-        for task, update in zip(tasks, updates, strict=True):
-            self._at_head.start(task)
-            self._at_head.finish(task, result_of(update))
+        self._outcomes[head.id] = with_results(self._at_head, tasks, updates)
         if not self.complete:
             return head
         try:
@@ -291,32 +162,6 @@ class Thread:
         except StepgraphError:  # the update is refused, and the head is as it was
             self.back_to(before)
             raise
-
-    def _finish_elsewhere(
-        self,
-        target: Checkpoint,
-        tasks: Sequence[Task],
-        updates: Sequence[Update],
-        left: Outcomes,
-        source: ByHand,
-        forked_from: str | None,
-    ) -> Checkpoint:
-        """The same on a branch of its own, where the target is not the head: finished siblings keep their results."""
-        outcomes = left.copy()
-        for task, update in zip(tasks, updates, strict=True):
-            outcomes.start(task)
-            outcomes.finish(task, result_of(update))
-        grown: dict[str, Any] = {"id": self._next_id(), "created_at": self._clock(), "source": source}
-        if done := complete(target, outcomes.results):
-            after = commit(self.spec, self.channels, target, outcomes.results, **grown)
-        else:
-            after = replace(target, **grown, parent_id=target.id, step=target.step + 1)
-        after = replace(after, forked_from=forked_from)
-        self._encoded.move(after.values, self.head.values if self.head else {})
-        if not done:
-            self._outcomes[after.id] = outcomes
-        self.made.append(after)
-        return after
 
     def mark(self) -> Mark:
         """Where the thread stands, for `back_to`."""
@@ -398,43 +243,6 @@ class Thread:
         self.made.append(after)
         return after
 
-    def checkpoint(self, checkpoint_id: str) -> Checkpoint:
-        """A checkpoint of this run, or its base. `CheckpointNotFoundError` otherwise."""
-        for checkpoint in self.newest_first():
-            if checkpoint.id == checkpoint_id:
-                return checkpoint
-        raise no_checkpoint(self.run_id, self.thread_id, checkpoint_id)
-
-    def newest_first(self) -> Iterator[Checkpoint]:
-        """The checkpoints of this run, then its base."""
-        yield from reversed(self.made)
-        if self.base is not None:
-            yield self.base
-
-    def outcomes(self, checkpoint: Checkpoint) -> tuple[Outcome, ...]:
-        """The tasks of a checkpoint, each with what became of it."""
-        return self._outcomes.get(checkpoint.id, Outcomes()).of(checkpoint)
-
-    def left_at(self, checkpoint: Checkpoint) -> Outcomes:
-        """What there is of a checkpoint's tasks beyond the checkpoints after it: nothing where these have it all."""
-        found = self._outcomes.get(checkpoint.id, Outcomes())
-        return Outcomes() if checkpoint is not self.head and complete(checkpoint, found.results) else found
-
-    def asked(self, checkpoint: Checkpoint) -> dict[str, Ask]:
-        """What the tasks of a checkpoint asked last, answered or not, by task id."""
-        return self._outcomes.get(checkpoint.id, Outcomes()).asked()
-
-    def waiting(self) -> dict[str, Ask]:
-        """The questions at the head that wait for an answer, by task id."""
-        return self._at_head.waiting()
-
-    @property
-    def _at_head(self) -> Outcomes:
-        return self._outcomes.setdefault(self.head.id, Outcomes()) if self.head else Outcomes()
-
-    def _outcomes_of(self, task: Task) -> Outcomes:
-        return self._outcomes.setdefault(task.checkpoint_id, Outcomes())
-
     def _settle(self) -> None:
         """Commits what needs nobody to run any more.
 
@@ -447,10 +255,6 @@ class Thread:
             if any(task.id not in self.results for task in tasks):
                 return
             self.commit()
-
-    def _some_head(self) -> Checkpoint:
-        assert self.head is not None, "the caller has looked"
-        return self.head
 
     def _next_id(self) -> str:
         return f"{self.run_id}.{self._numbered_from + len(self.made) + 1:06d}"

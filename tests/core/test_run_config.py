@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stepgraph.engine.thread import DEFAULT_RECURSION_LIMIT
+from stepgraph.engine.standing import DEFAULT_RECURSION_LIMIT
 from stepgraph.errors import InvalidThreadError, ThreadError
 from stepgraph.run_config import RunConfig, parse_config, parse_thread_id
 

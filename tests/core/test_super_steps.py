@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from stepgraph import END, START, StateGraph
 from stepgraph.compiled import CompiledGraph
-from stepgraph.engine.thread import DEFAULT_RECURSION_LIMIT
+from stepgraph.engine.standing import DEFAULT_RECURSION_LIMIT
 from stepgraph.errors import GraphRecursionError, InvalidUpdateError, NodeError
 from stepgraph.testing import MemoryRunner
 from tests.core.graphs import NAMES, THREAD, draw

@@ -13,7 +13,8 @@ from pydantic_core import from_json, to_json
 
 from stepgraph.engine.checkpoint import CheckpointData, TaskResult
 from stepgraph.engine.record import PENDING_LIMIT, RECORD_LIMIT, Record, record_of
-from stepgraph.engine.thread import DEFAULT_RECURSION_LIMIT, Thread
+from stepgraph.engine.standing import DEFAULT_RECURSION_LIMIT
+from stepgraph.engine.thread import Thread
 from stepgraph.snapshot import snapshot_from, view_of_record
 from stepgraph.wire import (
     PAGE_SIZE,
