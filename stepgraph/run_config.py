@@ -17,8 +17,10 @@ Config = Mapping[str, Any]
 Breaks = str | Sequence[str] | None
 """The nodes of a breakpoint."""
 
-THREAD_ID_MAX = 1000
-"""Bytes of a thread id as UTF-8: it becomes a Temporal workflow id, of which servers take 1,000."""
+THREAD_ID_MAX = 255
+"""Bytes of a thread id as UTF-8. It becomes a Temporal workflow id: servers let 1,000 bytes through, but PostgreSQL and
+MySQL store 255 characters, and a search attribute (a fork's origin) has 2,048 bytes, in JSON that escapes what is not
+ASCII."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,8 @@ def parse_thread_id(value: Any) -> str:
         )
     if not value.isprintable() or len(value.encode()) > THREAD_ID_MAX:
         raise InvalidThreadError(
-            f"A thread id must be printable, and at most {THREAD_ID_MAX} bytes long; "
-            f"got {len(value)} characters: {value[:40]!r}.",
+            f"A thread id must be printable, and at most {THREAD_ID_MAX} bytes long, for Temporal's databases store no "
+            f"more; got {len(value)} characters: {value[:40]!r}. Use a shorter one, a UUID say.",
             thread_id=value,
         )
     return value

@@ -493,7 +493,7 @@ WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
         r"has a key 'wiat' .* Did you mean 'wait'\?",
     ),
     "wrong type": (("run", "steps:graph", "--input", '{"log": 3}'), 1, r"'log' is declared .*, got int"),
-    "empty thread id": (("run", "GRAPH", "--input", "{}", "--thread", ""), 1, r"A thread id has 1 to 1000 printable"),
+    "empty thread id": (("run", "GRAPH", "--input", "{}", "--thread", ""), 1, r"A thread id must not be empty; got ''"),
     "unknown thread": (("state", "nosuch"), 1, r"There is no thread 'nosuch'\. List those .*starter\.py threads"),
     "unknown thread, resume": (("resume", "nosuch"), 1, r"There is no thread 'nosuch'"),
     "unknown graph": (("run", "nosuch", "--input", "{}"), 1, r"No worker serves graph 'nosuch'.*worker\.py --graphs"),

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypedDict
 import pytest
 
 from stepgraph.errors import StepgraphError, ThreadBusyError
+from stepgraph.snapshot import config_for
 from tests.conftest import Stage
 from tests.temporal.graphs import chain
 
@@ -80,6 +81,21 @@ async def test_many_threads_at_once_do_not_mix(stage: Stage) -> None:
         for config in configs[:5]:
             history = [s async for s in client.aget_state_history(config)]
             assert [s.metadata["step"] for s in history if s.metadata] == [3, 2, 1, 0]
+
+
+@pytest.mark.parametrize("thread_id", ["x" * 255, "😀" * 63], ids=["ascii", "escaped"])
+async def test_a_thread_id_may_be_as_long_as_it_says(stage: Stage, thread_id: str) -> None:
+    """Servers take it, also where it is searched for: as the origin of a fork."""
+    graph = chain(Log, {"node": lambda state: {"lines": ["ran"]}}, name="long-named")
+    client, config, fork = stage.use(graph), config_for(thread_id), stage.thread()
+    stage.threads.append(thread_id)
+    async with stage.serving(graph):
+        assert await client.ainvoke({"lines": []}, config) == {"lines": ["ran"]}
+        await client.afork(config, {"lines": ["more"]}, thread_id=fork["configurable"]["thread_id"])
+        async with asyncio.timeout(20):
+            while not (forks := await client.aget_forks(config)):  # visibility lags
+                await asyncio.sleep(0.1)
+        assert forks == [fork]
 
 
 async def test_further_inputs_go_on_with_the_thread(stage: Stage) -> None:
