@@ -160,9 +160,9 @@ async def was_taken_up(client: Client, run: Run) -> bool:
 
 
 async def run_before(client: Client, run: Run) -> Run | None:
-    """The thread's run before this one: as the client that started it named it, otherwise as visibility has it."""
+    """The thread's run before this one: as its start names it; for one started by hand, as visibility has it."""
     options = await start_options(client, run)
-    if options.caller is not None:
+    if options.after is not None or options.caller is not None:
         return await latest_run(client, run.thread_id, options.after) if options.after else None
     known = await runs_of(client, run.thread_id, limit=RUNS_LOOKED_AT)
     return next((other for other in known if other.start_time < run.start_time), None)

@@ -6,19 +6,20 @@ https://docs.langchain.com/oss/python/langgraph/persistence
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from stepgraph.channels import Channels
-from stepgraph.engine.checkpoint import SEVERAL, Ask, Checkpoint, CheckpointData
+from stepgraph.engine.checkpoint import SEVERAL, Ask, Checkpoint, CheckpointData, TaskResult
 from stepgraph.engine.outcomes import Outcome
-from stepgraph.engine.plan import names_to_run
-from stepgraph.engine.record import Record, outcomes_from
+from stepgraph.engine.plan import names_to_run, plan
+from stepgraph.engine.record import Past, Record, outcomes_from
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import InvalidUpdateError
 from stepgraph.interrupts import Interrupt
+from stepgraph.json_values import JsonValues
 
 
 class TaskSnapshot(NamedTuple):
@@ -90,6 +91,33 @@ def view_of_record(record: Record) -> dict[str, Any]:
     left = outcomes_from(record)
     outcomes = left.of(record.checkpoint)
     return _view(record.thread_id, record.checkpoint, values, outcomes, left.waiting(), as_head=True)
+
+
+def history_in_record(record: Record) -> Iterator[dict[str, Any]]:
+    """The head and the checkpoints before it, as far as a record has them, newest first: no worker needed."""
+    yield _shown(record, record, record.values)
+    yield from past_in_record(record)
+
+
+def past_in_record(record: Record) -> Iterator[dict[str, Any]]:
+    """The checkpoints before the head, likewise."""
+    values, newer = JsonValues.of(record.values), record.checkpoint
+    for past in record.past:
+        values = past.difference.apply(values)
+        if past.committed:
+            results = {
+                task.id: TaskResult(writes=(written,) if written is not None else ())
+                for task in plan(past.checkpoint)
+                for written in [(newer.writes or {})[task.node]]
+            }
+            past = past.model_copy(update={"results": results})
+        yield _shown(record, past, values)
+        newer = past.checkpoint
+
+
+def _shown(record: Record, of: Record | Past, values: Mapping[str, Any]) -> dict[str, Any]:
+    left = outcomes_from(of)
+    return _view(record.thread_id, of.checkpoint, values, left.of(of.checkpoint), left.asked(), as_head=False)
 
 
 def empty(thread_id: str) -> StateSnapshot:

@@ -150,6 +150,12 @@ class StartOptions(_Wire):
     config: dict[str, Any] = {}
     record: Record | None = None
     """On a hand-over, or when its turn has come: what the run goes on from."""
+    running: bool = True
+    """On a hand-over: whether what is due is to be run."""
+    passed: bool = False
+    """On a hand-over: whether to go on from a breakpoint at the head."""
+    errors: tuple[str, ...] = ()
+    """On a hand-over: why signals could not be honoured."""
     turn: str | None = None
     """The ticket of the queued input that this run begins; the invocation before it is over then."""
     error: dict[str, Any] | None = None

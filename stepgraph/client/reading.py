@@ -14,10 +14,11 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client, WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from stepgraph.engine.past import PAST_STEPS
 from stepgraph.engine.record import Record
 from stepgraph.errors import CheckpointNotFoundError, NoWorkerError, StepgraphError
 from stepgraph.runs import Run, ask, closing_of, latest_run, load_record, run_before, run_holding, was_taken_up
-from stepgraph.snapshot import view_of_record
+from stepgraph.snapshot import history_in_record, matches, view_of_record
 from stepgraph.wire import GET_HISTORY, GET_STATE
 
 T = TypeVar("T")
@@ -45,6 +46,8 @@ async def head_of(client: Client, run: Run) -> dict[str, Any] | None:
             before = await run_before(client, run)
             return await head_of(client, before) if before is not None else None
     found: dict[str, Any] | None = await ask_worker(client, run, GET_STATE, {})
+    if found is None and (before := await run_before(client, run)) is not None:  # it has not taken the thread up yet
+        return await head_of(client, before)
     return found
 
 
@@ -112,18 +115,38 @@ async def history_of(
         if run.ended_from_outside and not await was_taken_up(client, run):
             run = await run_before(client, run)
             continue
-        left = None if limit is None else limit - len(seen) + 1  # one may have been seen in the run after
+        left = None if limit is None else limit - len(seen) + bool(seen)  # one may have been seen in the run after
         request = {"limit": left, "before": before, "filter": dict(filter) if filter else None}
-        answer = await ask_worker(client, run, GET_HISTORY, request)
+        answer = await _from_record(client, run, request) or await ask_worker(client, run, GET_HISTORY, request)
+        if answer is None:  # it has not taken the thread up yet
+            run = await run_before(client, run)
+            continue
         for shown in answer["snapshots"]:
             checkpoint_id = shown["config"]["configurable"]["checkpoint_id"]
             if checkpoint_id not in seen and (limit is None or len(seen) < limit):
                 seen.add(checkpoint_id)
                 yield shown
         before = answer["more_before"]
-        if before is None:
-            previous = answer["previous_run_id"]
-            run = await latest_run(client, thread_id, previous) if previous else None
+        goes_on_in = before.rpartition(".")[0] if before is not None else answer["previous_run_id"]
+        if goes_on_in != run.run_id:
+            run = await latest_run(client, thread_id, goes_on_in) if goes_on_in is not None else None
+
+
+async def _from_record(client: Client, run: Run, request: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What `GET_HISTORY` would answer, if the record that a closed run left has all of it: no worker, no replay."""
+    if run.is_open or request["limit"] is None or request["limit"] > PAST_STEPS + 1:
+        return None
+    record = (await closing_of(client, run)).record
+    if record is None or {"writes", "results"} & set(record.omitted):
+        return None
+    shown = list(history_in_record(record))
+    if request["before"] is not None:
+        ids = [each["config"]["configurable"]["checkpoint_id"] for each in shown]
+        shown = shown[ids.index(request["before"]) + 1 :] if request["before"] in ids else []
+    found = [each for each in shown if matches(each, request["filter"])]
+    if len(found) < request["limit"]:
+        return None
+    return {"snapshots": found, "more_before": None, "previous_run_id": None}
 
 
 async def ask_worker(client: Client, run: Run, query: str, request: Mapping[str, Any]) -> Any:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from stepgraph.channels import Channels, Values
 from stepgraph.codec import json_size
 from stepgraph.engine.checkpoint import Checkpoint, CheckpointData, Interview, TaskFailure, TaskResult
+from stepgraph.engine.difference import Difference
 from stepgraph.engine.outcomes import Outcomes
 from stepgraph.engine.plan import names_to_run
 from stepgraph.engine.thread import Thread
@@ -23,6 +24,21 @@ PENDING_LIMIT = 100_000
 
 SHORT_TEXT = 500
 """Characters left of each failure's message in a record that grew too large."""
+
+
+class Past(BaseModel):
+    """A checkpoint before a record's head, with what became of its tasks."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    checkpoint: CheckpointData
+    committed: bool = False
+    """Its results are the writes of the checkpoint after it."""
+    results: dict[str, TaskResult] = {}
+    failures: dict[str, TaskFailure] = {}
+    interviews: dict[str, Interview] = {}
+    difference: Difference
+    """From the values of the checkpoint after it."""
 
 
 class Record(BaseModel):
@@ -48,6 +64,8 @@ class Record(BaseModel):
     omitted: tuple[str, ...] = ()
     """Parts left out of a record that grew too large: ``pending_values``, ``writes``, then ``results``, whose tasks are
     run again."""
+    past: tuple[Past, ...] = ()
+    """Of a long run, the checkpoints before the head, newest first (`stepgraph.engine.past`)."""
     format: Literal[1] = 1
 
 
@@ -118,8 +136,8 @@ def checkpoint_of(data: CheckpointData, values: Values) -> Checkpoint:
     )
 
 
-def outcomes_from(record: Record) -> Outcomes:
-    """What had become of the head's tasks."""
+def outcomes_from(record: Record | Past) -> Outcomes:
+    """What had become of the tasks."""
     return Outcomes(dict(record.results), dict(record.failures), dict(record.interviews))
 
 

@@ -160,9 +160,13 @@ class Standing:
         """The tasks of a checkpoint, each with what became of it."""
         return self._outcomes.get(checkpoint.id, Outcomes()).of(checkpoint)
 
+    def outcomes_at(self, checkpoint: Checkpoint) -> Outcomes:
+        """What became of a checkpoint's tasks."""
+        return self._outcomes.get(checkpoint.id, Outcomes())
+
     def left_at(self, checkpoint: Checkpoint) -> Outcomes:
         """What there is of a checkpoint's tasks beyond the checkpoints after it: nothing where these have it all."""
-        found = self._outcomes.get(checkpoint.id, Outcomes())
+        found = self.outcomes_at(checkpoint)
         return Outcomes() if checkpoint is not self.head and complete(checkpoint, found.results) else found
 
     def asked(self, checkpoint: Checkpoint) -> dict[str, Ask]:

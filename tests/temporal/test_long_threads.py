@@ -10,6 +10,7 @@ import pytest
 
 from stepgraph import END, START, StateGraph
 from stepgraph.compiled import CompiledGraph
+from stepgraph.engine import past
 from stepgraph.testing import MemoryRunner
 from tests.conftest import Stage
 from tests.temporal.graphs import chain, side_by_side
@@ -42,6 +43,8 @@ def talks(turns: int, size: int, *, fails_at: int | None = None) -> CompiledGrap
 def handing_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs hand over after a few steps."""
     monkeypatch.setenv("STEPGRAPH_HAND_OVER_STEPS", "8")
+    monkeypatch.setattr(past, "SHORT_RUN", 5)
+    monkeypatch.setattr(past, "PAST_STEPS", 4)
 
 
 @pytest.mark.usefixtures("handing_over")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from temporalio.common import RawValue
@@ -10,12 +11,12 @@ from temporalio.common import RawValue
 from stepgraph.code import GraphCode
 from stepgraph.codec import first_line
 from stepgraph.engine.difference import difference
-from stepgraph.engine.record import record_of
+from stepgraph.engine.record import Record, record_of
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import StepgraphError
 from stepgraph.orders import check_closed
 from stepgraph.payloads import from_raw, to_raw
-from stepgraph.snapshot import matches, view
+from stepgraph.snapshot import matches, past_in_record, view
 from stepgraph.wire import HISTORY_PAGE, CheckRequest, HistoryRequest, Opening, StateRequest, ValuesRequest, in_pages
 
 
@@ -32,29 +33,49 @@ def state(thread: Thread | None, request: RawValue, errors: list[str]) -> RawVal
     return _answer(StateRequest, request, found)
 
 
-def history(thread: Thread | None, request: RawValue, previous_run_id: str | None) -> RawValue:
-    """The run's checkpoints, newest first, down to and including the one it took over from the run before."""
+def history(thread: Thread | None, taken_up: Record | None, request: RawValue) -> RawValue:
+    """The run's checkpoints, newest first, down to the one it took over, and as many before it as came with that.
+
+    `None` for a run that has not taken its thread up yet.
+    """
 
     def found(asked: HistoryRequest) -> Any:
+        if thread is None:
+            return None
         snapshots: list[dict[str, Any]] = []
-        more = None
-        begun = asked.before is None
-        for checkpoint in thread.newest_first() if thread else ():
+        limit = HISTORY_PAGE if asked.limit is None else min(HISTORY_PAGE, asked.limit)
+        more, begun = None, asked.before is None
+        for checkpoint_id, shown in _history(thread, taken_up):
             if not begun:
-                begun = checkpoint.id == asked.before
+                begun = checkpoint_id == asked.before
                 continue
-            if len(snapshots) == min(HISTORY_PAGE, HISTORY_PAGE if asked.limit is None else asked.limit):
-                more = snapshots[-1]["config"]["configurable"]["checkpoint_id"] if snapshots else None
+            if len(snapshots) == limit:
                 break
-            assert thread is not None
-            shown = view(thread, checkpoint)
-            if matches(shown, asked.filter):
-                snapshots.append(shown)
-        if thread is not None and not begun and asked.before is not None:
-            thread.checkpoint(asked.before)  # says that there is none
-        return {"snapshots": snapshots, "more_before": more, "previous_run_id": previous_run_id}
+            made = shown()
+            more = checkpoint_id
+            if matches(made, asked.filter):
+                snapshots.append(made)
+        else:
+            if asked.before is not None and not begun:
+                thread.checkpoint(asked.before)  # says that there is none
+            if taken_up is None or not taken_up.past:
+                more = None
+        return {
+            "snapshots": snapshots,
+            "more_before": more,
+            "previous_run_id": taken_up.run_id if taken_up is not None else None,
+        }
 
     return _answer(HistoryRequest, request, found)
+
+
+def _history(thread: Thread, taken_up: Record | None) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
+    """Checkpoints by id, newest first, each with how it is to be shown."""
+    for checkpoint in thread.newest_first():
+        yield checkpoint.id, functools.partial(view, thread, checkpoint)
+    if taken_up is not None:
+        for past, shown in zip(taken_up.past, past_in_record(taken_up), strict=True):
+            yield past.checkpoint.id, functools.partial(dict, shown)
 
 
 def record(thread: Thread | None, opening: Opening | None, request: RawValue) -> RawValue:

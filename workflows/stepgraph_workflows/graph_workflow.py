@@ -29,6 +29,7 @@ from temporalio.exceptions import FailureError
 from stepgraph.codec import first_line
 from stepgraph.engine.checkpoint import Task
 from stepgraph.engine.failures import node_error
+from stepgraph.engine.past import with_past
 from stepgraph.engine.record import Record, record_of, thread_from
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import (
@@ -57,6 +58,14 @@ from stepgraph_workflows.dispatch import CANCELLED, perform
 from stepgraph_workflows.fused import COST, may_fuse, run_in_a_row, take_over, without_cancelled
 from stepgraph_workflows.handlers import Graphs, Handlers
 from stepgraph_workflows.orders import AnyOrder, Kind, apply
+
+MANY_EVENTS = 10_000
+LARGE_HISTORY = 20_000_000
+"""Events and bytes at which a run hands over when the server suggests it, whatever that costs; servers end a run at
+51,200 events or 50 MB."""
+
+HISTORY_FOR_STATE = 8
+"""How many times its state a run writes before it hands over because the server suggests it."""
 
 OPENING_RETRIES = RetryPolicy(
     initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10), maximum_attempts=20
@@ -143,6 +152,8 @@ class GraphRun(Handlers):
         steps_left = options.recursion_limit if options.steps_left is None else options.steps_left
         thread.allow(steps_left, limit=options.recursion_limit)
         self._config = options.config
+        self._running = options.running
+        self._errors = list(options.errors)
         await self._begin(thread, given, options)
         if options.record is None:  # otherwise the run before has set them
             self._tell(search=[GRAPH.value_set(thread.spec.name), *self._origin(thread)])
@@ -172,7 +183,7 @@ class GraphRun(Handlers):
                 f"Thread {thread.thread_id!r} has nothing to resume. Start it with an input.",
                 thread_id=thread.thread_id,
             )
-        elif options.record is None or options.turn is not None:
+        elif options.record is None or options.turn is not None or options.passed:
             thread.pass_on()
 
     def _take_up(self) -> Thread:
@@ -214,12 +225,15 @@ class GraphRun(Handlers):
                 if not self._orders.waiting:
                     return
                 continue
+            if self._is_long(thread):
+                await self._hand_over_in_silence(thread, options)
+                continue
             if self._running and (tasks := thread.due()):
                 if self._fusing and self._alone != thread.head_id and may_fuse(thread, tasks):
                     await self._super_steps(thread)
                 else:
                     await self._super_step(thread, tasks)
-                await self._conclude(thread, options)
+                await self._conclude(thread)
             elif self._running and thread.complete:
                 self._commit(thread)
             elif (thread.questions or thread.paused) and not self._queue:
@@ -300,9 +314,8 @@ class GraphRun(Handlers):
             await workflow.wait(work, timeout=STOP_PATIENCE.total_seconds())  # no node runs on beside what comes next
         return cancelled
 
-    async def _conclude(self, thread: Thread, options: StartOptions) -> None:
-        """What is to be done once tasks have run: their commit, the end of a run that failed or grew long."""
-        assert self._opening is not None
+    async def _conclude(self, thread: Thread) -> None:
+        """What is to be done once tasks have run: their commit, or the end of a run that failed."""
         if thread.failures:
             await self._carry_out_orders(thread)  # one of them may mend it, or go on from elsewhere
             if thread.failures:
@@ -310,18 +323,31 @@ class GraphRun(Handlers):
             return
         if thread.complete:
             self._commit(thread)
-        if thread.finished or thread.results or thread.interviews:
-            return  # done; or something is asked first
-        if (
-            self._length(thread) >= self._opening.settings.hand_over_steps
-            or workflow.info().is_continue_as_new_suggested()
-        ):
-            await self._carry_out_orders(thread)
-            self._ending = True
-            await self._orders_or_silence()
-            self._ending = False
-            if not self._orders.waiting and not self._stopping:
-                self._hand_over(thread, options)
+
+    def _is_long(self, thread: Thread) -> bool:
+        """Whether the run is to hand over: it takes long to replay, or the server suggests it.
+
+        A hand-over writes the state anew, twice, so a suggestion waits until the history has several times that; not
+        until it nears what the server takes.
+        """
+        assert self._opening is not None
+        if thread.finished or not thread.made:
+            return False
+        if self._length(thread) >= self._opening.settings.hand_over_steps:
+            return True
+        info = workflow.info()
+        return info.is_continue_as_new_suggested() and (
+            info.get_current_history_length() >= MANY_EVENTS
+            or info.get_current_history_size() >= min(LARGE_HISTORY, HISTORY_FOR_STATE * thread.state_size)
+        )
+
+    async def _hand_over_in_silence(self, thread: Thread, options: StartOptions) -> None:
+        """Hands over once every caller has an answer; an order that comes meanwhile goes first."""
+        self._ending = True
+        await self._orders_or_silence()
+        self._ending = False
+        if not self._orders.waiting and not self._stopping:
+            self._hand_over(thread, options)
 
     def _length(self, thread: Thread) -> float:
         """How long the run is to replay, in super-steps of their own."""
@@ -379,12 +405,15 @@ class GraphRun(Handlers):
         after = options.model_copy(
             update={
                 "after": thread.run_id,
-                "record": record_of(thread),
+                "record": with_past(record_of(thread), thread),
                 "steps_left": thread.steps_left,
                 "recursion_limit": thread.step_limit,
                 "interrupt_before": thread.breaks[0],
                 "interrupt_after": thread.breaks[1],
                 "config": self._config,
+                "running": self._running,
+                "passed": thread.passes_on,
+                "errors": tuple(error[:500] for error in self._errors),
                 "update": None,
                 "fork": None,
                 "resume": None,
@@ -398,7 +427,9 @@ class GraphRun(Handlers):
     def _end(self, error: StepgraphError | None) -> RawValue:
         """Leaves the thread's record, and the error if there is one: nothing is lost. The next in line begins."""
         thread, opening = self._thread, self._opening
-        record = record_of(thread) if thread is not None else opening.record if opening is not None else None
+        record = opening.record if opening is not None else None
+        if thread is not None:
+            record = with_past(record_of(thread), thread)
         if self._queue and opening is not None:
             self._say("next in line begins", error=error.message if error is not None else None)
             given, options = self._queue.next_run(workflow.info().run_id, record, error)

@@ -258,8 +258,7 @@ class Handlers:
     @workflow.query(name=GET_HISTORY)
     def get_state_history(self, request: RawValue = NOTHING_ASKED) -> RawValue:
         """This run's checkpoints, newest first, and which run holds the older ones."""
-        previous = self._opening.record.run_id if self._opening and self._opening.record else None
-        return answers.history(self._thread, request, previous)
+        return answers.history(self._thread, self._opening.record if self._opening else None, request)
 
     @workflow.query(name=GET_RECORD)
     def get_record(self, request: RawValue = NOTHING_ASKED) -> RawValue:
