@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks.bench import Bench
 from benchmarks.cases.chat import MESSAGE
 from benchmarks.figures import Figure, Outcome, Samples, judged
+from benchmarks.hosted import hosted
 from benchmarks.jobs import Job
 from benchmarks.peers.peer import Unable
 
@@ -16,9 +17,9 @@ async def run(bench: Bench) -> Outcome:
     steps = bench.size.long_chat
     what = f"a chat of {steps:,} messages of 1 KB"
     try:
-        work = await bench.peers["ours"].call(
-            "measure", job=Job("chat", steps, size=MESSAGE).to_json(), timeout=PATIENCE
-        )
+        async with hosted("ours", bench.address, bench.folder) as peer:
+            job = Job("chat", steps, size=MESSAGE)
+            work = await peer.call("measure", job=job.to_json(), timeout=PATIENCE)
     except Unable as reason:
         return Outcome([Figure(what, f"no: {reason}", "completes", False)])
     slower, stored = work["last"] / work["first"], work["bytes"] / steps / 1000
