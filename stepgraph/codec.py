@@ -14,6 +14,7 @@ import dataclasses
 import re
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, time
 from functools import lru_cache
 from typing import Any
@@ -57,6 +58,7 @@ class TypeCodec:
         self._has_sets = _mentions_a_set(self._adapter.core_schema)
         self.concatenates = _is_plain_list(self._adapter.core_schema)
         """Two lists of the type, one after the other, are a list of the type, and so is any part of it."""
+        self._is_json = _is_json(self._adapter.core_schema)
 
     def encode(self, value: Any) -> Any:
         """JSON data for the value; `RoundTripError` unless decoding gives an equal value of the same types."""
@@ -80,6 +82,9 @@ class TypeCodec:
 
     def decode(self, encoded: Any) -> Any:
         """A new value from JSON data; pydantic's `ValidationError` if it does not fit."""
+        if self._is_json:  # the checks and the containers of its own are had without a way through text
+            with suppress(ValidationError):
+                return self._adapter.validate_python(encoded, strict=True)
         return self.decode_text(to_json(encoded))
 
     def decode_text(self, text: bytes) -> Any:
@@ -265,6 +270,19 @@ def _is_plain_list(schema: Any) -> bool:
     while schema["type"] == "definitions":
         schema = schema["schema"]
     return schema["type"] == "list" and set(schema) <= {"type", "items_schema", "ref", "metadata"}
+
+
+def _is_json(schema: Any) -> bool:
+    """Whether values of the type are their own JSON data, of which only containers can be changed."""
+    kind = schema["type"]
+    if kind in ("definitions", "nullable"):
+        return not schema.get("definitions") and _is_json(schema["schema"])
+    if kind == "list":
+        return _is_json(schema.get("items_schema", {"type": "any"}))
+    if kind == "dict":
+        keys, values = schema.get("keys_schema", {"type": "any"}), schema.get("values_schema", {"type": "any"})
+        return keys["type"] == "str" and _is_json(values)
+    return kind in ("str", "int", "bool", "none") and set(schema) <= {"type", "ref", "metadata"}
 
 
 def _in_order(value: Any, encoded: Any) -> Any:

@@ -11,6 +11,7 @@ from temporalio.worker import Worker
 
 from stepgraph.daemon_executor import DaemonExecutor
 from stepgraph.plugin import NODE_THREADS, GraphPlugin
+from stepgraph.settings import number
 from stepgraph_activities import activities_for
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ WORKFLOW_THREADS = 8
 BRIEF = timedelta(seconds=0.5)
 """How long the worker of a process that ends waits for nodes: those of threads nobody here waits for, or that the
 user interrupted. What is not done by then, another worker does again."""
+
+CACHED_RUNS = 300
+"""Open runs that a worker keeps in memory, each with a few times its state; one that is not is replayed first when
+something happens on it."""
 
 STICKY = timedelta(seconds=3)
 """How long a run waits for the worker that knows it already, once that may be gone."""
@@ -57,4 +62,5 @@ def worker_for(
         workflow_task_executor=workflow_threads,
         no_remote_activities=reads_only,
         sticky_queue_schedule_to_start_timeout=STICKY,
+        max_cached_workflows=int(number("STEPGRAPH_CACHED_RUNS", CACHED_RUNS)),
     )

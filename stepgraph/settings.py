@@ -18,6 +18,7 @@ ENVIRONMENT: Final = {
     "STEPGRAPH_EMBEDDED_LINGER": "Seconds that an embedded server stays up after its last user; 600 by default.",
     "STEPGRAPH_WEB_UI": "Address of Temporal's Web UI, where it cannot be guessed from the server's.",
     "STEPGRAPH_INLINE_BYTES": "Largest state, in bytes of JSON, put into an activity's input; 4096 by default.",
+    "STEPGRAPH_CACHED_RUNS": "Open runs that a worker keeps in memory; 300 by default. Others are replayed.",
     "STEPGRAPH_STATE_CACHE_BYTES": "Bytes of state that a worker process keeps at hand; 64000000 by default, 0: none.",
     "STEPGRAPH_HAND_OVER_STEPS": "Super-steps after which a run continues as new; 500 by default.",
     "STEPGRAPH_ASYNC_STEPS": "Super-steps of durability 'async' that are written to disk together; 500 by default.",

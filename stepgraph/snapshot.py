@@ -96,12 +96,12 @@ def view_of_record(record: Record) -> dict[str, Any]:
 def history_in_record(record: Record) -> Iterator[dict[str, Any]]:
     """The head and the checkpoints before it, as far as a record has them, newest first: no worker needed."""
     yield _shown(record, record, record.values)
-    yield from past_in_record(record)
+    yield from past_in_record(record, JsonValues.of(record.values))
 
 
-def past_in_record(record: Record) -> Iterator[dict[str, Any]]:
-    """The checkpoints before the head, likewise."""
-    values, newer = JsonValues.of(record.values), record.checkpoint
+def past_in_record(record: Record, values: JsonValues) -> Iterator[dict[str, Any]]:
+    """The checkpoints before the head, whose values are given."""
+    newer = record.checkpoint
     for past in record.past:
         values = past.difference.apply(values)
         if past.committed:

@@ -133,6 +133,8 @@ class Queued(_Wire):
 class Settled(_Wire):
     """What `SETTLED` answers, when there is something to answer."""
 
+    waits: bool = False
+    """The thread stands still, and waits, at a head whose record is too large for an answer: it is to be queried."""
     waiting: Record | None = None
     """The thread stands still, and waits: for answers, or at a breakpoint. Otherwise its run has ended, or goes on."""
 

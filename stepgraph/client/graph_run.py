@@ -13,7 +13,7 @@ from temporalio.common import RawValue
 from temporalio.service import RPCError
 
 from stepgraph.channels import Channels
-from stepgraph.client.reading import history_of, values_shown
+from stepgraph.client.reading import history_of, values_shown, waiting_record
 from stepgraph.engine.record import Record
 from stepgraph.errors import RunEndedError, StepgraphError
 from stepgraph.interrupts import Interrupt
@@ -106,6 +106,11 @@ class GraphRun:
                 )
                 if answer.waiting is not None:
                     return answer.waiting
+                if (
+                    answer.waits
+                    and (record := await waiting_record(self._client, self.thread_id, self._at)) is not None
+                ):
+                    return record
             except WorkflowUpdateRPCTimeoutOrCancelledError:
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():  # the SDK takes a cancellation for an answer that is late

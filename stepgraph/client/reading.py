@@ -15,11 +15,11 @@ from temporalio.client import Client, WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from stepgraph.engine.past import PAST_STEPS
-from stepgraph.engine.record import Record
+from stepgraph.engine.record import Record, outcomes_from
 from stepgraph.errors import CheckpointNotFoundError, NoWorkerError, StepgraphError
 from stepgraph.runs import Run, ask, closing_of, latest_run, load_record, run_before, run_holding, was_taken_up
 from stepgraph.snapshot import history_in_record, matches, view_of_record
-from stepgraph.wire import GET_HISTORY, GET_STATE
+from stepgraph.wire import GET_HISTORY, GET_RECORD, GET_STATE
 
 T = TypeVar("T")
 
@@ -49,6 +49,15 @@ async def head_of(client: Client, run: Run) -> dict[str, Any] | None:
     if found is None and (before := await run_before(client, run)) is not None:  # it has not taken the thread up yet
         return await head_of(client, before)
     return found
+
+
+async def waiting_record(client: Client, thread_id: str, run_id: str) -> Record | None:
+    """The record of a run that waits for people; `None` if it does not any more."""
+    run = await latest_run(client, thread_id, run_id)
+    if run is None or not run.is_open:
+        return None
+    record = Record.model_validate(await ask_worker(client, run, GET_RECORD, {}))
+    return record if record.paused or outcomes_from(record).waiting() else None
 
 
 async def values_shown(client: Client, record: Record) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,17 @@ from temporalio.worker import (
     WorkflowInterceptorClassInput,
 )
 
+from stepgraph import Command, interrupt
 from stepgraph.compiled import CompiledGraph
 from stepgraph.payloads import from_raw
+from stepgraph.serving import worker_for
 from stepgraph.snapshot import StateSnapshot
 from stepgraph.statecache import states
 from stepgraph.testing import MemoryRunner
 from stepgraph.wire import GET_VALUES
 from tests.conftest import ROOT, Stage
-from tests.temporal.travelling import TURNS, travelling
+from tests.temporal.graphs import chain
+from tests.temporal.travelling import TURNS, State, travelling
 
 LARGE = 1_100_000
 """Bytes of one channel: a whole state has more than one page."""
@@ -177,3 +181,17 @@ async def test_to_several_processes_of_which_one_is_killed(
     assert {int(line.split()[1]) for line in notes.read_text().splitlines()[6:]} == {one.pid, other.pid} - {killed}
     assert told(history) == told(await expected(graph))
     assert {"piece", "difference"} == set(watch.answers)
+
+
+async def test_a_worker_keeps_as_many_runs_as_it_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that wait, and are not in its memory, go on just the same."""
+    monkeypatch.setenv("STEPGRAPH_CACHED_RUNS", "2")
+    graph = chain(State, {"asks": lambda state: {"log": [interrupt("well?")]}}, name="waiting")
+    client, configs = stage.use(graph), [stage.thread() for _ in range(6)]
+    worker = worker_for(stage.client, [graph], task_queue=stage.task_queue, grace=timedelta(seconds=1))
+    assert worker.config(active_config=True)["max_cached_workflows"] == 2
+    async with worker:
+        for config in configs:
+            await client.ainvoke({"large": "x" * 10_000}, config)
+        for n, config in enumerate(configs):
+            assert (await client.ainvoke(Command(resume=f"answer {n}"), config))["log"] == [f"answer {n}"]

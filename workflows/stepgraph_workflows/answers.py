@@ -14,6 +14,7 @@ from stepgraph.engine.difference import difference
 from stepgraph.engine.record import Record, record_of
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import StepgraphError
+from stepgraph.json_values import JsonValues
 from stepgraph.orders import check_closed
 from stepgraph.payloads import from_raw, to_raw
 from stepgraph.snapshot import matches, past_in_record, view
@@ -73,8 +74,9 @@ def _history(thread: Thread, taken_up: Record | None) -> Iterator[tuple[str, Cal
     """Checkpoints by id, newest first, each with how it is to be shown."""
     for checkpoint in thread.newest_first():
         yield checkpoint.id, functools.partial(view, thread, checkpoint)
-    if taken_up is not None:
-        for past, shown in zip(taken_up.past, past_in_record(taken_up), strict=True):
+    if taken_up is not None and thread.base is not None:
+        values = JsonValues.of(thread.channels.encode(thread.base.values))
+        for past, shown in zip(taken_up.past, past_in_record(taken_up, values), strict=True):
             yield past.checkpoint.id, functools.partial(dict, shown)
 
 

@@ -80,6 +80,8 @@ class GraphRun(Handlers):
 
     def __init__(self) -> None:
         super().__init__()
+        self._given: Any = None
+        """The input, until it is taken."""
         self._fused = 0
         """Super-steps of this run that were run in a row."""
         self._fusing = True
@@ -92,13 +94,16 @@ class GraphRun(Handlers):
         error: StepgraphError | None = None
         try:
             try:
-                given, options = _arguments(args)
+                self._given, options = _arguments(args)
             except InvalidInputError:
                 await self._open(StartOptions())  # the run fails, but hands on what the thread has
                 raise
+            if isinstance(args, list):
+                args.clear()  # the SDK holds the list as long as the run is open, and its payloads several times over
             self._queue.take_over(options.queue)
             await self._open(options)
-            await self._run(given, options)
+            options = options.model_copy(update={"record": _without_values(options.record)})
+            await self._run(options)
         except asyncio.CancelledError:  # by Temporal
             await self._let_go_of_callers()
             raise
@@ -147,22 +152,23 @@ class GraphRun(Handlers):
         if options.record is not None:
             self._opening = self._opening.model_copy(update={"record": options.record})
 
-    async def _run(self, given: Any, options: StartOptions) -> None:
+    async def _run(self, options: StartOptions) -> None:
         thread = self._thread = self._take_up()
         steps_left = options.recursion_limit if options.steps_left is None else options.steps_left
         thread.allow(steps_left, limit=options.recursion_limit)
         self._config = options.config
         self._running = options.running
         self._errors = list(options.errors)
-        await self._begin(thread, given, options)
+        await self._begin(thread, options)
         if options.record is None:  # otherwise the run before has set them
             self._tell(search=[GRAPH.value_set(thread.spec.name), *self._origin(thread)])
         elif options.turn is not None:
             self._tell()
         await self._go_on(thread, options)
 
-    async def _begin(self, thread: Thread, given: Any, options: StartOptions) -> None:
+    async def _begin(self, thread: Thread, options: StartOptions) -> None:
         """Does what the run was started for; what its caller asked for is run, and nothing else."""
+        given, self._given = self._given, None
         thread.break_at(options.interrupt_before, options.interrupt_after)
         ordered: list[tuple[Kind, AnyOrder | None]] = [
             ("update", options.update),
@@ -206,7 +212,7 @@ class GraphRun(Handlers):
                 graph=opening.spec.name,
                 thread_graph=opening.record.graph,
             )
-        return thread_from(
+        thread = thread_from(
             opening.record,
             opening.spec,
             self._code.schema.channels,
@@ -214,6 +220,8 @@ class GraphRun(Handlers):
             run_id=info.run_id,
             clock=lambda: workflow.now().isoformat(),
         )
+        self._opening = opening.model_copy(update={"record": _without_values(opening.record)})
+        return thread
 
     async def _go_on(self, thread: Thread, options: StartOptions) -> None:
         """Super-step after super-step, with the orders that arrived in between, until nothing is left to do."""
@@ -468,6 +476,11 @@ def workflow_for(graphs: Graphs) -> type:
     run.__qualname__ = "ServedGraphRun.run"
     members = {"run": workflow.run(run), "graphs": dict(graphs), "__module__": __name__}
     return workflow.defn(dynamic=True, sandboxed=False)(type("ServedGraphRun", (GraphRun,), members))
+
+
+def _without_values(record: Record | None) -> Record | None:
+    """A record that was taken up: the thread has its values, and an open run holds as little as it can."""
+    return None if record is None else record.model_copy(update={"values": {}, "pending_values": {}, "results": {}})
 
 
 def _arguments(args: Sequence[RawValue]) -> tuple[Any, StartOptions]:

@@ -44,6 +44,9 @@ from stepgraph_workflows.queueing import Queue
 
 Graphs = Mapping[str, GraphCode]
 
+SETTLED_BYTES = 4_096
+"""A larger state is not in the answer to whoever waits for the thread to stand still."""
+
 MAX_ERRORS = 20
 """How many refused signals the state tells of."""
 
@@ -182,7 +185,11 @@ class Handlers:
         await workflow.wait_condition(lambda: self._settled or self._ending)
         thread = self._thread
         waits = thread is not None and not self._ending and bool(thread.questions or thread.paused)
-        return to_raw(Settled(waiting=record_of(thread) if waits and thread is not None else None))
+        if thread is None or not waits:
+            return to_raw(Settled())
+        if thread.state_size > SETTLED_BYTES:  # an update's answer stays in the history, and in the worker's memory
+            return to_raw(Settled(waits=True))
+        return to_raw(Settled(waiting=record_of(thread)))
 
     @workflow.signal(name=INVOKE)
     def invoke_signal(self, order: dict[str, Any] | None = None) -> None:
