@@ -15,7 +15,7 @@ from stepgraph.errors import CheckpointNotFoundError, NodeError
 from tests.conftest import Stage
 from tests.parity.cases import Cases, both, failing_once, nodes
 from tests.parity.dialect import HERE, THERE, Dialect, Play
-from tests.parity.steps import answer, invoke, replay, resume, update
+from tests.parity.steps import answer, answer_each, invoke, replay, resume, update
 from tests.parity.telling import Asked, Raised
 
 cases = Cases()
@@ -180,6 +180,35 @@ def a_node_that_fails_and_then_asks(d: Dialect) -> Any:
         return {"log": [d.interrupt("?")]}
 
     return d.draw(Count, "START > ask, ask > END", ask=node)
+
+
+@case(invoke({"n": 1}), answer_each(which="kept"), resume())
+def a_node_that_fails_before_it_comes_to_ask_again(d: Dialect) -> Any:
+    runs: list[int] = []
+
+    def node(state: Count) -> dict[str, Any]:
+        runs.append(1)
+        if len(runs) == 2:
+            raise ConnectionError("no route")
+        return {"log": [d.interrupt("which")]}
+
+    return d.draw(Count, "START > ask, ask > END", ask=node)
+
+
+@case(invoke({"n": 1}), resume(), answer("yes"))
+def a_node_that_counts_its_runs_and_asks(d: Dialect) -> Any:
+    runs: list[int] = []
+
+    def node(state: Count) -> dict[str, Any]:
+        runs.append(1)
+        return {"log": [f"{d.interrupt('?')}, run {len(runs)}"]}
+
+    return d.draw(Count, "START > ask, ask > END", ask=node)
+
+
+@case(invoke({"n": 1}), update({"n": 2}, as_node="a"), replay(5))
+def a_replay_of_an_update(d: Dialect) -> Any:
+    return _chain(d)
 
 
 @case(invoke({"n": 1}), replay(1, recursion_limit=1))
@@ -390,6 +419,33 @@ async def test_a_task_that_waits_shows_its_question_and_no_old_error(stage: Stag
     assert here.history == there.history
     assert here.heads[1]["tasks"] == [{"name": "ask", "result": None, "error": None, "asks": [Asked("?")]}]
     assert there.heads[1]["tasks"][0]["error"] == "ConnectionError"
+
+
+async def test_an_answer_is_not_lost_when_its_node_fails(stage: Stage) -> None:
+    """ "Waiting for people": ""a map from interrupt id" answers, once given; LangGraph asks again."""
+    here, there = await both(a_node_that_fails_before_it_comes_to_ask_again, stage)
+    assert here.returned[1:] == [Raised("ConnectionError"), {"n": 1, "log": ["kept"]}]
+    assert there.returned[1:] == [
+        Raised("ConnectionError"),
+        {"n": 1, "log": [], "__interrupt__": [Asked("which")]},
+    ]
+
+
+async def test_a_resume_runs_no_node_that_waits(stage: Stage) -> None:
+    """ "Waiting for people": "the thread waits" for an answer; LangGraph runs the node to have it ask again."""
+    here, there = await both(a_node_that_counts_its_runs_and_asks, stage)
+    assert here.returned[:2] == there.returned[:2] == [{"n": 1, "log": [], "__interrupt__": [Asked("?")]}] * 2
+    assert here.returned[2] == {"n": 1, "log": ["yes, run 2"]}
+    assert there.returned[2] == {"n": 1, "log": ["yes, run 3"]}
+
+
+async def test_a_replay_is_a_fork_also_where_an_update_is_replayed(stage: Stage) -> None:
+    """ "Time travel": "a `fork` checkpoint (parent: the addressed one, step + 1) becomes the head"; LangGraph has none
+    where the addressed one was made by hand."""
+    here, there = await both(a_replay_of_an_update, stage)
+    assert here.returned == there.returned
+    assert [each["source"] for each in here.history[:4]] == ["loop", "loop", "fork", "update"]
+    assert [each["source"] for each in there.history[:4]] == ["loop", "loop", "update", "loop"]
 
 
 async def test_a_replay_takes_no_more_super_steps_than_it_is_allowed(stage: Stage) -> None:
