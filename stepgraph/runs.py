@@ -237,7 +237,13 @@ async def ask(
     pages = Pages()
     while pages.wanted is not None:
         asked = {**request, "page": pages.wanted}
-        answer = await handle.query(query, to_raw(asked), result_type=RawValue, rpc_timeout=timeout)
+        try:
+            answer = await handle.query(query, to_raw(asked), result_type=RawValue, rpc_timeout=timeout / 2)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.DEADLINE_EXCEEDED:
+                raise
+            # a worker that drops a run from its cache may drop a question with it
+            answer = await handle.query(query, to_raw(asked), result_type=RawValue, rpc_timeout=timeout)
         pages.take(from_raw(answer))
     if isinstance(pages.answer, dict) and "error" in pages.answer:
         raise from_wire(pages.answer["error"])

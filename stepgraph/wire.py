@@ -36,6 +36,9 @@ GET_RECORD: Final = "stepgraph.record"
 GET_VALUES: Final = "stepgraph.values"
 CHECK: Final = "stepgraph.check"
 
+ASK_AGAIN: Final = "AskAgain"
+"""The type of the refusal of an update that came at a moment when none can be taken."""
+
 PAGE_SIZE: Final = 1_000_000
 """Bytes of a query's answer beyond which it comes in pages: a result over 2 MiB would be refused."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -19,6 +20,20 @@ GraphOption = Annotated[
     typer.Option("--graph", metavar="ADDRESS", help="MODULE:VARIABLE or FILE.py:VARIABLE: brings a worker of its own."),
 ]
 ThreadArgument = Annotated[str, typer.Argument(metavar="THREAD", help="The thread's id.")]
+
+
+class Busy(StrEnum):
+    """What is to happen when the thread is running."""
+
+    REFUSE = "refuse"
+    ENQUEUE = "enqueue"
+    CANCEL = "cancel"
+
+
+OnBusy = Annotated[
+    Busy,
+    typer.Option(help="If the thread is running: refuse; wait in line; or stop its nodes, and be the next."),
+]
 RecursionLimit = Annotated[int | None, typer.Option(metavar="STEPS", min=1, help="Super-steps allowed.")]
 Detach = Annotated[bool, typer.Option("--detach", help="Do not wait for the end; a worker elsewhere does the work.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from stepgraph.cli import rendering
 from stepgraph.client import GraphRun
+from stepgraph.client.graph_run import FinishedRun, QueuedRun
 from stepgraph.errors import (
     GraphRecursionError,
     NodeError,
@@ -33,6 +34,8 @@ async def follow(
         rendering.say(f"thread [bold]{escape(run.thread_id)}[/]" + (f"  [dim]{url}[/]" if url else ""))
     elif detach:
         rendering.print_json(ids)
+    if isinstance(run, QueuedRun) and not as_json:
+        rendering.say("[dim]in line: it begins when the thread stands still[/]")
     if detach:
         return
     again = f"starter.py resume {shlex.quote(run.thread_id)}" + (f" --graph {shlex.quote(address)}" if address else "")
@@ -52,11 +55,16 @@ async def follow(
         raise
     finally:
         ending.cancel()
+    if isinstance(run, FinishedRun) and not as_json:
+        rendering.say("[dim]nothing is left to run[/]")
     asked = values.pop("__interrupt__", [])
     if as_json:
         rendering.print_json({**ids, "values": values, "interrupts": [each._asdict() for each in asked]})
         return
     rendering.say(rendering.values_block(values))
+    left = () if asked else (await run.record()).next
+    if left:  # at a breakpoint, or somebody else took the thread over
+        rendering.say(f"[dim]stopped before {escape(', '.join(left))}; to go on: {escape(again)}[/]")
     for each in asked:
         which = f" --interrupt {each.id}" if len(asked) > 1 else ""
         rendering.say(f"[bold]asks[/]  {escape(json.dumps(each.value, ensure_ascii=False))}")

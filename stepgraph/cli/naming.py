@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stepgraph.cli.rendering import SHORT_ID
 from stepgraph.client import GraphClient
 from stepgraph.errors import CheckpointNotFoundError
 from stepgraph.snapshot import config_for
@@ -16,12 +17,12 @@ async def checkpoint_named(client: GraphClient, thread_id: str, name: str) -> st
         if found == name:
             return found
         if step == name or (len(name) > 3 and found.endswith(name)):
-            matching[found] = step
+            matching[found] = f"{found[-SHORT_ID:]} ({(snapshot.metadata or {}).get('source')}, step {step})"
     if len(matching) == 1:
         return next(iter(matching))
-    which = "; ".join(f"{found} (step {step})" for found, step in matching.items())
+    which = "; ".join(matching.values())
     raise CheckpointNotFoundError(
-        f"{name!r} names {len(matching)} checkpoints of thread {thread_id!r}: {which}. Give more of the id."
+        f"{name!r} names {len(matching)} checkpoints of thread {thread_id!r}: {which}. Name it by as much of its id."
         if matching
         else f"Thread {thread_id!r} has no checkpoint {name!r}. See: starter.py history {thread_id}",
         thread_id=thread_id,

@@ -16,7 +16,16 @@ from rich.markup import escape
 from stepgraph.cli import demo as demonstration
 from stepgraph.cli import failing, rendering, travel
 from stepgraph.cli import tree as drawing
-from stepgraph.cli.arguments import AsJson, Detach, GraphArgument, GraphOption, RecursionLimit, ThreadArgument
+from stepgraph.cli.arguments import (
+    AsJson,
+    Busy,
+    Detach,
+    GraphArgument,
+    GraphOption,
+    OnBusy,
+    RecursionLimit,
+    ThreadArgument,
+)
 from stepgraph.cli.following import follow
 from stepgraph.cli.loading import is_address, load_graph, load_graphs
 from stepgraph.cli.naming import checkpoint_named
@@ -30,7 +39,7 @@ from stepgraph.cli.reaching import (
     refuse_to_detach_from_own_worker,
     run_of,
 )
-from stepgraph.cli.threads import list_threads, status_of
+from stepgraph.cli.threads import list_threads, standing, status_of
 from stepgraph.errors import (
     ThreadBusyError,
 )
@@ -61,6 +70,7 @@ def run_command(
         typer.Option(metavar="JSON", help="The state's keys to set: a JSON object, @FILE, or - for standard input."),
     ],
     thread: Annotated[str | None, typer.Option(metavar="ID", help="The thread's id; a new one by default.")] = None,
+    on_busy: OnBusy = Busy.REFUSE,
     recursion_limit: RecursionLimit = None,
     detach: Detach = False,
     as_json: AsJson = False,
@@ -76,7 +86,13 @@ def run_command(
         thread_id = f"{name}-{uuid.uuid4().hex[:12]}" if thread is None else checked_thread_id(thread)
         temporal, server = await connected(as_json=as_json)
         async with client_for(temporal, name, loaded) as client:
-            started = await client.astart(values, config_with(thread_id, recursion_limit))
+            try:
+                config = config_with(thread_id, recursion_limit)
+                started = await client.astart(values, config, on_busy=on_busy.value)
+            except ThreadBusyError as error:
+                if on_busy is Busy.REFUSE:
+                    error.add_note("To wait in line: --on-busy enqueue.")
+                raise
             address = graph if loaded else None
             await follow(started, name, server, address=address, detach=detach, as_json=as_json)
 
@@ -140,7 +156,8 @@ def state(
         if as_json:
             rendering.print_json(found)
             return
-        rendering.say(f"thread      {escape(run.thread_id)}, graph {escape(run.graph)}, {status_of(run.status)}")
+        status = status_of(run.status) if checkpoint is not None else standing(run.status, found)
+        rendering.say(f"thread      {escape(run.thread_id)}, graph {escape(run.graph)}, {status}")
         rendering.say(rendering.state_block(found))
 
     failing.run(work(), as_json=as_json)

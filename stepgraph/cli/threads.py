@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 
+from stepgraph.search import STATUS
 from stepgraph.settings import text
+from stepgraph.snapshot import StateSnapshot
 from stepgraph.validation import graph_name
 from stepgraph.wire import ENTRANCE
 
@@ -21,6 +23,20 @@ _STATUS = {
 def status_of(status: WorkflowExecutionStatus | None) -> str:
     """A run's status in a word or two."""
     return "unknown" if status is None else _STATUS.get(status, status.name.lower())
+
+
+def standing(status: WorkflowExecutionStatus | None, head: StateSnapshot) -> str:
+    """The same for a thread whose head is known: its last run may be over, and something left to do."""
+    if status is WorkflowExecutionStatus.COMPLETED and head.next:
+        return "failed" if any(task.error for task in head.tasks) else "waiting"
+    return "waiting" if status is WorkflowExecutionStatus.RUNNING and head.interrupts else status_of(status)
+
+
+def _status(execution: WorkflowExecution) -> str:
+    """As its run told, if that could tell last."""
+    if execution.status in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED):
+        return execution.typed_search_attributes.get(STATUS) or status_of(execution.status)
+    return status_of(execution.status)
 
 
 async def list_threads(client: Client, *, graph: str | None, limit: int) -> list[dict[str, Any]]:
@@ -40,7 +56,7 @@ async def list_threads(client: Client, *, graph: str | None, limit: int) -> list
         {
             "thread_id": execution.id,
             "graph": execution.workflow_type,
-            "status": status_of(execution.status),
+            "status": _status(execution),
             "started": execution.start_time.isoformat(),
             "ended": execution.close_time.isoformat() if execution.close_time else None,
         }

@@ -44,8 +44,8 @@ class GraphRun:
         self._client = client
         self._channels = channels
         self._head = head
-        self._at = run_id
-        """The run that it has come to: a long one goes on in another."""
+        self._runs = [run_id]
+        """The runs that it has come through so far: a long one goes on in another."""
 
     async def result(self) -> dict[str, Any]:
         """The values when the thread stands still: the graph is done, or waits for people.
@@ -86,9 +86,9 @@ class GraphRun:
 
     async def _ended(self) -> Record:
         while True:
-            closing = await closing_in(self._client, self.thread_id, self._at)
+            closing = await closing_in(self._client, self.thread_id, self._runs[-1])
             if closing.grew_long and closing.continued_as is not None:
-                self._at = closing.continued_as
+                self._runs.append(closing.continued_as)
                 continue
             if closing.error is not None:
                 raise closing.error
@@ -99,7 +99,7 @@ class GraphRun:
     async def _waits(self) -> Record:
         """The record of a thread that waits for people. Never comes if it does not."""
         while True:
-            handle = self._client.get_workflow_handle(self.thread_id, run_id=self._at)
+            handle = self._client.get_workflow_handle(self.thread_id, run_id=self._runs[-1])
             try:
                 answer = Settled.model_validate(
                     from_raw(await handle.execute_update(SETTLED, result_type=RawValue, rpc_timeout=UPDATE_TIMEOUT))
@@ -108,7 +108,7 @@ class GraphRun:
                     return answer.waiting
                 if (
                     answer.waits
-                    and (record := await waiting_record(self._client, self.thread_id, self._at)) is not None
+                    and (record := await waiting_record(self._client, self.thread_id, self._runs[-1])) is not None
                 ):
                     return record
             except WorkflowUpdateRPCTimeoutOrCancelledError:
@@ -122,17 +122,22 @@ class GraphRun:
     async def watch(self) -> AsyncIterator[StateSnapshot]:
         """Every checkpoint the run makes, oldest first, until it ends. How it ended, `result` tells."""
         ending = asyncio.ensure_future(self.record())
-        seen = self._head
+        seen = None
         try:
+            seen = self._head or await self._begun_at()
             over = False
             while not over:
                 await asyncio.wait([ending], timeout=POLL_SECONDS)
                 over = ending.done()
                 fresh: list[dict[str, Any]] = []
                 async for shown in history_of(self._client, self.thread_id, filter=None, before=None, limit=None):
-                    if shown["config"]["configurable"]["checkpoint_id"] == seen:
+                    checkpoint_id = shown["config"]["configurable"]["checkpoint_id"]
+                    if checkpoint_id == seen:
                         break
-                    fresh.append(shown)
+                    if checkpoint_id.rpartition(".")[0] in self._runs:
+                        fresh.append(shown)
+                    elif fresh:  # from here on, older runs
+                        break
                 for shown in reversed(fresh):
                     seen = shown["config"]["configurable"]["checkpoint_id"]
                     yield snapshot_from(shown, self._channels)
@@ -140,13 +145,23 @@ class GraphRun:
             ending.cancel()
             await asyncio.gather(ending, return_exceptions=True)
 
+    async def _begun_at(self) -> str | None:
+        """The checkpoint that the run took over."""
+        run = await latest_run(self._client, self.thread_id, self.run_id)
+        options = await start_options(self._client, run) if run is not None else StartOptions()
+        record = options.record
+        if record is None and options.after is not None:
+            record = (await closing_in(self._client, self.thread_id, options.after)).record
+        return record.checkpoint.id if record is not None else None
+
     def _nothing_left(self, closing: Closing) -> StepgraphError:
         if closing.ended is None:
-            return StepgraphError(f"Run {self._at} of thread {self.thread_id!r} failed: {closing.fault}")
+            return StepgraphError(f"Run {self._runs[-1]} of thread {self.thread_id!r} failed: {closing.fault}")
         return RunEndedError(
-            f"Run {self._at} of thread {self.thread_id!r} was {closing.ended}. What it did is kept; resume the thread.",
+            f"Run {self._runs[-1]} of thread {self.thread_id!r} was {closing.ended}. "
+            "What it did is kept; resume the thread.",
             thread_id=self.thread_id,
-            run_id=self._at,
+            run_id=self._runs[-1],
             status=closing.ended,
         )
 
@@ -156,7 +171,8 @@ class QueuedRun(GraphRun):
 
     def __init__(self, client: Client, thread_id: str, run_id: str, channels: Channels | None, *, ticket: str) -> None:
         super().__init__(client, thread_id, run_id, channels)
-        self._ticket: str | None = ticket
+        self._ticket = ticket
+        self._coming: asyncio.Task[None] | None = None
 
     async def record(self) -> Record:
         """The thread's record once the input's turn has come and passed; raises like `result`."""
@@ -170,19 +186,25 @@ class QueuedRun(GraphRun):
             yield snapshot
 
     async def _turn(self) -> None:
+        """Until the turn has come, for however many wait for that."""
+        if self._coming is None or self._coming.cancelled():
+            self._coming = asyncio.create_task(self._go_along())
+        await asyncio.shield(self._coming)
+
+    async def _go_along(self) -> None:
         """Goes along the runs of the thread until the one that begins with this input."""
-        while self._ticket is not None:
+        while True:
             run = await latest_run(self._client, self.thread_id, self.run_id)
             options = await start_options(self._client, run) if run is not None else StartOptions()
             if options.turn == self._ticket:
-                self._ticket, self._head = None, options.record.checkpoint.id if options.record else None
                 return
             closing = await closing_in(self._client, self.thread_id, self.run_id)
             if closing.continued_as is None:
                 error = closing.error or self._nothing_left(closing)
                 error.add_note("The inputs that waited in line went with it.")
                 raise error
-            self.run_id = self._at = closing.continued_as
+            self.run_id = closing.continued_as
+            self._runs = [self.run_id]
 
 
 class FinishedRun(GraphRun):

@@ -23,7 +23,7 @@ async def invoke(threads: Threads, config: RunConfig, order: InvokeOrder) -> Gra
             if answer is None:
                 continue  # it ended while it was asked
             if (ticket := answer.get("ticket")) is None:
-                return threads.run(latest)
+                return threads.run(latest, head=answer["configurable"]["checkpoint_id"])
             return QueuedRun(threads.client, latest.thread_id, latest.run_id, threads.channels, ticket=ticket)
         try:
             return await _start(threads, config, order, after=latest)
@@ -39,7 +39,7 @@ async def _start(threads: Threads, config: RunConfig, order: InvokeOrder, *, aft
         if after is None:
             raise nothing_there(config, "so there is nothing to run again.")
         again = Order(values=given, as_node=None if given is None else START, checkpoint_id=order.checkpoint_id)
-        return await threads.start(config, None, after=after, head=order.checkpoint_id, fork=again, **breaks)
+        return await threads.start(config, None, after=after, fork=again, **breaks)
     if after is None:
         if given is None:
             raise nothing_there(config, "so there is nothing to resume. Start it with an input.")
@@ -47,8 +47,7 @@ async def _start(threads: Threads, config: RunConfig, order: InvokeOrder, *, aft
     record = await threads.record_after(after, needed=given is None)
     if given is None and record is not None and not record.next:
         return FinishedRun(threads.client, record, threads.channels)
-    head = record.checkpoint.id if record is not None else None
-    return await threads.start(config, given, after=after, head=head, **breaks)
+    return await threads.start(config, given, after=after, **breaks)
 
 
 async def answer(threads: Threads, config: RunConfig, order: ResumeOrder) -> GraphRun:
@@ -57,8 +56,8 @@ async def answer(threads: Threads, config: RunConfig, order: ResumeOrder) -> Gra
     if latest is None:
         raise nothing_there(config, "so nothing waits for an answer.")
     if latest.is_open:
-        if await order_from_open(threads.client, latest, "resume", order) is not None:
-            return threads.run(latest)
+        if (made := await order_from_open(threads.client, latest, "resume", order)) is not None:
+            return threads.run(latest, head=made["configurable"]["checkpoint_id"])
         latest = await threads.latest(config.thread_id)
     return await threads.start(config, None, after=latest, resume=order)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Literal
 
 from temporalio.client import Client, WorkflowUpdateFailedError
@@ -12,9 +13,12 @@ from temporalio.service import RPCError, RPCStatusCode
 from stepgraph.errors import StepgraphError, from_wire
 from stepgraph.payloads import from_raw, to_raw
 from stepgraph.runs import Run
-from stepgraph.wire import FORK, INVOKE, RESUME, UPDATE_STATE, InvokeOrder, Order, ResumeOrder
+from stepgraph.wire import ASK_AGAIN, FORK, INVOKE, RESUME, UPDATE_STATE, InvokeOrder, Order, ResumeOrder
 
 Kind = Literal["update", "fork", "resume", "invoke"]
+
+PAUSE_SECONDS = 0.05
+"""Before an update is sent again that came at a moment when none can be taken."""
 
 UPDATE_NAMES: dict[Kind, str] = {"update": UPDATE_STATE, "fork": FORK, "resume": RESUME, "invoke": INVOKE}
 
@@ -28,16 +32,20 @@ async def order_from_open(
         StepgraphError: the order is refused.
     """
     handle = client.get_workflow_handle(run.thread_id)
-    try:
-        answer = await handle.execute_update(UPDATE_NAMES[kind], to_raw(order.to_json()), result_type=RawValue)
-    except WorkflowUpdateFailedError as error:
-        raise _told(error) from None
-    except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            return None
-        raise
-    config: dict[str, Any] = from_raw(answer)
-    return config
+    while True:
+        try:
+            answer = await handle.execute_update(UPDATE_NAMES[kind], to_raw(order.to_json()), result_type=RawValue)
+        except WorkflowUpdateFailedError as error:
+            if isinstance(error.cause, ApplicationError) and error.cause.type == ASK_AGAIN:
+                await asyncio.sleep(PAUSE_SECONDS)
+                continue
+            raise _told(error) from None
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return None
+            raise
+        config: dict[str, Any] = from_raw(answer)
+        return config
 
 
 def _told(error: WorkflowUpdateFailedError) -> StepgraphError:

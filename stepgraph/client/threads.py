@@ -57,7 +57,6 @@ class Threads:
         given: dict[str, Any] | None,
         *,
         after: Run | None,
-        head: str | None = None,
         **orders: Any,
     ) -> GraphRun:
         """Starts the run that follows ``after``; ``orders`` are fields of `StartOptions`.
@@ -70,7 +69,7 @@ class Threads:
         run = await start_next(
             self.client, self.graph, given, config, after=after, task_queue=self.task_queue, orders=orders
         )
-        return self.run(run, head=head)
+        return self.run(run)
 
     def run(self, run: Run, *, head: str | None = None) -> GraphRun:
         """A run, to be followed from a checkpoint on."""

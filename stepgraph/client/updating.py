@@ -44,12 +44,12 @@ async def fork(threads: Threads, config: RunConfig, order: Order) -> GraphRun:
     if latest is None:
         raise nothing_there(config, "so there is nothing to run again.")
     if latest.is_open:
-        if await order_from_open(threads.client, latest, "fork", order) is not None:
-            return threads.run(latest)
+        if (made := await order_from_open(threads.client, latest, "fork", order)) is not None:
+            return threads.run(latest, head=made["configurable"]["checkpoint_id"])
         latest = await threads.latest(config.thread_id)
     await threads.make_sure_it_is_served()
     await _check(threads, latest, "fork", order)
-    return await threads.start(config, None, after=latest, head=order.checkpoint_id, fork=order)
+    return await threads.start(config, None, after=latest, fork=order)
 
 
 async def fork_onto(threads: Threads, source: RunConfig, thread_id: str, order: Order) -> GraphRun:

@@ -76,6 +76,24 @@ async def test_inputs_begin_in_the_order_in_which_they_came(stage: Stage) -> Non
         assert [run.run_id for run in reversed(of_thread)] == [run.run_id for run in runs]
 
 
+async def test_any_number_may_wait_for_one_turn(stage: Stage) -> None:
+    """And watch: each sees the steps of the input's own run; what they ask meets runs that are not ready yet."""
+    gate = Gate("watched")
+    client, config = stage.use(gate.graph), stage.thread()
+    async with stage.serving(gate.graph):
+        runs = await in_line(client, config, *"abcd")
+        await gate.at("a")
+
+        async def steps(run: Any) -> list[Any]:
+            return [snapshot.metadata["step"] async for snapshot in run.watch()]
+
+        followed = [asyncio.gather(run.result(), run.result(), steps(run)) for run in runs]
+        gate.open()
+        for n, each in enumerate(followed):
+            ends = [end for line in "abcd"[: n + 1] for end in (line, line.upper())]
+            assert await each == [{"lines": ends}, {"lines": ends}, [3 * n, 3 * n + 1, 3 * n + 2]]
+
+
 async def test_the_line_needs_nobody_who_waits(stage: Stage) -> None:
     """A client that went away, or an operator's signal: what is in line is in Temporal."""
     gate = Gate("alone")

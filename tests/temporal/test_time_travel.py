@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from stepgraph import END, START, StateGraph
+from stepgraph import END, START, Command, StateGraph, interrupt
 from stepgraph.compiled import CompiledGraph
 from stepgraph.errors import CheckpointNotFoundError, InvalidUpdateError, ThreadError
 from stepgraph.snapshot import config_for
@@ -253,3 +253,25 @@ async def test_an_update_starts_a_thread_that_does_not_exist(stage: Stage) -> No
         state = await client.aget_state(config)
         assert (state.values, state.next) == ({"query": "by hand", "sources": []}, ("gather",))
         assert (await client.ainvoke(None, config))["summary"] == "report: 2 sources"
+
+
+async def test_updates_that_meet_routers_at_work_are_made_all_the_same(stage: Stage) -> None:
+    """Many at once on a thread that waits: each needs an answer of a router's, and the history replays."""
+
+    async def router(state: Research) -> str:
+        await asyncio.sleep(0.05)
+        return "wait"
+
+    builder = StateGraph(Research)
+    builder.add_node("gather", lambda state: {"sources": ["a"]})
+    builder.add_node("wait", lambda state: {"summary": interrupt("go on?")})
+    builder.add_edge(START, "gather").add_conditional_edges("gather", router, {"wait": "wait"})
+    graph = builder.add_edge("wait", END).compile(name="routers")
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        await client.ainvoke({"query": "q"}, config)
+        await asyncio.gather(*(client.aupdate_state(config, {"sources": [str(n)]}, as_node="gather") for n in range(8)))
+        state = await client.aget_state(config)
+        assert sorted(state.values["sources"]) == [*map(str, range(8)), "a"]
+        assert (await client.ainvoke(None, config))["__interrupt__"]
+        assert (await client.ainvoke(Command(resume="yes"), config))["summary"] == "yes"

@@ -160,6 +160,7 @@ class GraphRun(Handlers):
         self._running = options.running
         self._errors = list(options.errors)
         await self._begin(thread, options)
+        self._asking = False
         if options.record is None:  # otherwise the run before has set them
             self._tell(search=[GRAPH.value_set(thread.spec.name), *self._origin(thread)])
         elif options.turn is not None:
@@ -398,7 +399,10 @@ class GraphRun(Handlers):
         self._say("super-step done", step=checkpoint.step, checkpoint_id=checkpoint.id, next=list(checkpoint.triggers))
 
     async def _carry_out_orders(self, thread: Thread) -> None:
-        for done in await self._orders.carry_out(thread, self._code, self._config):
+        self._asking = True
+        carried_out = await self._orders.carry_out(thread, self._code, self._config)
+        self._asking = False
+        for done in carried_out:
             if isinstance(done.order, InvokeOrder) and done.error is None:
                 self._config = done.order.config
             if done.error is None:

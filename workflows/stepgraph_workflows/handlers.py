@@ -22,6 +22,7 @@ from stepgraph.errors import InvalidUpdateError, StepgraphError, ThreadBusyError
 from stepgraph.logs import get_logger
 from stepgraph.payloads import to_raw
 from stepgraph.wire import (
+    ASK_AGAIN,
     CHECK,
     FORK,
     GET_HISTORY,
@@ -87,6 +88,8 @@ class Handlers:
         """Whether somebody asked for the run to end where it is."""
         self._ending = False
         """Whether this run is about to end, and its callers must be let go."""
+        self._asking = True
+        """Whether local activities may be under way."""
         self._refusing = False
         """Whether what the run was started for is refused, if it comes to an error."""
         self._errors: list[str] = []
@@ -191,6 +194,10 @@ class Handlers:
             return to_raw(Settled(waits=True))
         return to_raw(Settled(waiting=record_of(thread)))
 
+    @settled.validator
+    def _check_settled(self) -> None:
+        self._check_time()
+
     @workflow.signal(name=INVOKE)
     def invoke_signal(self, order: dict[str, Any] | None = None) -> None:
         """The update of the same name, for whoever can only send signals: while the thread runs, it waits in line."""
@@ -229,6 +236,7 @@ class Handlers:
 
     def _validate(self, kind: Kind, order: dict[str, Any] | None) -> None:
         """Refuses an update before it enters the history."""
+        self._check_time()
         try:
             self._check(kind, order)
         except StepgraphError as error:
@@ -256,6 +264,15 @@ class Handlers:
         """A signal that cannot be honoured fails nothing: it is logged, and shown in the state."""
         self._errors = [*self._errors[-MAX_ERRORS + 1 :], error.message]
         self._say("signal refused", error=error.message)
+
+    def _check_time(self) -> None:
+        """Takes no update while a local activity is under way; its caller asks again.
+
+        The SDK answers an update before it tells the workflow what a local activity has answered meanwhile, but in a
+        replay the answer comes first: an update accepted in between would be found in another place, for ever.
+        """
+        if self._asking:
+            raise ApplicationError("The run is not ready yet; ask again.", type=ASK_AGAIN, non_retryable=True)
 
     @workflow.query(name=GET_STATE)
     def get_state(self, request: RawValue = NOTHING_ASKED) -> RawValue:
