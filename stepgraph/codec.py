@@ -74,11 +74,11 @@ class TypeCodec:
 
     def text(self, value: Any) -> bytes:
         """JSON text for a value already known to be of the type."""
-        return self._dumped(value)[1]
+        return to_json(value) if self._is_json else self._dumped(value)[1]
 
     def copy(self, value: Any) -> Any:
         """A new value that shares nothing with this one, which is known to be of the type."""
-        return self._adapter.validate_json(self._dumped(value)[1])
+        return self.decode(value) if self._is_json else self.decode_text(self._dumped(value)[1])
 
     def decode(self, encoded: Any) -> Any:
         """A new value from JSON data; pydantic's `ValidationError` if it does not fit."""
@@ -96,6 +96,12 @@ class TypeCodec:
         return self._adapter.validate_python(value)
 
     def _proven(self, value: Any) -> tuple[Any, Any]:
+        if self._is_json:
+            with suppress(Exception):  # what it is, and where, is told below
+                plain = self._adapter.validate_python(value, strict=True)
+                if same(value, plain):
+                    to_json(plain)  # not every text can travel
+                    return plain, plain
         encoded, text = self._dumped(value)
         try:
             decoded = self._adapter.validate_json(text)

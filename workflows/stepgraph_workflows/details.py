@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 
-from stepgraph.engine.checkpoint import Ask
+from stepgraph.engine.checkpoint import Ask, Checkpoint
 from stepgraph.engine.thread import Thread
 
 SHOWN_STEPS = 10
@@ -13,15 +13,20 @@ TEXT_LIMIT = 500
 """Characters of a question that are shown."""
 
 
-def page(thread: Thread, *, running: bool, errors: list[str], queued: int = 0) -> str:
-    """Where the thread stands, what it waits for and how to answer, its last super-steps."""
+def page(
+    thread: Thread, *, running: bool, errors: list[str], queued: int = 0, rows: dict[str, str] | None = None
+) -> str:
+    """Where the thread stands, what it waits for and how to answer, its last super-steps.
+
+    A page is made at every super-step, so ``rows`` keeps those of the last one's table, by checkpoint.
+    """
     parts = [_standing(thread, running)]
     parts += [_question(ask, several=len(thread.questions) > 1) for ask in thread.questions]
     if thread.paused and not thread.questions:
         parts.append("To go on, send the signal `resume` with the input\n\n```json\n{}\n```")
     if queued:
         parts.append(f"Inputs that wait in line: {queued}. Each begins a run of its own once the thread stands still.")
-    parts.append(_steps(thread))
+    parts.append(_steps(thread, {} if rows is None else rows))
     if errors:
         parts.append("Signals that could not be honoured:\n\n" + "\n".join(f"- {error}" for error in errors))
     return "\n\n".join(parts)
@@ -65,13 +70,20 @@ def _question(ask: Ask, *, several: bool) -> str:
     )
 
 
-def _steps(thread: Thread) -> str:
-    rows = ["| step | source | wrote | next |", "|---|---|---|---|"]
-    for checkpoint in itertools.islice(thread.newest_first(), SHOWN_STEPS):
-        wrote = "; ".join(f"`{node}`: {', '.join(values or ())}" for node, values in (checkpoint.writes or {}).items())
-        then = ", ".join(f"`{name}`" for name in checkpoint.triggers)
-        rows.append(f"| {checkpoint.step} | {checkpoint.source} | {_cell(wrote)} | {_cell(then)} |")
-    return "\n".join(rows)
+def _steps(thread: Thread, rows: dict[str, str]) -> str:
+    shown = {
+        checkpoint.id: rows.get(checkpoint.id) or _row(checkpoint)
+        for checkpoint in itertools.islice(thread.newest_first(), SHOWN_STEPS)
+    }
+    rows.clear()
+    rows.update(shown)
+    return "\n".join(["| step | source | wrote | next |", "|---|---|---|---|", *shown.values()])
+
+
+def _row(checkpoint: Checkpoint) -> str:
+    wrote = "; ".join(f"`{node}`: {', '.join(values or ())}" for node, values in (checkpoint.writes or {}).items())
+    then = ", ".join(f"`{name}`" for name in checkpoint.triggers)
+    return f"| {checkpoint.step} | {checkpoint.source} | {_cell(wrote)} | {_cell(then)} |"
 
 
 def _cell(text: str) -> str:

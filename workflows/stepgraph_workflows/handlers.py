@@ -93,6 +93,8 @@ class Handlers:
         self._refusing = False
         """Whether what the run was started for is refused, if it comes to an error."""
         self._errors: list[str] = []
+        self._rows: dict[str, str] = {}
+        """Those of the page in the Web UI."""
         self._status: str | None = None
         """What the search attribute says."""
         self._config: dict[str, Any] = {}
@@ -114,7 +116,9 @@ class Handlers:
     def _show(self) -> None:
         """Brings the thread's page in the Web UI up to date."""
         if self._thread is not None:
-            page = details.page(self._thread, running=self._running, errors=self._errors, queued=len(self._queue))
+            page = details.page(
+                self._thread, running=self._running, errors=self._errors, queued=len(self._queue), rows=self._rows
+            )
             workflow.set_current_details(page)
 
     def _say(self, event: str, **bound: Any) -> None:
