@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 import tempfile
 import time
@@ -23,6 +24,8 @@ from benchmarks.server import dev_server
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+QUIET = 0.5
+"""The load, per core, above which a machine is too busy to measure on."""
 PLOT = (
     "![Bars for each peer: wall time a step, steps a second, wall time a step with durability async, bytes stored a "
     "step](benchmarks.png)"
@@ -38,11 +41,13 @@ def main() -> int:
     wanted = _arguments().parse_args()
     size = QUICK if wanted.quick else FULL
     size = replace(size, rounds=wanted.rounds or size.rounds, chain=wanted.steps or size.chain)
-    began = time.perf_counter()
+    began, load = time.perf_counter(), os.getloadavg()[0]
+    if load > QUIET * (os.cpu_count() or 1):
+        say(f"This machine has other work to do (load {load:.1f}): what is found will say little. Run it alone.")
     outcomes, versions = asyncio.run(run(wanted.only, wanted.peers, size))
     figures = [figure for outcome in outcomes.values() for figure in outcome.figures]
     comparisons = [each for outcome in outcomes.values() for each in outcome.comparisons]
-    tables = f"{report.bounds(figures)}\n\n{report.peers(comparisons)}\n\n{report.machine(versions)}"
+    tables = f"{report.bounds(figures)}\n\n{report.peers(comparisons)}\n\n{report.machine(versions, load)}"
     print(f"\n{tables}\n\n{time.perf_counter() - began:.0f} s in all.")
     if wanted.write:
         from benchmarks.plot import draw

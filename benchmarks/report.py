@@ -28,11 +28,12 @@ def peers(comparisons: Iterable[Comparison]) -> str:
     )
 
 
-def machine(versions: Mapping[str, str]) -> str:
-    """What it was measured on."""
+def machine(versions: Mapping[str, str], load: float) -> str:
+    """What it was measured on; ``load`` is what the machine had to do before."""
     packages = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
     return (
-        f"{os.cpu_count()} cores ({platform.machine()}), {platform.system()}, Python {platform.python_version()}; "
+        f"{os.cpu_count()} cores ({platform.machine()}) at a load of {load:.1f} beforehand, {platform.system()}, "
+        f"Python {platform.python_version()}; "
         f"{packages}."
     )
 

@@ -27,6 +27,7 @@ async def run(bench: Bench) -> Outcome:
                 "at most",
                 1.0,
                 unit=" x",
+                pattern="{:.3f}",
             ),
             judge(
                 "history events a step, same",
