@@ -11,6 +11,7 @@ import pytest
 from stepgraph import END, START, StateGraph
 from stepgraph.compiled import CompiledGraph
 from stepgraph.engine import past
+from stepgraph.errors import NoWorkerError
 from stepgraph.testing import MemoryRunner
 from tests.conftest import Stage
 from tests.temporal.graphs import chain, side_by_side
@@ -64,6 +65,23 @@ async def test_a_long_thread_hands_over_from_run_to_run(stage: Stage) -> None:
     expected = await oracle.ainvoke({"messages": [], "turns": 0}, config)
     assert result == expected
     assert [s.values for s in history] == [s.values for s in oracle.get_state_history(config)]
+
+
+@pytest.mark.usefixtures("handing_over")
+async def test_the_latest_of_a_long_closed_thread_needs_no_worker(stage: Stage) -> None:
+    """Its record has it; with `before`, and a filter, too. What is older has to be replayed by somebody."""
+    graph = talks(30, 10)
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        await client.ainvoke({"messages": [], "turns": 0}, config)
+        told = [s async for s in client.aget_state_history(config, limit=5)]
+    alone = [s async for s in client.aget_state_history(config, limit=5)]
+    assert alone == told
+    assert [s.values["turns"] for s in alone] == [30, 29, 28, 27, 26]
+    assert [s async for s in client.aget_state_history(config, before=told[1].config, limit=3)] == told[2:]
+    assert [s async for s in client.aget_state_history(config, filter={"step": 29}, limit=1)] == [told[2]]
+    with pytest.raises(NoWorkerError):
+        [s async for s in client.aget_state_history(config, limit=6)]
 
 
 @pytest.mark.usefixtures("handing_over")
