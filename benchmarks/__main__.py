@@ -55,7 +55,9 @@ def main() -> int:
         report.put(DOCS / "benchmarks.md", "figures", f"\n{PLOT}\n\n{tables}\n")
         report.put(ROOT / "README.md", "benchmarks", f"\n{HEADLINE}\n\n{report.bounds(figures)}\n")
         draw(comparisons, DOCS / "benchmarks.png")
-    return int(any(figure.met is False for figure in figures))
+    missed = sum(figure.met is False for figure in figures)
+    say(f"{missed or 'None'} of {len(figures)} bounds not met.")
+    return int(missed > 0)
 
 
 async def run(cases: list[str], peers: list[str], size: Size) -> tuple[dict[str, Outcome], dict[str, str]]:

@@ -82,10 +82,7 @@ class OursReading(Ours):
     async def warm_reads(self, thread: str, queue: str) -> dict[str, Any]:
         """Seconds of a read of an open thread, its worker at hand: of its state, of the last ten checkpoints."""
         async with await self.on(counting(), queue):
-            return {
-                "state": await timed(lambda: self.threads.aget_state(config(thread))),
-                "history": await timed(lambda: self.ten(thread)),
-            }
+            return await timed(state=lambda: self.threads.aget_state(config(thread)), history=lambda: self.ten(thread))
 
     async def cold_history(self, thread: str, queue: str) -> dict[str, Any]:
         """Seconds of the first read of the last ten checkpoints that this process does."""
@@ -100,10 +97,10 @@ class OursReading(Ours):
         async with await self.on(waiting(), queue):
             await self.threads.ainvoke({"document": message(1, size)}, config(thread))
             await self.threads.ainvoke(Command(resume="yes"), config(thread))
-        return {
-            "describe": await timed(lambda: described(self.client, thread, None)),
-            "state": await timed(lambda: self.threads.aget_state(config(thread))),
-        }
+        return await timed(
+            describe=lambda: described(self.client, thread, None),
+            state=lambda: self.threads.aget_state(config(thread)),
+        )
 
     async def stand_by(self, queue: str) -> dict[str, Any]:
         """Brings up a worker for threads that wait, which stays until this process ends; bytes of memory it takes."""
@@ -143,14 +140,15 @@ class OursReading(Ours):
         assert len(found) == 10, len(found)
 
 
-async def timed(read: Callable[[], Awaitable[Any]]) -> float:
-    """The median seconds of a read; the first one is not counted."""
-    took = []
+async def timed(**reads: Callable[[], Awaitable[Any]]) -> dict[str, Any]:
+    """The median seconds of each read, all done in turn; the first of each is not counted."""
+    took: dict[str, list[float]] = {name: [] for name in reads}
     for _ in range(READS + 1):
-        began = time.perf_counter()
-        await read()
-        took.append(time.perf_counter() - began)
-    return median(took[1:])
+        for name, read in reads.items():
+            began = time.perf_counter()
+            await read()
+            took[name].append(time.perf_counter() - began)
+    return {name: median(seconds[1:]) for name, seconds in took.items()}
 
 
 PEER = OursReading
