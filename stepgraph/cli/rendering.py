@@ -64,7 +64,9 @@ def values_block(values: dict[str, Any]) -> str:
 
 def state_block(snapshot: StateSnapshot) -> str:
     """A snapshot in full."""
-    metadata = snapshot.metadata or {}
+    if snapshot.metadata is None:
+        return "There is no checkpoint: nothing has been done on this thread yet."
+    metadata = snapshot.metadata
     lines = [
         f"[bold]step {metadata.get('step')}[/]",
         f"source      {metadata.get('source')}, {_time(snapshot.created_at)}",
@@ -154,6 +156,9 @@ def _wrote(writes: dict[str, Any] | None) -> str:
 def _task(task: TaskSnapshot) -> str:
     if task.error:
         return f"{task.name}: failed, {task.error}"
+    if task.interrupts:
+        asked = json.dumps(task.interrupts[-1].value, default=str, ensure_ascii=False)
+        return f"{task.name}: asks {asked}"
     return f"{task.name}: {'finished' if task.result is not None else 'to run'}"
 
 

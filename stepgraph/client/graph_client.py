@@ -106,18 +106,7 @@ class GraphClient:
     async def aupdate_state(self, config: Config, values: Any, as_node: str | None = None) -> dict[str, Any]:
         """Writes values by hand, and gives the config of the checkpoint this makes: the new head. Nothing runs.
 
-        The values go through the reducers. While the thread runs, the update takes effect at the next super-step's end.
-
-        Args:
-            config: names the thread; with a checkpoint id, the update grows from that checkpoint.
-            values: the state's keys to set; `None` for none.
-            as_node: in whose name; what this node's edges and routers lead to runs next. By default the last writer's;
-                at an input that has not been taken, the values are added to it. A virtual author (``"human"``) leaves
-                what runs next as it is, `END` clears it. A node that is still to run gets the values as its result.
-
-        Raises:
-            InvalidUpdateError: the values do not fit, there is no such node, or several nodes wrote last.
-            CheckpointNotFoundError: the thread has no such checkpoint.
+        The arguments, and what it raises, are those of `CompiledGraph.update_state`.
         """
         wanted = parse_config(config)
         return await update(self._threads, wanted, self._order(wanted, values, as_node))
@@ -125,10 +114,7 @@ class GraphClient:
     async def abulk_update_state(
         self, config: Config, supersteps: Sequence[Sequence[tuple[Any, str | None]]]
     ) -> dict[str, Any]:
-        """Several updates at once, all or none: each super-step is a list of ``(values, as_node)`` made together.
-
-        Raises like `aupdate_state`.
-        """
+        """Several updates at once, all or none: each super-step is a list of ``(values, as_node)`` made together."""
         wanted = parse_config(config)
         made = tuple(
             tuple(
@@ -149,15 +135,7 @@ class GraphClient:
     ) -> dict[str, Any]:
         """An update at a checkpoint that then runs on; gives the values at the end. Without values, runs it again.
 
-        Args:
-            config: names the thread and the checkpoint; the head by default.
-            values: the state's keys to set.
-            as_node: as in `aupdate_state`.
-            thread_id: of a new thread for the fork to grow on; the source is not touched then.
-
-        Raises:
-            ThreadError: there is such a thread already, or nothing to fork.
-            NodeError: as `ainvoke`, and the rest of what `aupdate_state` and it raise.
+        The arguments, and what it raises, are those of `CompiledGraph.fork`.
         """
         return await (await self.astart_fork(config, values, as_node, thread_id)).result()
 
@@ -219,14 +197,7 @@ class GraphClient:
         before: Config | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[StateSnapshot]:
-        """The thread's checkpoints, newest first, across its runs.
-
-        Args:
-            config: names the thread; with a checkpoint id, only that checkpoint is given.
-            filter: metadata that a checkpoint must have, ``{"source": "loop"}`` say.
-            before: a config with a checkpoint id: only what is older.
-            limit: how many at the most.
-        """
+        """The thread's checkpoints, newest first, across its runs; arguments as `CompiledGraph.get_state_history`."""
         wanted = parse_config(config)
         if limit is not None and limit < 0:
             raise ThreadError(f"limit must be 0 or more; got {limit}.", thread_id=wanted.thread_id)

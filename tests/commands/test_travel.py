@@ -26,6 +26,7 @@ def test_a_thread_is_updated_forked_replayed_and_drawn(served: Project) -> None:
     )
     assert (made.status, made.err) == (0, "")
     assert plain(made.out).split()[:4] == ["step", "3", "update", "as"] or "first" in made.out
+    assert ", waiting" in plain(served.starter("state", thread).out)
     resumed = served.starter("resume", thread, "--json")
     assert resumed.json["values"]["log"] == ["first", "by hand", "beside", "second", "third"]
 
@@ -54,6 +55,10 @@ def test_a_thread_is_updated_forked_replayed_and_drawn(served: Project) -> None:
     as_json = served.starter("tree", thread, "--json").json
     assert list(as_json["forks"].values()) == [[fork]]
     assert len(as_json["checkpoints"]) == 11
+    again = plain(served.starter("replay", thread, "2").out).splitlines()
+    steps = [int(line.split()[1]) for line in again if line.startswith("step")]
+    assert steps == list(range(3, 3 + len(steps))), "its own steps, and none from before"
+    assert len(steps) == 3
 
 
 @pytest.mark.parametrize(
