@@ -27,7 +27,7 @@ DOCS = ROOT / "docs"
 QUIET = 0.5
 """The load, per core, above which a machine is too busy to measure on."""
 PLOT = (
-    "![Bars for each peer: wall time a step, steps a second, wall time a step with durability async, bytes stored a "
+    "![For each peer: wall time a step, steps a second, wall time a step with durability async, bytes stored a "
     "step](benchmarks.png)"
 )
 HEADLINE = (

@@ -1,4 +1,4 @@
-"""The plot: a panel for each comparison, a bar for each peer."""
+"""The plot: a panel for each comparison, a bar for each peer; dots where only a logarithmic scale shows them all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.figures import Comparison, Samples
 from benchmarks.peers import PEERS
 
-OURS, OTHERS, INK = "#2f6fb3", "#b9bec6", "#30343b"
+OURS, OTHERS, INK, GUIDE = "#2f6fb3", "#9aa1ab", "#30343b", "#e6e8eb"
 
 
 def draw(comparisons: list[Comparison], path: Path) -> None:
@@ -32,23 +32,27 @@ def draw(comparisons: list[Comparison], path: Path) -> None:
 
 def _panel(panel: object, comparison: Comparison) -> None:
     from matplotlib.axes import Axes
-    from matplotlib.ticker import ScalarFormatter
 
     assert isinstance(panel, Axes)
     shown = [(name, found) for name, found in comparison.peers.items() if isinstance(found, Samples)]
     values = [found.median for _, found in shown]
     logarithmic = bool(values) and max(values) > 20 * min(values)
     for place, (name, found) in enumerate(shown):
-        panel.barh(place, found.median, color=OURS if name == "ours" else OTHERS, height=0.66)
+        colour = OURS if name == "ours" else OTHERS
+        if logarithmic:  # there a bar's length would mean nothing
+            panel.axhline(place, color=GUIDE, linewidth=0.8, zorder=0)
+            panel.plot(found.median, place, "o", color=colour, markersize=10)
+        else:
+            panel.barh(place, found.median, color=colour, height=0.66)
         if found.low != found.high:
             panel.plot([found.low, found.high], [place, place], color=INK, linewidth=1.2, solid_capstyle="butt")
-        text = f"  {comparison.pattern.format(found.median)} {comparison.unit}"
+        text = f"   {comparison.pattern.format(found.median)} {comparison.unit}"
         panel.text(found.high, place, text, va="center", ha="left", fontsize=9.5, color=INK)
     panel.set_yticks(range(len(shown)), [PEERS[name] for name, _ in shown], fontsize=9.5, color=INK)
-    panel.invert_yaxis()
+    panel.set_ylim(len(shown) - 0.4, -0.6)
     if logarithmic:
         panel.set_xscale("log")
-        panel.xaxis.set_major_formatter(ScalarFormatter())
+        panel.xaxis.set_major_formatter("{x:g}")
         panel.set_xlim(min(values) / 3, max(found.high for _, found in shown) * 6)
     elif shown:
         panel.set_xlim(0, max(found.high for _, found in shown) * 1.25)

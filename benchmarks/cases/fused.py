@@ -44,7 +44,7 @@ async def run(bench: Bench) -> Outcome:
         ],
         [
             compared(
-                f"Wall time a step: {steps} no-op steps, durability async where there is one",
+                f"Wall time a step: {steps} no-op steps, async",
                 "ms",
                 works,
                 lambda work: 1000 * per_step(work),
