@@ -21,6 +21,7 @@
     │   ├── CheckpointNotFoundError (LookupError)
     │   └── CheckpointExpiredError            retention has removed it
     ├── UnknownGraphError (LookupError)       nobody serves, or names, such a graph
+    ├── StorageError                          external storage is missing, in trouble, or lacks a payload
     └── ServerError                           Temporal is out of reach
         ├── NoServerError
         └── NoWorkerError                     no worker polls the task queue
@@ -140,6 +141,10 @@ class CheckpointExpiredError(ThreadError):
 
 class UnknownGraphError(StepgraphError, LookupError):
     """No graph of that name is served, or can be loaded. Part: ``graph``."""
+
+
+class StorageError(StepgraphError):
+    """Large payloads are out of reach: see `stepgraph.storage`. Parts: ``storage`` (its address), ``key``."""
 
 
 class ServerError(StepgraphError):

@@ -53,6 +53,8 @@ class StepsRequest(BaseModel):
     max_steps: int
     max_seconds: float
     max_bytes: int
+    stored: bool = False
+    """Whether external storage takes what Temporal does not carry."""
 
     @property
     def checkpoint_id(self) -> str:
@@ -95,6 +97,7 @@ class StepRow:
         state: the values there, as JSON data.
         run_sync: gets functions that are not async off the event loop.
         clock: the time, ISO 8601, UTC.
+        limit: bytes that what was run may have.
     """
 
     def __init__(
@@ -105,11 +108,13 @@ class StepRow:
         *,
         run_sync: RunSync,
         clock: Callable[[], str],
+        limit: int = PAYLOAD_LIMIT,
     ) -> None:
         self._code = code
         self._request = request
         self._run_sync = run_sync
         self._clock = clock
+        self._limit = limit
         self._steps: list[RunStep] = []
         self._left: dict[str, TaskResult] = {}
         self._bytes = 0
@@ -123,6 +128,7 @@ class StepRow:
             clock=clock,
             base=checkpoint_of(request.head, channels.decode(state)),
             numbered_from=request.made,
+            stored=request.stored,
         )
         self._thread.allow(request.steps_left)
         self._thread.break_at(*request.breaks)
@@ -131,12 +137,16 @@ class StepRow:
 
     @property
     def answer(self) -> StepsAnswer:
+        """What was run so far."""
+        return self.told(self._limit)
+
+    def told(self, limit: int) -> StepsAnswer:
         """What was run so far; without the last of it, where that is too large to travel with the rest."""
         steps, left, failures = self._steps, dict(self._left), self._thread.failures
         answer = StepsAnswer(
             ran=self._ran(len(steps)), steps=tuple(steps), results=left, failures=failures, alone=self._alone
         )
-        if json_size(answer) <= PAYLOAD_LIMIT:
+        if json_size(answer) <= limit:
             return answer
         if not left and not failures:
             steps = steps[:-1]
@@ -198,7 +208,14 @@ class StepRow:
         for attempt in itertools.count(1):
             try:
                 async with asyncio.timeout(timeout) as patience:
-                    result = await run_task(self._code, request, thread.state, run_sync=self._run_sync, attempt=attempt)
+                    result = await run_task(
+                        self._code,
+                        request,
+                        thread.state,
+                        run_sync=self._run_sync,
+                        attempt=attempt,
+                        limit=self._limit,
+                    )
             except (Exception, SystemExit, KeyboardInterrupt) as error:  # a node must not end its worker
                 if patience.expired():
                     self._alone = True  # only Temporal can start it elsewhere

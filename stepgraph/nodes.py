@@ -21,7 +21,7 @@ from stepgraph.engine.checkpoint import Task, TaskResult
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import InvalidUpdateError, NodeError, StepgraphError, near_miss
 from stepgraph.interrupts import Asking, Interrupted, asking
-from stepgraph.limits import weigh
+from stepgraph.limits import PAYLOAD_LIMIT, weigh
 
 ENTRY_TIMEOUT = 3600.0
 """Seconds that the routers of the start node may take: they are code without a node to carry options."""
@@ -53,6 +53,8 @@ class TaskRequest(BaseModel):
     """What people answered to the node's interrupts so far, in their order."""
     config: dict[str, Any] = {}
     """The caller's config: ``configurable``, ``tags``, ``metadata``."""
+    stored: bool = False
+    """Whether external storage takes what Temporal does not carry."""
 
     @property
     def idempotency_key(self) -> str:
@@ -78,6 +80,7 @@ def request_for(thread: Thread, task: Task, config: Mapping[str, Any], *, with_s
         routers=tuple(branch.name for branch in thread.spec.branches_of(task.node)),
         answers=thread.answers(task),
         config=dict(config),
+        stored=thread.stored,
     )
 
 
@@ -93,7 +96,13 @@ class RouteRequest(BaseModel):
 
 
 async def run_task(
-    code: GraphCode, request: TaskRequest, state: Mapping[str, Any], *, run_sync: RunSync, attempt: int = 1
+    code: GraphCode,
+    request: TaskRequest,
+    state: Mapping[str, Any],
+    *,
+    run_sync: RunSync,
+    attempt: int = 1,
+    limit: int = PAYLOAD_LIMIT,
 ) -> TaskResult:
     """Runs a task on the values given as JSON data.
 
@@ -118,7 +127,7 @@ async def run_task(
         finally:
             asking.reset(token)
         writes = tuple(_encoded(code, request.node, update) for update in _updates(code, request.node, returned))
-    _weigh(request.node, writes)
+    _weigh(request.node, writes, limit)
     return TaskResult(writes=writes, goto=await route(code, request, state, writes, run_sync=run_sync, attempt=attempt))
 
 
@@ -231,12 +240,12 @@ def _encoded(code: GraphCode, node: str, update: Mapping[str, Any]) -> dict[str,
     return encoded
 
 
-def _weigh(node: str, writes: tuple[dict[str, Any], ...]) -> None:
+def _weigh(node: str, writes: tuple[dict[str, Any], ...], limit: int) -> None:
     sizes: dict[str, int] = {}
     for write in writes:
         for name, value in write.items():
             sizes[name] = sizes.get(name, 0) + json_size(value)
-    weigh(f"What node {node!r} wrote", sizes, nodes=[node])
+    weigh(f"What node {node!r} wrote", sizes, limit=limit, nodes=[node])
 
 
 def _with_own_writes(

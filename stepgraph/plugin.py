@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from temporalio.converter import DataConverter
 from temporalio.plugin import SimplePlugin
 from temporalio.worker import ReplayerConfig, Worker, WorkerConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
@@ -19,6 +20,8 @@ from stepgraph.logs import quiet_sdk
 from stepgraph.search import register
 from stepgraph.settings import number
 from stepgraph.statecache import MAX_BYTES, states
+from stepgraph.storage import able_to_say_so, no_storage, read_only, stores
+from stepgraph.wire import WORKFLOW_TASK_SECONDS
 from stepgraph_activities import activities_for
 from stepgraph_workflows import workflow_for
 
@@ -64,6 +67,8 @@ class GraphPlugin(SimplePlugin):
         """Adds the graphs to a worker that has none yet."""
         self._make_sure_it_is_alone(config.get("workflows", []))
         quiet_sdk()
+        config["client"] = able_to_say_so(config["client"])
+        self._workflow.stored = stores(config["client"])
         states.resize(int(number("STEPGRAPH_STATE_CACHE_BYTES", MAX_BYTES)))
         config = super().configure_worker(config)
         config["max_heartbeat_throttle_interval"] = min(
@@ -74,10 +79,20 @@ class GraphPlugin(SimplePlugin):
     def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
         """The same for a replayer."""
         self._make_sure_it_is_alone(config.get("workflows", []))
+        converter = config.get("data_converter") or DataConverter.default
+        if converter.external_storage is None:
+            config["data_converter"] = replace(converter, external_storage=no_storage())
+        else:
+            config["data_converter"] = replace(converter, external_storage=read_only(converter.external_storage))
+            config["debug_mode"] = True  # without the SDK's limit of 2 seconds: see `run_worker`
         return super().configure_replayer(config)
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
         """Runs the worker, with the search attributes registered where that is allowed."""
+        if stores(worker.client) and worker._workflow_worker is not None:
+            # The SDK takes 2 seconds of work in a workflow for a deadlock, and has no setting for it. Committing a
+            # state of 50 MB takes longer.
+            worker._workflow_worker._deadlock_timeout_seconds = WORKFLOW_TASK_SECONDS
         await register(worker.client)
         await super().run_worker(worker, next)
 

@@ -42,8 +42,14 @@ ASK_AGAIN: Final = "AskAgain"
 PAGE_SIZE: Final = 1_000_000
 """Bytes of a query's answer beyond which it comes in pages: a result over 2 MiB would be refused."""
 
+WORKFLOW_TASK_SECONDS: Final = 60
+"""What a workflow task may take where there is external storage: it fetches, commits and stores states of 50 MB."""
+
 HISTORY_PAGE: Final = 100
 """Checkpoints a history query answers at the most; the rest is asked for with ``before``."""
+
+HISTORY_BYTES: Final = 16_000_000
+"""Bytes of checkpoints after which it answers no more, either."""
 
 
 def task_queue_of(graph: str) -> str:
@@ -219,6 +225,10 @@ class Settings(_Wire):
     """How long it goes on with another one."""
     search_attributes: bool = False
     """Whether the namespace has those of `stepgraph.search`; upserting one that it lacks fails the workflow task."""
+    stored: bool = False
+    """Whether external storage takes what Temporal does not carry."""
+    hand_over_bytes: int | None = None
+    """Bytes of states made in a run after which it does so, too: all are in memory, and fetched again for a replay."""
 
 
 class Opening(_Wire):

@@ -102,7 +102,8 @@ class Stage:
         """Replays the histories of all threads with the code as it is; how many there were."""
         if not self.graphs:
             return 0
-        replayer = Replayer(workflows=[], plugins=[GraphPlugin(list(self.graphs.values()))])
+        plugin = GraphPlugin(list(self.graphs.values()))
+        replayer = Replayer(workflows=[], plugins=[plugin], data_converter=self.client.data_converter)
         count = 0
         for thread_id in self.threads:
             for run in await self.runs(thread_id):

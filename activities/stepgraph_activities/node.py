@@ -19,9 +19,11 @@ from stepgraph.code import GraphCode
 from stepgraph.engine.checkpoint import TaskResult
 from stepgraph.engine.failures import failure_from
 from stepgraph.errors import MissingNodeError
+from stepgraph.limits import limit_for
 from stepgraph.logs import get_logger
 from stepgraph.nodes import TaskRequest, run_task
 from stepgraph.payloads import failure, to_raw
+from stepgraph.storage import stores
 from stepgraph_activities.heartbeats import heartbeats
 from stepgraph_activities.state import StateUnavailableError, state_of
 from stepgraph_activities.threads import on_a_thread
@@ -74,7 +76,14 @@ class NodeActivity:
                 run_spec=request.spec_hash,
                 worker_spec=None,
             )
-        return await run_task(code, request, await state_of(request), run_sync=self._off_the_loop, attempt=attempt)
+        return await run_task(
+            code,
+            request,
+            await state_of(request),
+            run_sync=self._off_the_loop,
+            attempt=attempt,
+            limit=limit_for(stored=request.stored and stores(activity.client())),
+        )
 
     async def _off_the_loop(self, function: Callable[[], Any]) -> Any:
         return await on_a_thread(self._executor, function)

@@ -18,6 +18,7 @@ from stepgraph.payloads import from_raw, to_raw
 from stepgraph.runs import RUNS_LOOKED_AT, Run, latest_run, load_record, runs_of
 from stepgraph.search import are_registered
 from stepgraph.settings import run_settings
+from stepgraph.storage import stores
 from stepgraph.wire import OPEN_THREAD, Opening, OpenRequest
 
 VISIBILITY_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
@@ -37,7 +38,9 @@ class OpeningActivity:
         record = None if request.has_record else await _record_before(activity.client(), request)
         code = self._graphs.get(request.graph)
         opening = Opening(
-            settings=run_settings(search_attributes=await are_registered(activity.client())),
+            settings=run_settings(
+                search_attributes=await are_registered(activity.client()), stored=stores(activity.client())
+            ),
             spec=code.spec if code is not None else None,
             record=record,
             known=() if code is not None else tuple(sorted(self._graphs)),

@@ -13,9 +13,11 @@ from pydantic import ValidationError
 from temporalio import activity
 from temporalio.client import WorkflowQueryFailedError
 from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from stepgraph.engine.difference import Difference
+from stepgraph.errors import StorageError
 from stepgraph.json_values import JsonValues
 from stepgraph.payloads import from_raw, to_raw
 from stepgraph.statecache import Kept, states
@@ -82,7 +84,9 @@ async def _ask(request: AboutState, *, since: str | None) -> dict[str, Any]:
             answer = await handle.query(
                 GET_VALUES, to_raw(asked.to_json()), result_type=RawValue, rpc_timeout=QUERY_TIMEOUT
             )
-        except (RPCError, WorkflowQueryFailedError) as error:
+        except (RPCError, WorkflowQueryFailedError, StorageError) as error:
+            if isinstance(error, ApplicationError):  # the answer is gone from storage, for good
+                raise
             raise StateUnavailableError(
                 f"The state at checkpoint {request.checkpoint_id} could not be read: {error}"
             ) from error

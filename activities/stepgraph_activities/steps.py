@@ -17,8 +17,10 @@ from temporalio.common import RawValue
 
 from stepgraph.code import GraphCode
 from stepgraph.fusing import StepRow, StepsAnswer, StepsRequest
+from stepgraph.limits import PAYLOAD_LIMIT, limit_for
 from stepgraph.logs import get_logger
 from stepgraph.payloads import failure, to_raw
+from stepgraph.storage import stores
 from stepgraph_activities.heartbeats import heartbeats
 from stepgraph_activities.state import StateUnavailableError, state_of
 from stepgraph_activities.threads import on_a_thread
@@ -51,17 +53,18 @@ class StepsActivity:
             state,
             run_sync=lambda function: on_a_thread(self._executor, function),
             clock=lambda: datetime.now(UTC).isoformat(),
+            limit=limit_for(stored=request.stored and stores(activity.client())),
         )
         bound = log.bind(graph=request.graph, thread=request.thread_id, run=request.run_id, attempt=info.attempt)
         if (done := _told_before(info)) is not None:
             row.go_on_after(done)
             bound.info("steps go on", after=done.ran)
         try:
-            async with heartbeats(info.heartbeat_timeout, lambda: _plain(row.answer)):
+            async with heartbeats(info.heartbeat_timeout, lambda: _plain(row.told(PAYLOAD_LIMIT))):
                 await row.run(told_to_stop=activity.is_worker_shutdown)
         except asyncio.CancelledError:
             if activity.is_worker_shutdown():
-                activity.heartbeat(to_raw(_plain(row.answer)))  # another worker goes on from here
+                activity.heartbeat(to_raw(_plain(row.told(PAYLOAD_LIMIT))))  # another worker goes on from here
                 bound.info("steps interrupted", done=row.answer.ran)
                 raise
         answer = row.answer

@@ -23,6 +23,7 @@ from stepgraph.errors import StepgraphError, UnknownGraphError
 from stepgraph.logs import configure_logging, get_logger
 from stepgraph.server.connection import connect
 from stepgraph.serving import worker_for
+from stepgraph.storage import check as check_storage
 from stepgraph.wire import ENTRANCE, task_queue_of
 
 MAX_DRAIN_SECONDS = 86_400
@@ -76,6 +77,7 @@ async def _work(addresses: Sequence[str], task_queue: str | None, *, check: bool
         )
     client, server = await connect()
     log.info(str(server))
+    await check_storage(client)
     served = _served(graphs, task_queue)
     about = {"graphs": [graph.name for graph in graphs], "task_queues": list(served)}
     if check:

@@ -8,11 +8,11 @@ from typing import Any
 from stepgraph.channels import size_by_channel
 from stepgraph.codec import RoundTripError, as_json, type_name
 from stepgraph.errors import InvalidInputError
-from stepgraph.limits import weigh
+from stepgraph.limits import PAYLOAD_LIMIT, weigh
 from stepgraph.state import StateSchema
 
 
-def encoded(graph: str, schema: StateSchema | None, given: Any) -> dict[str, Any] | None:
+def encoded(graph: str, schema: StateSchema | None, given: Any, *, limit: int = PAYLOAD_LIMIT) -> dict[str, Any] | None:
     """An input, or an update's values; with the graph's schema of the types it declares. `None` stays what it is.
 
     Raises:
@@ -22,7 +22,7 @@ def encoded(graph: str, schema: StateSchema | None, given: Any) -> dict[str, Any
     if given is None:
         return None
     made = schema.encode_input(graph, given) if schema else _as_it_is(graph, given)
-    weigh(f"The input of graph {graph!r}", size_by_channel(made))
+    weigh(f"The input of graph {graph!r}", size_by_channel(made), limit=limit)
     return made
 
 

@@ -15,12 +15,14 @@ from stepgraph.client.threads import Threads
 from stepgraph.client.updating import fork, fork_onto, update
 from stepgraph.errors import InvalidInputError, ThreadError
 from stepgraph.interrupts import Command
+from stepgraph.limits import limit_for
 from stepgraph.run_config import Breaks, Config, RunConfig, parse_config, parse_thread_id
 from stepgraph.runs import quoted
 from stepgraph.search import FORKED_FROM, are_registered
 from stepgraph.settings import text
 from stepgraph.snapshot import StateSnapshot, config_for, empty, snapshot_from
 from stepgraph.state import StateSchema
+from stepgraph.storage import able_to_say_so, stores
 from stepgraph.wire import InvokeOrder, OnBusy, Order, ResumeOrder, WrittenUpdate, task_queue_of
 
 
@@ -48,12 +50,12 @@ class GraphClient:
         schema: StateSchema | None = None,
         check_workers: bool = True,
     ) -> None:
-        self.client = client
+        self.client = able_to_say_so(client)
         self.graph = graph
         self.task_queue = task_queue or text("STEPGRAPH_TASK_QUEUE") or task_queue_of(graph)
         self._schema = schema
         self._channels = schema.channels if schema is not None else None
-        self._threads = Threads(client, graph, self.task_queue, self._channels, check_workers)
+        self._threads = Threads(self.client, graph, self.task_queue, self._channels, check_workers)
 
     async def ainvoke(
         self,
@@ -93,7 +95,7 @@ class GraphClient:
             order = ResumeOrder(resume=told, interrupt_before=before, interrupt_after=after)
             return await answer(self._threads, wanted, order)
         asked = InvokeOrder(
-            input=encoded(self.graph, self._schema, input),
+            input=self._encoded(input),
             on_busy=on_busy,
             checkpoint_id=wanted.checkpoint_id,
             recursion_limit=wanted.recursion_limit,
@@ -117,9 +119,7 @@ class GraphClient:
         """Several updates at once, all or none: each super-step is a list of ``(values, as_node)`` made together."""
         wanted = parse_config(config)
         made = tuple(
-            tuple(
-                WrittenUpdate(values=encoded(self.graph, self._schema, each[0]), as_node=each[1]) for each in superstep
-            )
+            tuple(WrittenUpdate(values=self._encoded(each[0]), as_node=each[1]) for each in superstep)
             for superstep in supersteps
         )
         if not made or not all(made):
@@ -210,8 +210,11 @@ class GraphClient:
         async for shown in history_of(self.client, wanted.thread_id, filter=filter, before=older_than, limit=limit):
             yield snapshot_from(shown, self._channels)
 
+    def _encoded(self, given: Any) -> dict[str, Any] | None:
+        return encoded(self.graph, self._schema, given, limit=limit_for(stored=stores(self.client)))
+
     def _order(self, wanted: RunConfig, values: Any, as_node: str | None) -> Order:
-        made = encoded(self.graph, self._schema, values)
+        made = self._encoded(values)
         return Order(values=made, as_node=as_node, checkpoint_id=wanted.checkpoint_id)
 
 

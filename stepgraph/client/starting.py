@@ -11,18 +11,25 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from temporalio.api.common.v1 import Payloads, WorkflowType
+from temporalio.api.common.v1 import Payload, Payloads, WorkflowType
 from temporalio.api.enums.v1 import WorkflowIdConflictPolicy, WorkflowIdReusePolicy
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 from temporalio.client import Client
+from temporalio.common import RawValue
+from temporalio.converter import (
+    StorageDriverStoreContext,
+    StorageDriverWorkflowInfo,
+    WorkflowSerializationContext,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 from stepgraph.errors import ThreadBusyError
 from stepgraph.payloads import to_raw
 from stepgraph.run_config import RunConfig
 from stepgraph.runs import Run, latest_run, start_options
-from stepgraph.wire import StartOptions
+from stepgraph.storage import stores
+from stepgraph.wire import WORKFLOW_TASK_SECONDS, StartOptions
 
 
 async def start_next(
@@ -62,12 +69,16 @@ async def start_next(
         workflow_id=config.thread_id,
         workflow_type=WorkflowType(name=graph),
         task_queue=TaskQueue(name=task_queue),
-        input=Payloads(payloads=await client.data_converter.encode([to_raw(given), to_raw(options.to_json())])),
+        input=Payloads(
+            payloads=await _encoded(client, graph, config.thread_id, to_raw(given), to_raw(options.to_json()))
+        ),
         identity=client.identity,
         request_id=f"after:{after.run_id if after else 'nothing'}",
         workflow_id_reuse_policy=WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
         workflow_id_conflict_policy=WorkflowIdConflictPolicy.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
     )
+    if stores(client):
+        request.workflow_task_timeout.FromSeconds(WORKFLOW_TASK_SECONDS)
     try:
         response = await client.workflow_service.start_workflow_execution(request, retry=True)
     except RPCError as error:
@@ -79,6 +90,16 @@ async def start_next(
     if (await start_options(client, run)).caller != caller:
         raise busy(config.thread_id, run)
     return run
+
+
+async def _encoded(client: Client, graph: str, thread_id: str, *arguments: RawValue) -> list[Payload]:
+    """The arguments as the SDK would send them: codecs know the thread, and storage files them under it."""
+    about = StorageDriverWorkflowInfo(namespace=client.namespace, id=thread_id, type=graph)
+    converter = client.data_converter._with_contexts(
+        WorkflowSerializationContext(namespace=client.namespace, workflow_id=thread_id),
+        StorageDriverStoreContext(target=about),
+    )
+    return await converter.encode(arguments)
 
 
 def busy(thread_id: str, run: Run | None) -> ThreadBusyError:

@@ -8,7 +8,7 @@ from typing import Any
 from stepgraph.channels import NOTHING, Channel, Channels, size_by_channel
 from stepgraph.engine.difference import common_start
 from stepgraph.json_values import JsonValues, longer
-from stepgraph.limits import weigh
+from stepgraph.limits import PAYLOAD_LIMIT, weigh
 
 
 class EncodedState:
@@ -17,9 +17,12 @@ class EncodedState:
     A channel that did not change is not encoded again; of a list that grew, only what was added.
     """
 
-    def __init__(self, channels: Channels, what: str) -> None:
+    def __init__(self, channels: Channels, what: str, *, limit: int = PAYLOAD_LIMIT) -> None:
         self._channels = channels
         self._what = what
+        self._limit = limit
+        self.moved = 0
+        """Bytes of all that was ever encoded: about what it takes to keep every state that there was."""
         self.values = JsonValues({})
 
     @property
@@ -32,13 +35,15 @@ class EncodedState:
         moved = JsonValues(
             {name: self._text(self._channels[name], value, before.get(name, NOTHING)) for name, value in values.items()}
         )
-        weigh(self._what, moved.sizes)
+        weigh(self._what, moved.sizes, limit=self._limit)
         self.values = moved
 
     def weigh_with(self, given: Mapping[str, Any]) -> None:
         """Refuses an input that the state could not take."""
         sizes, more = self.values.sizes, size_by_channel(given)
-        weigh(f"{self._what} with its input", {name: sizes.get(name, 0) + more.get(name, 0) for name in sizes | more})
+        both = {name: sizes.get(name, 0) + more.get(name, 0) for name in sizes | more}
+        weigh(f"{self._what} with its input", both, limit=self._limit)
+        self.moved += sum(more.values())
 
     def clear(self) -> None:
         """There are no values."""
@@ -49,5 +54,9 @@ class EncodedState:
         if known is not None and value is before:
             return known
         if known is not None and channel.codec.concatenates and common_start(value, before) == len(before):
-            return longer(known, channel.codec.text(value[len(before) :]))
-        return channel.codec.text(value)
+            added = channel.codec.text(value[len(before) :])
+            self.moved += len(added)
+            return longer(known, added)
+        text = channel.codec.text(value)
+        self.moved += len(text)
+        return text

@@ -14,6 +14,7 @@ from stepgraph.engine.difference import Difference
 from stepgraph.engine.outcomes import Outcomes
 from stepgraph.engine.plan import names_to_run
 from stepgraph.engine.thread import Thread
+from stepgraph.limits import STORED_LIMIT
 from stepgraph.spec import GraphSpec
 
 RECORD_LIMIT = 1_950_000
@@ -21,6 +22,9 @@ RECORD_LIMIT = 1_950_000
 
 PENDING_LIMIT = 100_000
 """Bytes of pending values in a record: a channel in it is there a second time, beside the value it had before."""
+
+STORED_RECORD_LIMIT = 4 * STORED_LIMIT
+"""The same with external storage: a state, what made it, and results that wait for their siblings."""
 
 SHORT_TEXT = 500
 """Characters left of each failure's message in a record that grew too large."""
@@ -95,7 +99,7 @@ def record_of(thread: Thread, checkpoint: Checkpoint | None = None) -> Record | 
         thread_id=thread.thread_id,
         run_id=thread.run_id,
     )
-    return _within_limit(record)
+    return _within_limit(record, STORED_RECORD_LIMIT if thread.stored else RECORD_LIMIT)
 
 
 def data_of(checkpoint: Checkpoint) -> CheckpointData:
@@ -149,6 +153,7 @@ def thread_from(
     thread_id: str,
     run_id: str,
     clock: Callable[[], str],
+    stored: bool = False,
 ) -> Thread:
     """A new run's thread, with the record's head as its base."""
     return Thread(
@@ -157,25 +162,27 @@ def thread_from(
         thread_id=thread_id,
         run_id=run_id,
         clock=clock,
+        stored=stored,
         base=checkpoint_from(record, channels) if record else None,
         outcomes=outcomes_from(record) if record else None,
     )
 
 
-def _within_limit(record: Record) -> Record:
+def _within_limit(record: Record, limit: int) -> Record:
     """The record without the parts that can be had otherwise, as far as its size demands."""
-    if json_size(record) > RECORD_LIMIT and record.failures:
+    if json_size(record) > limit and record.failures:
         shortened = {
             task: failure.model_copy(update={"error_message": failure.error_message[:SHORT_TEXT], "traceback": ""})
             for task, failure in record.failures.items()
         }
         record = record.model_copy(update={"failures": shortened})
-    if record.pending_values and (json_size(record.pending_values) > PENDING_LIMIT or json_size(record) > RECORD_LIMIT):
+    pending_limit = PENDING_LIMIT if limit == RECORD_LIMIT else limit
+    if record.pending_values and (json_size(record.pending_values) > pending_limit or json_size(record) > limit):
         record = record.model_copy(update={"pending_values": {}, "omitted": ("pending_values",)})
-    if json_size(record) > RECORD_LIMIT:
+    if json_size(record) > limit:
         checkpoint = record.checkpoint.model_copy(update={"writes": None})
         record = record.model_copy(update={"checkpoint": checkpoint, "omitted": (*record.omitted, "writes")})
-    if json_size(record) > RECORD_LIMIT and record.results:
+    if json_size(record) > limit and record.results:
         everything = names_to_run(record.checkpoint, ())
         record = record.model_copy(update={"results": {}, "next": everything, "omitted": (*record.omitted, "results")})
     return record

@@ -13,6 +13,7 @@ from stepgraph.engine.encoded import EncodedState
 from stepgraph.engine.outcomes import Outcome, Outcomes, complete
 from stepgraph.engine.refusals import no_checkpoint
 from stepgraph.json_values import JsonValues
+from stepgraph.limits import limit_for
 from stepgraph.spec import GraphSpec
 
 DEFAULT_RECURSION_LIMIT = 10_000
@@ -33,6 +34,7 @@ class Standing:
         base: Checkpoint | None = None,
         outcomes: Outcomes | None = None,
         numbered_from: int = 0,
+        stored: bool = False,
     ) -> None:
         self.spec = spec
         self.channels = channels
@@ -43,7 +45,9 @@ class Standing:
         """The checkpoints of this run, oldest first; its base is not among them."""
         self._clock = clock
         self._outcomes: dict[str, Outcomes] = {}
-        self._encoded = EncodedState(channels, f"The state of thread {thread_id!r}")
+        self.stored = stored
+        """Whether external storage takes what Temporal does not carry."""
+        self._encoded = EncodedState(channels, f"The state of thread {thread_id!r}", limit=limit_for(stored=stored))
         self._breaks = breakpoints_for(spec, None, None)
         self._numbered_from = numbered_from
         self._passed: str | None = None
@@ -72,6 +76,11 @@ class Standing:
     def state(self) -> JsonValues:
         """The head's values as JSON."""
         return self._encoded.values
+
+    @property
+    def bytes_made(self) -> int:
+        """Bytes of JSON of all values in this run: about what its checkpoints take in memory."""
+        return self._encoded.moved
 
     @property
     def shown(self) -> dict[str, Any]:

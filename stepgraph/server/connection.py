@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, RegisterNamespaceRequest
 from temporalio.client import Client
+from temporalio.converter import DataConverter
 from temporalio.envconfig import ClientConfigProfile
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -24,6 +25,7 @@ from stepgraph.errors import NoServerError
 from stepgraph.server import embedded
 from stepgraph.server.runtime import runtime
 from stepgraph.settings import text
+from stepgraph.storage import of_settings
 
 LOCAL_ADDRESS = "localhost:7233"
 LOCAL_PORT = 7233
@@ -69,6 +71,7 @@ async def connect() -> tuple[Client, Server]:
     """
     profile = _profile()
     options: dict[str, Any] = dict(profile.to_client_connect_config())
+    options["data_converter"] = replace(DataConverter.default, external_storage=of_settings())
     namespace = options.get("namespace") or "default"
     if profile.address:
         client = await _configured(profile.address, options)
@@ -102,9 +105,11 @@ async def _configured(address: str, options: Mapping[str, Any]) -> Client:
 
 async def _embedded(namespace: str) -> tuple[Client, Server]:
     """A client of the server that is this project's own: plain, and with whatever namespace is wanted."""
+    storage = of_settings(embedded_at=embedded.home() / "blobs")
+    converter = replace(DataConverter.default, external_storage=storage)
     for pause in (*[0.1] * HEALTHY_ATTEMPTS, None):
         address, web_ui = await embedded.use(namespace)
-        found = await _try(address, {"namespace": namespace})
+        found = await _try(address, {"namespace": namespace, "data_converter": converter})
         if isinstance(found, Client):
             break
         if pause is None:

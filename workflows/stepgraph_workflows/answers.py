@@ -9,7 +9,7 @@ from typing import Any
 from temporalio.common import RawValue
 
 from stepgraph.code import GraphCode
-from stepgraph.codec import first_line
+from stepgraph.codec import first_line, json_size
 from stepgraph.engine.difference import difference
 from stepgraph.engine.record import Record, record_of
 from stepgraph.engine.thread import Thread
@@ -18,10 +18,20 @@ from stepgraph.json_values import JsonValues
 from stepgraph.orders import check_closed
 from stepgraph.payloads import from_raw, to_raw
 from stepgraph.snapshot import matches, past_in_record, view
-from stepgraph.wire import HISTORY_PAGE, CheckRequest, HistoryRequest, Opening, StateRequest, ValuesRequest, in_pages
+from stepgraph.wire import (
+    HISTORY_BYTES,
+    HISTORY_PAGE,
+    PAGE_SIZE,
+    CheckRequest,
+    HistoryRequest,
+    Opening,
+    StateRequest,
+    ValuesRequest,
+    in_pages,
+)
 
 
-def state(thread: Thread | None, request: RawValue, errors: list[str]) -> RawValue:
+def state(thread: Thread | None, request: RawValue, errors: list[str], *, stored: bool = False) -> RawValue:
     """A snapshot; `None` on a thread without checkpoints."""
 
     def found(asked: StateRequest) -> Any:
@@ -31,10 +41,10 @@ def state(thread: Thread | None, request: RawValue, errors: list[str]) -> RawVal
             return {**view(thread, thread.head, as_head=True), "errors": errors}
         return view(thread, thread.checkpoint(asked.checkpoint_id))
 
-    return _answer(StateRequest, request, found)
+    return _answer(StateRequest, request, found, stored)
 
 
-def history(thread: Thread | None, taken_up: Record | None, request: RawValue) -> RawValue:
+def history(thread: Thread | None, taken_up: Record | None, request: RawValue, *, stored: bool = False) -> RawValue:
     """The run's checkpoints, newest first, down to the one it took over, and as many before it as came with that.
 
     `None` for a run that has not taken its thread up yet.
@@ -45,17 +55,18 @@ def history(thread: Thread | None, taken_up: Record | None, request: RawValue) -
             return None
         snapshots: list[dict[str, Any]] = []
         limit = HISTORY_PAGE if asked.limit is None else min(HISTORY_PAGE, asked.limit)
-        more, begun = None, asked.before is None
+        more, begun, size = None, asked.before is None, 0
         for checkpoint_id, shown in _history(thread, taken_up):
             if not begun:
                 begun = checkpoint_id == asked.before
                 continue
-            if len(snapshots) == limit:
+            if len(snapshots) == limit or size > HISTORY_BYTES:
                 break
             made = shown()
             more = checkpoint_id
             if matches(made, asked.filter):
                 snapshots.append(made)
+                size += json_size(made)
         else:
             if asked.before is not None and not begun:
                 thread.checkpoint(asked.before)  # says that there is none
@@ -67,7 +78,7 @@ def history(thread: Thread | None, taken_up: Record | None, request: RawValue) -
             "previous_run_id": taken_up.run_id if taken_up is not None else None,
         }
 
-    return _answer(HistoryRequest, request, found)
+    return _answer(HistoryRequest, request, found, stored)
 
 
 def _history(thread: Thread, taken_up: Record | None) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
@@ -80,7 +91,7 @@ def _history(thread: Thread, taken_up: Record | None) -> Iterator[tuple[str, Cal
             yield past.checkpoint.id, functools.partial(dict, shown)
 
 
-def record(thread: Thread | None, opening: Opening | None, request: RawValue) -> RawValue:
+def record(thread: Thread | None, opening: Opening | None, request: RawValue, *, stored: bool = False) -> RawValue:
     """The record as of now, or of a checkpoint."""
 
     def found(asked: StateRequest) -> Any:
@@ -90,7 +101,7 @@ def record(thread: Thread | None, opening: Opening | None, request: RawValue) ->
             made = record_of(thread) if thread is not None else opening.record if opening is not None else None
         return made.model_dump(mode="json") if made is not None else None
 
-    return _answer(StateRequest, request, found)
+    return _answer(StateRequest, request, found, stored)
 
 
 def check(thread: Thread | None, code: GraphCode, request: RawValue) -> RawValue:
@@ -103,7 +114,7 @@ def check(thread: Thread | None, code: GraphCode, request: RawValue) -> RawValue
     return _answer(CheckRequest, request, found)
 
 
-def values(thread: Thread | None, request: RawValue) -> RawValue:
+def values(thread: Thread | None, request: RawValue, *, stored: bool = False) -> RawValue:
     """The values at a checkpoint, or what tells them from those of another one that the asker has."""
 
     def found(asked: ValuesRequest) -> Any:
@@ -117,14 +128,17 @@ def values(thread: Thread | None, request: RawValue) -> RawValue:
             return {"values": thread.state.to_data()}
         return {"values": thread.channels.encode(wanted.values)}
 
-    return _answer(ValuesRequest, request, found)
+    return _answer(ValuesRequest, request, found, stored)
 
 
-def _answer(model: type[Any], request: RawValue, found: Callable[[Any], Any]) -> RawValue:
+def _answer(model: type[Any], request: RawValue, found: Callable[[Any], Any], stored: bool = False) -> RawValue:
     try:
         given = from_raw(request)
         asked = model.model_validate({} if given is None else given)
-        return to_raw(in_pages(found(asked), asked.page))
+        answer = found(asked)
+        if stored and json_size(answer) > PAGE_SIZE:
+            return to_raw(answer)
+        return to_raw(in_pages(answer, asked.page))
     except StepgraphError as error:
         return to_raw({"error": error.to_wire()})
     except ValueError as error:  # pydantic's, too

@@ -15,6 +15,7 @@ from temporalio.exceptions import TimeoutError as ActivityTimeoutError
 from stepgraph.constants import START
 from stepgraph.engine.checkpoint import Task, TaskFailure, TaskResult
 from stepgraph.engine.thread import Thread
+from stepgraph.errors import StorageError
 from stepgraph.nodes import ENTRY_TIMEOUT, TaskRequest, request_for
 from stepgraph.payloads import from_raw, to_raw
 from stepgraph.requests import abridged
@@ -68,7 +69,9 @@ def failure_of(error: ActivityError) -> TaskFailure:
         try:
             return TaskFailure.model_validate(cause.details[0])
         except ValidationError:
-            pass
+            if cause.type == StorageError.__name__ and "message" in cause.details[0]:
+                told = cause.details[0]["message"]
+                return TaskFailure(error_type=f"{StorageError.__module__}:{cause.type}", error_message=told)
     if isinstance(cause, ActivityTimeoutError):
         kind = cause.type.name.replace("_", "-").lower() if cause.type is not None else "unknown"
         return TaskFailure(

@@ -104,6 +104,7 @@ def _request(thread: Thread, settings: Settings, config: dict[str, Any], room: i
         max_steps=min(settings.fused_steps, room),
         max_seconds=settings.fused_seconds,
         max_bytes=MAX_BYTES,
+        stored=settings.stored,
     )
 
 

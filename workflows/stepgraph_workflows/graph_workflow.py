@@ -46,6 +46,7 @@ from stepgraph.payloads import failure, from_raw, to_raw
 from stepgraph.search import FORKED_FROM, GRAPH, STATUS, WAITS_FOR
 from stepgraph.wire import (
     OPEN_THREAD,
+    WORKFLOW_TASK_SECONDS,
     InvokeOrder,
     Opening,
     OpenRequest,
@@ -220,6 +221,7 @@ class GraphRun(Handlers):
             thread_id=info.workflow_id,
             run_id=info.run_id,
             clock=lambda: workflow.now().isoformat(),
+            stored=opening.settings.stored,
         )
         self._opening = opening.model_copy(update={"record": _without_values(opening.record)})
         return thread
@@ -342,7 +344,10 @@ class GraphRun(Handlers):
         assert self._opening is not None
         if thread.finished or not thread.made:
             return False
-        if self._length(thread) >= self._opening.settings.hand_over_steps:
+        settings = self._opening.settings
+        if self._length(thread) >= settings.hand_over_steps:
+            return True
+        if settings.hand_over_bytes is not None and thread.bytes_made >= settings.hand_over_bytes:
             return True
         info = workflow.info()
         return info.is_continue_as_new_suggested() and (
@@ -434,7 +439,8 @@ class GraphRun(Handlers):
                 "queue": self._queue.waiting,
             }
         )
-        workflow.continue_as_new(args=[to_raw(None), to_raw(after.to_json())])
+        seconds = timedelta(seconds=WORKFLOW_TASK_SECONDS) if thread.stored else None
+        workflow.continue_as_new(args=[to_raw(None), to_raw(after.to_json())], task_timeout=seconds)
 
     def _end(self, error: StepgraphError | None) -> RawValue:
         """Leaves the thread's record, and the error if there is one: nothing is lost. The next in line begins."""

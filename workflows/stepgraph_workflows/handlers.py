@@ -74,6 +74,8 @@ class Handlers:
     """An open run, as seen from outside."""
 
     graphs: Graphs
+    stored: bool = False
+    """Whether this worker has external storage: an answer need not come in pages."""
 
     def __init__(self) -> None:
         self._opening: Opening | None = None
@@ -281,17 +283,18 @@ class Handlers:
     @workflow.query(name=GET_STATE)
     def get_state(self, request: RawValue = NOTHING_ASKED) -> RawValue:
         """The head, or the checkpoint asked for, as a `StateSnapshot`."""
-        return answers.state(self._thread, request, self._errors)
+        return answers.state(self._thread, request, self._errors, stored=self.stored)
 
     @workflow.query(name=GET_HISTORY)
     def get_state_history(self, request: RawValue = NOTHING_ASKED) -> RawValue:
         """This run's checkpoints, newest first, and which run holds the older ones."""
-        return answers.history(self._thread, self._opening.record if self._opening else None, request)
+        taken_up = self._opening.record if self._opening else None
+        return answers.history(self._thread, taken_up, request, stored=self.stored)
 
     @workflow.query(name=GET_RECORD)
     def get_record(self, request: RawValue = NOTHING_ASKED) -> RawValue:
         """What the thread's next run would go on from, if this one ended now."""
-        return answers.record(self._thread, self._opening, request)
+        return answers.record(self._thread, self._opening, request, stored=self.stored)
 
     @workflow.query(name=CHECK)
     def check(self, request: RawValue = NOTHING_ASKED) -> RawValue:
@@ -301,7 +304,7 @@ class Handlers:
     @workflow.query(name=GET_VALUES)
     def get_values(self, request: RawValue = NOTHING_ASKED) -> RawValue:
         """The values at a checkpoint, for an activity that does not have them at hand."""
-        return answers.values(self._thread, request)
+        return answers.values(self._thread, request, stored=self.stored)
 
 
 def refusal(error: StepgraphError) -> ApplicationError:
