@@ -7,7 +7,7 @@ is that of the JSON text that the engine weighs. Payload codecs (encryption, say
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from pydantic_core import from_json, to_json
 from temporalio.api.common.v1 import Payload
@@ -15,10 +15,19 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.common import RawValue
 from temporalio.exceptions import FailureError
 
+REPEATS: Final = "stepgraph-repeats"
+"""Metadata of a payload that external storage is to take although Temporal would: the history has most of it already.
+Small ones go without, for Temporal's own command line shows payloads with metadata of their own as base64."""
 
-def to_raw(value: Any) -> RawValue:
-    """JSON data (or a model of `stepgraph.wire`) as a payload."""
-    return RawValue(Payload(metadata={"encoding": b"json/plain"}, data=to_json(value)))
+REPEATS_FROM: Final = 100_000
+
+
+def to_raw(value: Any, *, repeats: bool = False) -> RawValue:
+    """JSON data (or a model of `stepgraph.wire`) as a payload; ``repeats`` says that the history has most of it."""
+    made = Payload(metadata={"encoding": b"json/plain"}, data=to_json(value))
+    if repeats and len(made.data) >= REPEATS_FROM:
+        made.metadata[REPEATS] = b"true"
+    return RawValue(made)
 
 
 def from_raw(raw: RawValue) -> Any:

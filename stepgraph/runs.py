@@ -134,6 +134,20 @@ async def closing_in(client: Client, thread_id: str, run_id: str) -> Closing:
     return Closing()
 
 
+async def closing_now(client: Client, thread_id: str) -> Closing:
+    """How the thread's current run ended; empty if it is open, or if there is none."""
+    events = client.get_workflow_handle(thread_id).fetch_history_events(
+        event_filter_type=WorkflowHistoryEventFilterType.CLOSE_EVENT
+    )
+    try:
+        async for event in events:
+            return await _closing(client, event)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+    return Closing()
+
+
 async def load_record(client: Client, run: Run) -> Record | None:
     """The record that a closed run left; if it was ended from outside, what a replay of it says; `None` if it had none.
 

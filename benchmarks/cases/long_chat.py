@@ -13,16 +13,16 @@ PATIENCE = 1200
 
 
 async def run(bench: Bench) -> Outcome:
-    """Whether it ends, whether its steps slow down, and what it stores. Ours alone: the others' do not end."""
+    """Whether it ends, whether its steps slow down, and what it stores, in histories and outside. Ours alone."""
     steps = bench.size.long_chat
     what = f"a chat of {steps:,} messages of 1 KB"
     try:
-        async with hosted("ours", bench.address, bench.folder) as peer:
+        async with hosted("ours_stored", bench.address, bench.folder) as peer:
             job = Job("chat", steps, size=MESSAGE)
             work = await peer.call("measure", job=job.to_json(), timeout=PATIENCE)
     except Unable as reason:
         return Outcome([Figure(what, f"no: {reason}", "completes", False)])
-    slower, stored = work["last"] / work["first"], work["bytes"] / steps / 1000
+    slower, stored = work["last"] / work["first"], (work["bytes"] + work["outside"]) / steps / 1000
     return Outcome(
         [
             Figure(what, f"yes, in {work['seconds']:.0f} s", "completes", True),

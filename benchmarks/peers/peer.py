@@ -17,6 +17,8 @@ class Stored:
     events: int | None
     """Of Temporal's history; `None` where there is none."""
     bytes: int
+    outside: int = 0
+    """Bytes in external storage."""
 
 
 class Peer:

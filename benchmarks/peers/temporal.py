@@ -27,10 +27,14 @@ class TemporalPeer(Peer):
     @asynccontextmanager
     async def serving(self, job: Job) -> AsyncIterator[None]:
         """A client and a worker, on a task queue of their own."""
-        self.client = await Client.connect(self.address)
+        self.client = await self.connect()
         self.queue = f"{job.name}-{uuid4().hex[:8]}"
         async with self.worker(job):
             yield
+
+    async def connect(self) -> Client:
+        """A client of the server."""
+        return await Client.connect(self.address)
 
     async def stored(self, thread: str) -> Stored:
         """Events and bytes of all runs of the thread, as the server counts them."""

@@ -10,7 +10,7 @@ from temporalio.client import Client
 from stepgraph.client.encoding import as_plain_json, encoded
 from stepgraph.client.graph_run import GraphRun
 from stepgraph.client.invoking import answer, invoke
-from stepgraph.client.reading import checkpoint_of, head_of, history_of
+from stepgraph.client.reading import checkpoint_of, current_head, history_of
 from stepgraph.client.threads import Threads
 from stepgraph.client.updating import fork, fork_onto, update
 from stepgraph.errors import InvalidInputError, ThreadError
@@ -181,12 +181,12 @@ class GraphClient:
             NoWorkerError: the thread is open, and no worker is there to tell.
         """
         wanted = parse_config(config)
-        latest = await self._threads.latest(wanted.thread_id)
+        latest = self._threads.latest(wanted.thread_id)
         shown: dict[str, Any] | None
         if wanted.checkpoint_id is not None:
-            shown = await checkpoint_of(self.client, latest, wanted.thread_id, wanted.checkpoint_id)
+            shown = await checkpoint_of(self.client, await latest, wanted.thread_id, wanted.checkpoint_id)
         else:
-            shown = await head_of(self.client, latest) if latest is not None else None
+            shown = await current_head(self.client, wanted.thread_id, latest)
         return snapshot_from(shown, self._channels) if shown is not None else empty(wanted.thread_id)
 
     async def aget_state_history(

@@ -17,7 +17,17 @@ from temporalio.service import RPCError, RPCStatusCode
 from stepgraph.engine.past import PAST_STEPS
 from stepgraph.engine.record import Record, outcomes_from
 from stepgraph.errors import CheckpointNotFoundError, NoWorkerError, StepgraphError
-from stepgraph.runs import Run, ask, closing_of, latest_run, load_record, run_before, run_holding, was_taken_up
+from stepgraph.runs import (
+    Run,
+    ask,
+    closing_now,
+    closing_of,
+    latest_run,
+    load_record,
+    run_before,
+    run_holding,
+    was_taken_up,
+)
 from stepgraph.snapshot import history_in_record, matches, view_of_record
 from stepgraph.wire import GET_HISTORY, GET_RECORD, GET_STATE
 
@@ -36,11 +46,32 @@ async def record_left_by(client: Client, run: Run) -> Record | None:
     return await _answered(client, run, load_record(client, run))
 
 
+async def current_head(
+    client: Client, thread_id: str, latest: Coroutine[Any, Any, Run | None]
+) -> dict[str, Any] | None:
+    """The head of a thread, as JSON data; `None` if there is none. ``latest`` is to tell the thread's latest run.
+
+    Whether it is closed and how it ended are asked side by side: most threads that are read are at rest.
+    """
+    ending = asyncio.ensure_future(closing_now(client, thread_id))
+    try:
+        run = await latest
+        if run is None:
+            return None
+        record = (await ending).record if not run.is_open else None
+        if record is not None and record.run_id == run.run_id and _tells_all(record):
+            return view_of_record(record)
+        return await head_of(client, run)
+    finally:
+        ending.cancel()
+        await asyncio.gather(ending, return_exceptions=True)
+
+
 async def head_of(client: Client, run: Run) -> dict[str, Any] | None:
     """The head of a thread whose latest run this is, as JSON data."""
     if not run.is_open:
         record = (await closing_of(client, run)).record
-        if record is not None and not {"pending_values", "writes"} & set(record.omitted):
+        if record is not None and _tells_all(record):
             return view_of_record(record)
         if run.ended_from_outside and not await was_taken_up(client, run):
             before = await run_before(client, run)
@@ -49,6 +80,10 @@ async def head_of(client: Client, run: Run) -> dict[str, Any] | None:
     if found is None and (before := await run_before(client, run)) is not None:  # it has not taken the thread up yet
         return await head_of(client, before)
     return found
+
+
+def _tells_all(record: Record) -> bool:
+    return not {"pending_values", "writes"} & set(record.omitted)
 
 
 async def waiting_record(client: Client, thread_id: str, run_id: str) -> Record | None:

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 from temporalio.converter import ExternalStorage
 
 from stepgraph.errors import StepgraphError, StorageError
+from stepgraph.payloads import REPEATS, REPEATS_FROM
 from stepgraph.settings import text
 from stepgraph.storage.driver import NoStorage, Storage
 from stepgraph.storage.folder import Folder
@@ -30,7 +32,12 @@ def external_storage(address: str | Path) -> ExternalStorage:
         StepgraphError: the address means nothing, or its driver is not installed.
     """
     place, bucket = _place(str(address))
-    return ExternalStorage([Storage(place, bucket)], payload_size_threshold=THRESHOLD)
+    driver = Storage(place, bucket)
+    return ExternalStorage(
+        [driver],
+        driver_selector=lambda context, payload: driver if _is_stored(payload) else None,
+        payload_size_threshold=REPEATS_FROM,
+    )
 
 
 def no_storage() -> ExternalStorage:
@@ -72,6 +79,10 @@ async def check(client: Client) -> None:
                     "Mend or change it.",
                     storage=driver.place.address,
                 ) from error
+
+
+def _is_stored(payload: Payload) -> bool:
+    return REPEATS in payload.metadata or payload.ByteSize() >= THRESHOLD
 
 
 def _place(address: str) -> tuple[Place, str]:

@@ -100,6 +100,22 @@ async def test_a_large_state_fails_resumes_and_is_read(large: Stage, tmp_path: P
     assert max(path.stat().st_size for path in payloads_in(tmp_path)) > size
 
 
+async def test_a_record_repeats_nothing_large_in_the_history(large: Stage, stage: Stage, tmp_path: Path) -> None:
+    """Its state is what the run's writes made. Small ones stay as Temporal's own tools like them best."""
+    graph = StateGraph(State).add_node(load).add_edge(START, "load").add_edge("load", END).compile(name="repeats")
+    for size, on, stored in ((20_000, large, 0), (150_000, large, 1), (150_000, stage, 1)):
+        client, config = on.use(graph), on.thread()
+        async with on.serving(graph):
+            await client.ainvoke({"size": size, "data": "", "notes": []}, config)
+        (run,) = await on.runs(config["configurable"]["thread_id"])
+        result = (await on.history(run)).events[-1].workflow_execution_completed_event_attributes.result.payloads[0]
+        assert len(payloads_in(tmp_path)) == stored
+        assert (len(result.data) < 1000) == (on is large and stored == 1)
+        if on is stage or not stored:
+            assert dict(result.metadata) == {"encoding": b"json/plain"}
+        assert len((await client.aget_state(config)).values["data"]) == size  # without a worker
+
+
 async def test_a_large_thread_is_updated_forked_and_replayed(large: Stage) -> None:
     """By hand as by nodes: with 5 MB in the input, the update and the fork's state."""
     size = 5 * MEGABYTE

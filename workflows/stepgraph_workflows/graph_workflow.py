@@ -440,7 +440,9 @@ class GraphRun(Handlers):
             }
         )
         seconds = timedelta(seconds=WORKFLOW_TASK_SECONDS) if thread.stored else None
-        workflow.continue_as_new(args=[to_raw(None), to_raw(after.to_json())], task_timeout=seconds)
+        workflow.continue_as_new(
+            args=[to_raw(None), to_raw(after.to_json(), repeats=self._stores)], task_timeout=seconds
+        )
 
     def _end(self, error: StepgraphError | None) -> RawValue:
         """Leaves the thread's record, and the error if there is one: nothing is lost. The next in line begins."""
@@ -451,17 +453,21 @@ class GraphRun(Handlers):
         if self._queue and opening is not None:
             self._say("next in line begins", error=error.message if error is not None else None)
             given, options = self._queue.next_run(workflow.info().run_id, record, error)
-            workflow.continue_as_new(args=[to_raw(given), to_raw(options.to_json())])
+            workflow.continue_as_new(args=[to_raw(given), to_raw(options.to_json(), repeats=self._stores)])
         if error is not None and self._refusing:
             if record is not None:
                 self._tell(search=[GRAPH.value_set(record.graph)])
             self._say("order refused", error=error.message)
-            return to_raw(Refusal(refused=error.to_wire(), record=record))
+            return to_raw(Refusal(refused=error.to_wire(), record=record), repeats=self._stores)
         if error is not None:
             self._fail(error, record)
         self._tell()
         self._say("graph is done" if thread is not None and thread.finished else "run ends where it was told to")
-        return to_raw(record)
+        return to_raw(record, repeats=self._stores)
+
+    @property
+    def _stores(self) -> bool:
+        return self._opening is not None and self._opening.settings.stored
 
     def _fail(self, error: StepgraphError, record: Record | None) -> NoReturn:
         self._tell()
