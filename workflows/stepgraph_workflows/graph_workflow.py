@@ -21,59 +21,23 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
-from pydantic import ValidationError
 from temporalio import workflow
-from temporalio.common import RawValue, RetryPolicy, SearchAttributeUpdate
-from temporalio.exceptions import FailureError
+from temporalio.common import RawValue
 
-from stepgraph.codec import first_line
 from stepgraph.engine.checkpoint import Task
 from stepgraph.engine.failures import node_error
 from stepgraph.engine.past import with_past
-from stepgraph.engine.record import Record, record_of, thread_from
+from stepgraph.engine.record import Record, record_of
 from stepgraph.engine.thread import Thread
-from stepgraph.errors import (
-    EmptyInputError,
-    GraphMismatchError,
-    InvalidInputError,
-    StepgraphError,
-    ThreadBusyError,
-    UnknownGraphError,
-    near_miss,
-)
-from stepgraph.fusing import StepsAnswer
-from stepgraph.payloads import failure, from_raw, to_raw
-from stepgraph.search import FORKED_FROM, GRAPH, STATUS, WAITS_FOR
-from stepgraph.wire import (
-    OPEN_THREAD,
-    WORKFLOW_TASK_SECONDS,
-    InvokeOrder,
-    Opening,
-    OpenRequest,
-    Refusal,
-    Settings,
-    StartOptions,
-)
-from stepgraph_workflows import details
-from stepgraph_workflows.dispatch import CANCELLED, perform
-from stepgraph_workflows.fused import COST, may_fuse, run_in_a_row, take_over, without_cancelled
+from stepgraph.errors import EmptyInputError, InvalidInputError, StepgraphError, ThreadBusyError
+from stepgraph.payloads import failure, to_raw
+from stepgraph.search import GRAPH
+from stepgraph.wire import WORKFLOW_TASK_SECONDS, InvokeOrder, Refusal, StartOptions
+from stepgraph_workflows.handing_over import is_long, options_after
 from stepgraph_workflows.handlers import Graphs, Handlers
+from stepgraph_workflows.opening import arguments, open_run, take_up, without_values
 from stepgraph_workflows.orders import AnyOrder, Kind, apply
-
-MANY_EVENTS = 10_000
-LARGE_HISTORY = 20_000_000
-"""Events and bytes at which a run hands over when the server suggests it, whatever that costs; servers end a run at
-51,200 events or 50 MB."""
-
-HISTORY_FOR_STATE = 8
-"""How many times its state a run writes before it hands over because the server suggests it."""
-
-OPENING_RETRIES = RetryPolicy(
-    initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10), maximum_attempts=20
-)
-
-STOP_PATIENCE = timedelta(seconds=60)
-"""How long nodes that are told to stop may take; then the run goes on without them."""
+from stepgraph_workflows.stepping import Stepper
 
 
 class GraphRun(Handlers):
@@ -83,19 +47,14 @@ class GraphRun(Handlers):
         super().__init__()
         self._given: Any = None
         """The input, until it is taken."""
-        self._fused = 0
-        """Super-steps of this run that were run in a row."""
-        self._fusing = True
-        """Whether the workers have the code that the run was started with."""
-        self._alone: str | None = None
-        """The checkpoint whose tasks are not to be run in a row with others."""
+        self._steps = Stepper(lambda: self._stopping)
 
     async def execute(self, args: Sequence[RawValue]) -> RawValue:
         """The whole run. Its result is the thread's record."""
         error: StepgraphError | None = None
         try:
             try:
-                self._given, options = _arguments(args)
+                self._given, options = arguments(args)
             except InvalidInputError:
                 await self._open(StartOptions())  # the run fails, but hands on what the thread has
                 raise
@@ -103,7 +62,7 @@ class GraphRun(Handlers):
                 args.clear()  # the SDK holds the list as long as the run is open, and its payloads several times over
             self._queue.take_over(options.queue)
             await self._open(options)
-            options = options.model_copy(update={"record": _without_values(options.record)})
+            options = options.model_copy(update={"record": without_values(options.record)})
             await self._run(options)
         except asyncio.CancelledError:  # by Temporal
             await self._let_go_of_callers()
@@ -126,35 +85,12 @@ class GraphRun(Handlers):
     async def _open(self, options: StartOptions) -> None:
         info = workflow.info()
         self._log = self._log.bind(graph=info.workflow_type, thread=info.workflow_id, run=info.run_id)
-        request = OpenRequest(
-            graph=info.workflow_type,
-            thread_id=info.workflow_id,
-            run_id=info.run_id,
-            after=options.after,
-            by_client=options.caller is not None,
-            has_record=options.record is not None,
-        )
-        try:
-            answer = await workflow.execute_local_activity(
-                OPEN_THREAD,
-                to_raw(request),
-                result_type=RawValue,
-                start_to_close_timeout=timedelta(seconds=30),
-                retry_policy=OPENING_RETRIES,
-                summary="open the thread",
-            )
-        except FailureError as error:
-            raise StepgraphError(
-                f"Thread {info.workflow_id!r} could not be taken up from its previous run, {options.after}: "
-                f"{error.cause or error}. Nothing was run; try again.",
-                thread_id=info.workflow_id,
-            ) from error
-        self._opening = Opening.model_validate(from_raw(answer))
-        if options.record is not None:
-            self._opening = self._opening.model_copy(update={"record": options.record})
+        self._opening = await open_run(options)
 
     async def _run(self, options: StartOptions) -> None:
-        thread = self._thread = self._take_up()
+        assert self._opening is not None
+        thread = self._thread = take_up(self._opening, lambda: self._code)
+        self._opening = self._opening.model_copy(update={"record": without_values(self._opening.record)})
         steps_left = options.recursion_limit if options.steps_left is None else options.steps_left
         thread.allow(steps_left, limit=options.recursion_limit)
         self._config = options.config
@@ -194,38 +130,6 @@ class GraphRun(Handlers):
         elif options.record is None or options.turn is not None or options.passed:
             thread.pass_on()
 
-    def _take_up(self) -> Thread:
-        """The thread as its previous run left it."""
-        info = workflow.info()
-        opening = self._opening
-        assert opening is not None
-        if opening.spec is None:
-            raise UnknownGraphError(
-                f"This worker has no graph {info.workflow_type!r}.{near_miss(info.workflow_type, opening.known)} "
-                "Start a worker with its code on a task queue of its own, or mend the name.",
-                graph=info.workflow_type,
-                known=list(opening.known),
-            )
-        if opening.record is not None and opening.record.graph != opening.spec.name:
-            raise GraphMismatchError(
-                f"Thread {info.workflow_id!r} belongs to graph {opening.record.graph!r}, not to {opening.spec.name!r}. "
-                "Use another thread id.",
-                thread_id=info.workflow_id,
-                graph=opening.spec.name,
-                thread_graph=opening.record.graph,
-            )
-        thread = thread_from(
-            opening.record,
-            opening.spec,
-            self._code.schema.channels,
-            thread_id=info.workflow_id,
-            run_id=info.run_id,
-            clock=lambda: workflow.now().isoformat(),
-            stored=opening.settings.stored,
-        )
-        self._opening = opening.model_copy(update={"record": _without_values(opening.record)})
-        return thread
-
     async def _go_on(self, thread: Thread, options: StartOptions) -> None:
         """Super-step after super-step, with the orders that arrived in between, until nothing is left to do."""
         while True:
@@ -237,14 +141,10 @@ class GraphRun(Handlers):
                     return
                 continue
             if self._is_long(thread):
-                await self._hand_over_in_silence(thread, options)
+                await self._hand_over(thread, options)
                 continue
             if self._running and (tasks := thread.due()):
-                if self._fusing and self._alone != thread.head_id and may_fuse(thread, tasks):
-                    await self._super_steps(thread)
-                else:
-                    await self._super_step(thread, tasks)
-                await self._conclude(thread)
+                await self._step(thread, tasks)
             elif self._running and thread.complete:
                 self._commit(thread)
             elif (thread.questions or thread.paused) and not self._queue:
@@ -279,54 +179,13 @@ class GraphRun(Handlers):
             self._tell()
             self._say("answered by default", interrupt=first.id)
 
-    async def _super_steps(self, thread: Thread) -> None:
-        """Several in a row, by one activity; their checkpoints are made when it tells of them."""
+    async def _step(self, thread: Thread, tasks: tuple[Task, ...]) -> None:
+        """Has the tasks run, and commits what came of them; or ends the run, if one failed."""
         assert self._opening is not None
-        settings = self._opening.settings
-        room = max(1, int((settings.hand_over_steps - self._length(thread)) / COST))
-        work = asyncio.create_task(run_in_a_row(thread, settings, self._config, room))
-        cancelled = await self._done_or_stopped([work])
-        answer = await work if work.done() else StepsAnswer()
-        if self._stopping:
-            answer = without_cancelled(answer)
-        take_over(thread, answer)
-        self._fused += len(answer.steps)
-        self._fusing = not answer.unknown
-        self._alone = thread.head_id if answer.alone else None
-        self._show()
-        self._say("super-steps done", ran=answer.ran, checkpoint_id=thread.head_id)
-        if cancelled:
-            raise asyncio.CancelledError
-
-    async def _super_step(self, thread: Thread, tasks: tuple[Task, ...]) -> None:
-        """One, by an activity for each of its tasks."""
-        assert self._opening is not None
-        settings = self._opening.settings
-        step = tasks[0].step
-        group = [workflow.create_event_group(f"step-{step}", label=f"step {step}")] if len(tasks) > 1 else []
-        work = [asyncio.create_task(self._perform(thread, task, settings, group)) for task in tasks]
-        cancelled = await self._done_or_stopped(work)
-        for each in work:
-            if each.done() and not each.cancelled():
-                each.result()
-        if cancelled:
-            raise asyncio.CancelledError
-
-    async def _done_or_stopped(self, work: Sequence[asyncio.Task[Any]]) -> bool:
-        """Until all is done, or has stopped because that was asked for; whether Temporal cancels the run."""
-        cancelled = False
-        try:
-            await workflow.wait_condition(lambda: self._stopping or all(each.done() for each in work))
-        except asyncio.CancelledError:
-            cancelled = self._stopping = True
-        if self._stopping:
-            for each in work:
-                each.cancel()
-            await workflow.wait(work, timeout=STOP_PATIENCE.total_seconds())  # no node runs on beside what comes next
-        return cancelled
-
-    async def _conclude(self, thread: Thread) -> None:
-        """What is to be done once tasks have run: their commit, or the end of a run that failed."""
+        ran = await self._steps.run(thread, tasks, self._opening.settings, self._config)
+        if ran:
+            self._show()
+            self._say("super-steps done", ran=ran, checkpoint_id=thread.head_id)
         if thread.failures:
             await self._carry_out_orders(thread)  # one of them may mend it, or go on from elsewhere
             if thread.failures:
@@ -336,67 +195,29 @@ class GraphRun(Handlers):
             self._commit(thread)
 
     def _is_long(self, thread: Thread) -> bool:
-        """Whether the run is to hand over: it takes long to replay, or the server suggests it.
-
-        A hand-over writes the state anew, twice, so a suggestion waits until the history has several times that; not
-        until it nears what the server takes.
-        """
         assert self._opening is not None
-        if thread.finished or not thread.made:
-            return False
-        settings = self._opening.settings
-        if self._length(thread) >= settings.hand_over_steps:
-            return True
-        if settings.hand_over_bytes is not None and thread.bytes_made >= settings.hand_over_bytes:
-            return True
-        info = workflow.info()
-        return info.is_continue_as_new_suggested() and (
-            info.get_current_history_length() >= MANY_EVENTS
-            or info.get_current_history_size() >= min(LARGE_HISTORY, HISTORY_FOR_STATE * thread.state_size)
-        )
+        return is_long(thread, self._opening.settings, self._steps.length(thread))
 
-    async def _hand_over_in_silence(self, thread: Thread, options: StartOptions) -> None:
-        """Hands over once every caller has an answer; an order that comes meanwhile goes first."""
+    async def _hand_over(self, thread: Thread, options: StartOptions) -> None:
+        """Goes on in a new run once every caller has an answer; an order that comes meanwhile goes first."""
         self._ending = True
         await self._orders_or_silence()
         self._ending = False
-        if not self._orders.waiting and not self._stopping:
-            self._hand_over(thread, options)
-
-    def _length(self, thread: Thread) -> float:
-        """How long the run is to replay, in super-steps of their own."""
-        return len(thread.made) - self._fused * (1 - COST)
-
-    async def _perform(
-        self, thread: Thread, task: Task, settings: Settings, group: Sequence[workflow.EventGroup]
-    ) -> None:
-        await perform(thread, task, settings, self._config, group)
-        failed = thread.failures.get(task.id)
-        if self._stopping and failed is not None and failed.error_type == CANCELLED:
-            thread.start(task)  # it did not fail: it is to be run again
-
-    def _tell(self, search: Sequence[SearchAttributeUpdate[Any]] = ()) -> None:
-        """Brings up to date what the Web UI and searches show of the thread."""
-        thread = self._thread
-        if thread is None or self._opening is None:
+        if self._orders.waiting or self._stopping:
             return
-        self._show()
-        if not self._opening.settings.search_attributes:
-            return
-        status = details.status(thread, running=self._running)
-        updates = list(search)
-        if status != self._status:
-            waits_for = details.waits_for(thread) if status == "waiting" else None
-            updates.append(STATUS.value_set(status))
-            if waits_for is not None or self._status == "waiting":
-                updates.append(WAITS_FOR.value_set(waits_for) if waits_for is not None else WAITS_FOR.value_unset())
-        self._status = status
-        if updates:
-            workflow.upsert_search_attributes(updates)
-
-    def _origin(self, thread: Thread) -> list[SearchAttributeUpdate[Any]]:
-        origin = thread.head.forked_from if thread.head else None
-        return [FORKED_FROM.value_set(origin)] if origin is not None else []
+        self._say("run hands over", step=thread.head.step if thread.head else None)
+        after = options_after(options, thread).model_copy(
+            update={
+                "config": self._config,
+                "running": self._running,
+                "errors": tuple(error[:500] for error in self._errors),
+                "queue": self._queue.waiting,
+            }
+        )
+        seconds = timedelta(seconds=WORKFLOW_TASK_SECONDS) if thread.stored else None
+        workflow.continue_as_new(
+            args=[to_raw(None), to_raw(after.to_json(), repeats=self._stores)], task_timeout=seconds
+        )
 
     def _commit(self, thread: Thread) -> None:
         checkpoint = thread.commit()
@@ -415,34 +236,6 @@ class GraphRun(Handlers):
                 self._settled = self._settled and not self._running
                 self._tell()
                 self._say(f"{done.kind} made", checkpoint_id=thread.head_id)
-
-    def _hand_over(self, thread: Thread, options: StartOptions) -> NoReturn:
-        """Goes on in a new run, for a history has its limits."""
-        self._say("run hands over", step=thread.head.step if thread.head else None)
-        after = options.model_copy(
-            update={
-                "after": thread.run_id,
-                "record": with_past(record_of(thread), thread),
-                "steps_left": thread.steps_left,
-                "recursion_limit": thread.step_limit,
-                "interrupt_before": thread.breaks[0],
-                "interrupt_after": thread.breaks[1],
-                "config": self._config,
-                "running": self._running,
-                "passed": thread.passes_on,
-                "errors": tuple(error[:500] for error in self._errors),
-                "update": None,
-                "fork": None,
-                "resume": None,
-                "turn": None,
-                "error": None,
-                "queue": self._queue.waiting,
-            }
-        )
-        seconds = timedelta(seconds=WORKFLOW_TASK_SECONDS) if thread.stored else None
-        workflow.continue_as_new(
-            args=[to_raw(None), to_raw(after.to_json(), repeats=self._stores)], task_timeout=seconds
-        )
 
     def _end(self, error: StepgraphError | None) -> RawValue:
         """Leaves the thread's record, and the error if there is one: nothing is lost. The next in line begins."""
@@ -492,19 +285,3 @@ def workflow_for(graphs: Graphs) -> type:
     run.__qualname__ = "ServedGraphRun.run"
     members = {"run": workflow.run(run), "graphs": dict(graphs), "__module__": __name__}
     return workflow.defn(dynamic=True, sandboxed=False)(type("ServedGraphRun", (GraphRun,), members))
-
-
-def _without_values(record: Record | None) -> Record | None:
-    """A record that was taken up: the thread has its values, and an open run holds as little as it can."""
-    return None if record is None else record.model_copy(update={"values": {}, "pending_values": {}, "results": {}})
-
-
-def _arguments(args: Sequence[RawValue]) -> tuple[Any, StartOptions]:
-    """The input and the options; both may be missing in a start made by hand."""
-    try:
-        given, options, *_ = [*(from_raw(arg) for arg in args), None, None]
-        return given, StartOptions.model_validate(options or {})
-    except (ValidationError, ValueError) as error:
-        raise InvalidInputError(
-            f"A run takes an input (a JSON object, or null to resume) and, optionally, options: {first_line(error)}."
-        ) from error

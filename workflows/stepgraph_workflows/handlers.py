@@ -17,9 +17,7 @@ from temporalio.exceptions import ApplicationError
 from stepgraph.code import GraphCode
 from stepgraph.codec import first_line
 from stepgraph.engine.record import record_of
-from stepgraph.engine.thread import Thread
 from stepgraph.errors import InvalidUpdateError, StepgraphError, ThreadBusyError, UnknownGraphError
-from stepgraph.logs import get_logger
 from stepgraph.payloads import to_raw
 from stepgraph.wire import (
     ASK_AGAIN,
@@ -34,14 +32,13 @@ from stepgraph.wire import (
     SETTLED,
     UPDATE_STATE,
     InvokeOrder,
-    Opening,
     Order,
     ResumeOrder,
     Settled,
 )
-from stepgraph_workflows import answers, details
+from stepgraph_workflows import answers
 from stepgraph_workflows.orders import AnyOrder, Kind, Orders, check_order
-from stepgraph_workflows.queueing import Queue
+from stepgraph_workflows.telling import Telling
 
 Graphs = Mapping[str, GraphCode]
 
@@ -70,7 +67,7 @@ def _order(kind: Kind, order: dict[str, Any] | None) -> AnyOrder:
         raise InvalidUpdateError(f"{kind!r} takes {shape}: {first_line(error)}.") from error
 
 
-class Handlers:
+class Handlers(Telling):
     """An open run, as seen from outside."""
 
     graphs: Graphs
@@ -78,12 +75,8 @@ class Handlers:
     """Whether this worker has external storage: an answer need not come in pages."""
 
     def __init__(self) -> None:
-        self._opening: Opening | None = None
-        self._thread: Thread | None = None
+        super().__init__()
         self._orders = Orders()
-        self._queue = Queue()
-        self._running = True
-        """Whether what is due is to be run: somebody asked for it, and it does not wait for people."""
         self._settled = False
         """Whether the thread stands still: callers may be told."""
         self._stopping = False
@@ -94,13 +87,7 @@ class Handlers:
         """Whether local activities may be under way."""
         self._refusing = False
         """Whether what the run was started for is refused, if it comes to an error."""
-        self._errors: list[str] = []
-        self._rows: dict[str, str] = {}
-        """Those of the page in the Web UI."""
-        self._status: str | None = None
-        """What the search attribute says."""
         self._config: dict[str, Any] = {}
-        self._log = get_logger("workflow")
 
     @property
     def _code(self) -> GraphCode:
@@ -114,18 +101,6 @@ class Handlers:
     def _free(self) -> bool:
         """Whether an input may begin at once: the thread stands still, and nobody waits in line."""
         return self._settled and not self._queue
-
-    def _show(self) -> None:
-        """Brings the thread's page in the Web UI up to date."""
-        if self._thread is not None:
-            page = details.page(
-                self._thread, running=self._running, errors=self._errors, queued=len(self._queue), rows=self._rows
-            )
-            workflow.set_current_details(page)
-
-    def _say(self, event: str, **bound: Any) -> None:
-        if not workflow.unsafe.is_replaying():
-            self._log.info(event, **bound)
 
     @workflow.update(name=UPDATE_STATE)
     async def update_state(self, order: dict[str, Any] | None = None) -> RawValue:
