@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
 from statistics import median
 from typing import Any, TypedDict
@@ -20,6 +21,7 @@ from benchmarks.peers.temporal import described
 from benchmarks.process import resident
 from stepgraph import END, START, Command, StateGraph, interrupt
 from stepgraph.compiled import CompiledGraph
+from stepgraph.serving import worker_for
 
 READS = 20
 """Times that a read is done; the median counts."""
@@ -103,8 +105,10 @@ class OursReading(Ours):
         )
 
     async def stand_by(self, queue: str) -> dict[str, Any]:
-        """Brings up a worker for threads that wait, which stays until this process ends; bytes of memory it takes."""
-        await self.staying.enter_async_context(await self.on(waiting(), queue))
+        """Brings up what `worker.py` runs, which stays until this process ends; bytes of memory it takes."""
+        client = await Client.connect(self.address)
+        worker = worker_for(client, [waiting()], task_queue=queue, grace=timedelta())
+        await self.staying.enter_async_context(worker)
         return {"bytes": resident()}
 
     async def memory(self) -> dict[str, Any]:

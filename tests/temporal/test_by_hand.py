@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from operator import add
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -13,13 +11,13 @@ from typing import Annotated, Any, TypedDict
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Replayer
 
-from stepgraph import END, START, GraphPlugin, StateGraph
+from stepgraph import END, START, StateGraph
 from stepgraph.client import GraphClient
 from stepgraph.compiled import CompiledGraph
 from stepgraph.errors import NodeError, NoWorkerError
 from tests.conftest import Stage, temporal_binary
+from tests.temporal.terminal import Terminal, thread_id
 
 FINISHED = {"query": "x", "sources": ["a.pdf", "b.pdf"], "analysis": "2 agree", "summary": "x: 2 agree"}
 
@@ -84,79 +82,6 @@ def greeting() -> CompiledGraph:
     return builder.add_edge(START, "greet").add_edge("greet", END).compile(name="greeting")
 
 
-@dataclass(frozen=True)
-class Told:
-    """What a command answered."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-class Terminal:
-    """The `temporal` command, against the server and the task queue of a stage."""
-
-    def __init__(self, stage: Stage, binary: str) -> None:
-        self.stage = stage
-        self.binary = binary
-        self.started: list[tuple[str, str]] = []
-        """Thread and run id of every run started here: a run does not know which run of its thread was before it."""
-
-    async def run(self, *words: str) -> Told:
-        address = self.stage.client.service_client.config.target_host
-        process = await asyncio.create_subprocess_exec(
-            *(self.binary, *words, "--address", address, "--output", "json"),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await process.communicate()
-        return Told(process.returncode or 0, out.decode(), err.decode())
-
-    async def start(self, config: dict[str, Any], type: str, *arguments: str) -> str:
-        """Starts a run; further arguments are inputs as text, or flags. Its run id."""
-        inputs = [word for given in arguments for word in ([given] if given.startswith("--") else ["--input", given])]
-        told = await self.run(
-            *("workflow", "start", "--type", type, "--task-queue", self.stage.task_queue),
-            *("--workflow-id", thread_id(config), *inputs),
-        )
-        assert told.status == 0, told.err
-        run_id: str = told.json["runId"]
-        self.started.append((thread_id(config), run_id))
-        return run_id
-
-    async def result(self, config: dict[str, Any]) -> Any:
-        """What `temporal workflow result` tells of the thread's latest run, once it has ended."""
-        return (await self.run("workflow", "result", "--workflow-id", thread_id(config))).json
-
-    async def failure(self, config: dict[str, Any]) -> tuple[str, str]:
-        """Type and message of the failure of the thread's latest run."""
-        told = await self.result(config)
-        assert told["status"] == "FAILED", told
-        failure = told["closeEvent"]["workflowExecutionFailedEventAttributes"]["failure"]
-        return failure["applicationFailureInfo"]["type"], failure["message"]
-
-    async def query(self, config: dict[str, Any], type: str, *inputs: str, run_id: str | None = None) -> Any:
-        """The answer to a query, read as JSON. (The command prints empty lists as null.)"""
-        told = await self.run(
-            *("workflow", "query", "--type", type, "--workflow-id", thread_id(config)),
-            *(word for given in inputs for word in ("--input", given)),
-            *(("--run-id", run_id) if run_id else ()),
-        )
-        assert told.status == 0, told.err
-        (answer,) = told.json["queryResult"]
-        return answer
-
-
-def thread_id(config: dict[str, Any]) -> str:
-    found: str = config["configurable"]["thread_id"]
-    return found
-
-
 async def steps(client: GraphClient, config: dict[str, Any]) -> list[tuple[int, str]]:
     """Step and source of every checkpoint, newest first."""
     return [
@@ -164,19 +89,6 @@ async def steps(client: GraphClient, config: dict[str, Any]) -> list[tuple[int, 
         async for shown in client.aget_state_history(config)
         if shown.metadata
     ]
-
-
-@pytest.fixture
-async def terminal(stage: Stage) -> AsyncIterator[Terminal]:
-    """A terminal. What was started on it is replayed when the test is done, whatever became of it."""
-    binary = temporal_binary()
-    assert binary is not None, "the extra 'embedded' brings the temporal command"
-    terminal = Terminal(stage, binary)
-    yield terminal
-    replayer = Replayer(workflows=[], plugins=[GraphPlugin(list(stage.graphs.values()))])
-    for thread, run_id in terminal.started:
-        handle = stage.client.get_workflow_handle(thread, run_id=run_id)
-        await replayer.replay_workflow(await handle.fetch_history())
 
 
 async def test_a_graph_is_started_by_its_name(stage: Stage, terminal: Terminal) -> None:
