@@ -1,4 +1,7 @@
-"""Records the histories anew: ``python -m tests.replay.record``. Only after a change that breaks threads in flight."""
+"""Records histories: ``python -m tests.replay.record row asking``, for new scenes.
+
+Without names all are made anew: only after a change that breaks threads in flight.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import os
 import re
 import socket
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +24,17 @@ from tests.replay.scenes import SCENES
 FOLDER = Path(__file__).parent / "histories"
 
 
-async def record() -> None:
-    """Plays every scene on a real server, and keeps its histories, oldest run first."""
+async def record(names: Collection[str]) -> None:
+    """Plays scenes on a real server, and keeps their histories, oldest run first."""
     os.environ["STEPGRAPH_HAND_OVER_STEPS"] = "5"
+    os.environ["STEPGRAPH_ASYNC_STEPS"] = "3"
     FOLDER.mkdir(exist_ok=True)
     async with await WorkflowEnvironment.start_local(dev_server_existing_path=temporal_binary()) as server:
         for name, (graph, play) in SCENES.items():
+            if name not in names:
+                continue
+            for old in FOLDER.glob(f"{name}-*.json"):
+                old.unlink()
             stage = Stage(server.client)
             config = stage.thread()
             async with stage.serving(graph):
@@ -52,4 +61,4 @@ def _anonymous(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    asyncio.run(record())
+    asyncio.run(record(sys.argv[1:] or list(SCENES)))

@@ -7,7 +7,7 @@ from contextlib import suppress
 from operator import add
 from typing import Annotated, Any, TypedDict
 
-from stepgraph import END, START, GraphClient, RetryPolicy, StateGraph
+from stepgraph import END, START, Command, GraphClient, RetryPolicy, StateGraph, interrupt
 from stepgraph.compiled import CompiledGraph
 from stepgraph.errors import GraphRecursionError, InvalidUpdateError
 
@@ -66,6 +66,58 @@ def clashing() -> CompiledGraph:
     return builder.compile(name="clashing")
 
 
+def row() -> CompiledGraph:
+    """Super-steps in a row, one of which asks, and one that has an activity of its own."""
+    builder = StateGraph(State)
+
+    def turn(state: State) -> dict[str, Any]:
+        words = [interrupt("go on?")] if state["turns"] == 7 else []
+        return {"turns": state["turns"] + 1, "words": words}
+
+    builder.add_node("turn", turn).add_node("alone", lambda state: {"words": ["alone"]}, durability="sync")
+    builder.add_edge(START, "turn")
+    builder.add_conditional_edges("turn", lambda state: "alone" if state["turns"] in (4, 12) else "turn")
+    builder.add_conditional_edges("alone", lambda state: END if state["turns"] >= 12 else "turn")
+    return builder.compile(name="row", durability="async")
+
+
+def asking() -> CompiledGraph:
+    builder = StateGraph(State)
+    builder.add_node("ask", lambda state: {"words": [interrupt({"turn": state["turns"]})]})
+    builder.add_node("after", lambda state: {"text": " ".join(state["words"])})
+    builder.add_edge(START, "ask").add_edge("ask", "after").add_edge("after", END)
+    return builder.compile(name="asking")
+
+
+async def ask_on_the_way(client: GraphClient, config: Config) -> None:
+    await client.ainvoke({"words": [], "turns": 0}, config)
+    await client.ainvoke(Command(resume="yes"), config)
+
+
+async def travel(client: GraphClient, config: Config) -> None:
+    """Answers, updates, forks and replays on an open thread and on a closed one, a line, and what is refused."""
+    await client.ainvoke({"words": ["in"], "turns": 1}, config)
+    asked = (await client.aget_state(config)).config
+    await client.aupdate_state(config, {"turns": 2}, as_node="human")
+    handle = client.client.get_workflow_handle(config["configurable"]["thread_id"])
+    await handle.signal("update_state", {"values": {"trns": 3}})
+    await client.ainvoke(Command(resume="yes"), config)
+    with suppress(InvalidUpdateError):
+        await client.aupdate_state(config, {"words": ["late"]}, as_node="nobody")
+    await client.aupdate_state(config, {"words": ["late"]}, as_node="ask")
+    await client.ainvoke(None, config)
+    await client.afork(asked, {"words": ["forked"]}, as_node="human")
+    queued = [
+        await client.astart({"words": [word], "turns": 4}, config, on_busy="enqueue")
+        for word in ("one", "two", "three")
+    ]
+    for each in queued:
+        await each.result()
+    await client.ainvoke(Command(resume="done"), config)
+    await client.ainvoke(None, asked)
+    await client.ainvoke(Command(resume="again"), config)
+
+
 async def fail_and_resume(client: GraphClient, config: Config) -> None:
     with suppress(ConnectionError):
         await client.ainvoke({"words": ["in"]}, config)
@@ -89,4 +141,6 @@ SCENES: dict[str, tuple[CompiledGraph, Callable[[GraphClient, Config], Awaitable
     "joined": (joined(), fail_and_resume),
     "looping": (looping(), run_into_the_limit_and_on),
     "clashing": (clashing(), clash),
+    "row": (row(), ask_on_the_way),
+    "asking": (asking(), travel),
 }

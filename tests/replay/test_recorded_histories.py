@@ -16,7 +16,7 @@ HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 
 
 def test_every_scene_has_its_histories() -> None:
-    """Failures, resumes, hand-overs and errors at the commit are among them."""
+    """Failures, resumes, hand-overs, errors at the commit, rows, orders of all kinds and a line are among them."""
     assert {path.stem.rpartition("-")[0] for path in HISTORIES} == set(SCENES)
 
 
