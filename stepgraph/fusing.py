@@ -156,7 +156,7 @@ class StepRow:
         """Takes over what an earlier attempt has told of before its worker was lost."""
         for step in done.steps:
             self._thread.take(step.results, created_at=step.at)
-            self._steps.append(step)
+            self._keep(step)
         for task in self._due():
             if task.id in done.results:
                 self._finish(task, done.results[task.id])
@@ -194,10 +194,13 @@ class StepRow:
             made = self._thread.commit()
         except StepgraphError:
             return False
-        self._steps.append(RunStep(at=made.created_at, results=self._left))
+        self._keep(RunStep(at=made.created_at, results=self._left))
         self._left = {}
-        self._bytes += json_size(self._steps[-1])
         return True
+
+    def _keep(self, step: RunStep) -> None:
+        self._steps.append(step)
+        self._bytes += json_size(step)
 
     async def _perform(self, task: Task) -> None:
         """Runs one task to its end, with the attempts that its retry policy allows."""

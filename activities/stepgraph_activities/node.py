@@ -7,9 +7,10 @@ may return, which is `stepgraph.nodes`'.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from datetime import timedelta
+from functools import partial
 from typing import Any, NoReturn
 
 from temporalio import activity
@@ -80,13 +81,10 @@ class NodeActivity:
             code,
             request,
             await state_of(request),
-            run_sync=self._off_the_loop,
+            run_sync=partial(on_a_thread, self._executor),
             attempt=attempt,
             limit=limit_for(stored=request.stored and stores(activity.client())),
         )
-
-    async def _off_the_loop(self, function: Callable[[], Any]) -> Any:
-        return await on_a_thread(self._executor, function)
 
     def _fail(self, error: BaseException, request: TaskRequest, attempt: int, bound: Any) -> NoReturn:
         """Ends the attempt: for good, unless another one is worth making."""

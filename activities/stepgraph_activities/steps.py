@@ -10,12 +10,15 @@ import asyncio
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
 
 from pydantic import ValidationError
 from temporalio import activity
 from temporalio.common import RawValue
 
 from stepgraph.code import GraphCode
+from stepgraph.codec import first_line
 from stepgraph.fusing import StepRow, StepsAnswer, StepsRequest
 from stepgraph.limits import PAYLOAD_LIMIT, limit_for
 from stepgraph.logs import get_logger
@@ -47,31 +50,46 @@ class StepsActivity:
             raise failure(
                 str(error), type=type(error).__name__, non_retryable=False, next_retry_delay=timedelta(seconds=1)
             ) from error
-        row = StepRow(
-            code,
-            request,
-            state,
-            run_sync=lambda function: on_a_thread(self._executor, function),
-            clock=lambda: datetime.now(UTC).isoformat(),
-            limit=limit_for(stored=request.stored and stores(activity.client())),
-        )
         bound = log.bind(graph=request.graph, thread=request.thread_id, run=request.run_id, attempt=info.attempt)
-        if (done := _told_before(info)) is not None:
-            row.go_on_after(done)
-            bound.info("steps go on", after=done.ran)
+        row: StepRow | None = None
         try:
-            async with heartbeats(info.heartbeat_timeout, lambda: _plain(row.told(PAYLOAD_LIMIT))):
-                await row.run(told_to_stop=activity.is_worker_shutdown)
-        except asyncio.CancelledError:
-            if activity.is_worker_shutdown():
-                activity.heartbeat(to_raw(_plain(row.told(PAYLOAD_LIMIT))))  # another worker goes on from here
-                bound.info("steps interrupted", done=row.answer.ran)
-                raise
-        answer = row.answer
+            row = StepRow(
+                code,
+                request,
+                state,
+                run_sync=partial(on_a_thread, self._executor),
+                clock=lambda: datetime.now(UTC).isoformat(),
+                limit=limit_for(stored=request.stored and stores(activity.client())),
+            )
+            if (done := _told_before(info)) is not None:
+                row.go_on_after(done)
+                bound.info("steps go on", after=done.ran)
+            await _run(row, info, bound)
+            answer = row.answer
+        except Exception as error:  # no node's, and another attempt would meet it again: a task of its own tells of it
+            bound.warning("steps end early", error=f"{type(error).__name__}: {first_line(error)}")
+            so_far = row.answer if row is not None else StepsAnswer()
+            answer = so_far.model_copy(update={"alone": True})
         for task, why in answer.failures.items():
             bound.warning("node failed", node=task, error=why.summary)
         bound.info("steps done", ran=answer.ran)
         return to_raw(_plain(answer))
+
+
+async def _run(row: StepRow, info: activity.Info, bound: Any) -> None:
+    """Until the row ends, or is told to; a worker that stops hands it on."""
+
+    def progress() -> object:
+        return _plain(row.told(PAYLOAD_LIMIT))
+
+    try:
+        async with heartbeats(info.heartbeat_timeout, progress):
+            await row.run(told_to_stop=activity.is_worker_shutdown)
+    except asyncio.CancelledError:
+        if activity.is_worker_shutdown():
+            activity.heartbeat(to_raw(progress()))  # another worker goes on from here
+            bound.info("steps interrupted", done=row.answer.ran)
+            raise
 
 
 def _plain(answer: StepsAnswer) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Executor
+from functools import partial
 from typing import NoReturn
 
 from temporalio import activity
@@ -43,7 +44,7 @@ class UpdatingActivities:
             answer = await route_by_hand(
                 self._graphs[request.task.graph],
                 request,
-                run_sync=lambda function: on_a_thread(self._executor, function),
+                run_sync=partial(on_a_thread, self._executor),
             )
         except StepgraphError as error:
             _refuse(error)

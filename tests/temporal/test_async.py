@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 from stepgraph import END, START, Command, RetryPolicy, StateGraph, interrupt
 from stepgraph.compiled import CompiledGraph
 from stepgraph.errors import GraphRecursionError, NodeError, ReducerError, ThreadBusyError
+from stepgraph.fusing import StepRow, StepsAnswer
 from stepgraph.interrupts import Interrupt
 from stepgraph.run_config import parse_config
 from stepgraph.snapshot import StateSnapshot
@@ -318,6 +319,31 @@ async def test_a_worker_with_other_code_runs_one_task_at_a_time(stage: Stage) ->
     async with stage.serving(new):
         assert await run.result() == {"n": 3, "log": [], "top": 3}
     assert [kind for kind, _ in await activities(stage, config)] == ["changes.steps", *["changes.one"] * 3]
+
+
+@pytest.mark.parametrize(
+    ("part", "ran"),
+    [
+        ("__init__", ["loop.steps", "loop.one"] * 2),
+        ("go_on_after", ["loop.steps", "loop.one"] * 2),
+        ("_commit", ["loop.steps"] * 2),
+    ],
+)
+async def test_a_fault_of_a_row_is_left_to_the_workflow(
+    stage: Stage, part: str, ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another attempt would meet it again, and again. What was run is kept; what was not has tasks of its own."""
+
+    def faulty(*_: Any, **__: Any) -> None:
+        raise ValueError("a fault of a row")
+
+    monkeypatch.setattr(StepRow, part, faulty)
+    monkeypatch.setattr("stepgraph_activities.steps._told_before", lambda info: StepsAnswer())
+    graph = loop()
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        assert (await client.ainvoke({"n": 0, "top": 2}, config))["n"] == 2
+    assert [kind for kind, _ in await activities(stage, config)] == ran
 
 
 async def test_a_large_state_and_large_results_travel(stage: Stage) -> None:
