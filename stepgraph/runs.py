@@ -26,8 +26,9 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from stepgraph.engine.record import Record
-from stepgraph.errors import CheckpointExpiredError, CheckpointNotFoundError, StepgraphError, from_wire
+from stepgraph.errors import CheckpointExpiredError, StepgraphError, from_wire
 from stepgraph.payloads import from_raw, to_raw
+from stepgraph.refusals import not_found
 from stepgraph.wire import GET_RECORD, Pages, Refusal, StartOptions
 
 _ENDED = {
@@ -214,11 +215,7 @@ async def run_holding(client: Client, thread_id: str, checkpoint_id: str) -> Run
             thread_id=thread_id,
             run_id=run_id,
         )
-    raise CheckpointNotFoundError(
-        f"Thread {thread_id!r} has no checkpoint {checkpoint_id!r}. Take an id from its history.",
-        thread_id=thread_id,
-        checkpoint_id=checkpoint_id,
-    )
+    raise not_found(thread_id, checkpoint_id)
 
 
 async def _retention_is_over(client: Client, made: uuid.UUID) -> bool:

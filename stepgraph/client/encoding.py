@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from stepgraph.calls import as_plain_json
 from stepgraph.channels import size_by_channel
-from stepgraph.codec import RoundTripError, as_json, type_name
+from stepgraph.codec import type_name
 from stepgraph.errors import InvalidInputError
 from stepgraph.limits import PAYLOAD_LIMIT, weigh
 from stepgraph.state import StateSchema
@@ -24,14 +25,6 @@ def encoded(graph: str, schema: StateSchema | None, given: Any, *, limit: int = 
     made = schema.encode_input(graph, given) if schema else _as_it_is(graph, given)
     weigh(f"The input of graph {graph!r}", size_by_channel(made), limit=limit)
     return made
-
-
-def as_plain_json(value: Any, what: str) -> Any:
-    """The value, if it is JSON as it is; `InvalidInputError` otherwise."""
-    try:
-        return as_json(value)
-    except RoundTripError as error:
-        raise InvalidInputError(f"{what} must be plain JSON data: {error}.") from error
 
 
 def _as_it_is(graph: str, given: Any) -> dict[str, Any]:

@@ -7,23 +7,24 @@ from typing import Any, get_args
 
 from temporalio.client import Client
 
-from stepgraph.client.encoding import as_plain_json, encoded
+from stepgraph.calls import bulk_order, check_limit, invoke_order, older_than, resume_order, written_order
+from stepgraph.client.encoding import encoded
 from stepgraph.client.graph_run import GraphRun
 from stepgraph.client.invoking import answer, invoke
 from stepgraph.client.reading import checkpoint_of, current_head, history_of
 from stepgraph.client.threads import Threads
 from stepgraph.client.updating import fork, fork_onto, update
-from stepgraph.errors import InvalidInputError, ThreadError
+from stepgraph.errors import InvalidInputError
 from stepgraph.interrupts import Command
 from stepgraph.limits import limit_for
-from stepgraph.run_config import Breaks, Config, RunConfig, parse_config, parse_thread_id
+from stepgraph.run_config import Breaks, Config, parse_config, parse_thread_id
 from stepgraph.runs import quoted
 from stepgraph.search import FORKED_FROM, are_registered
 from stepgraph.settings import text
 from stepgraph.snapshot import StateSnapshot, config_for, empty, snapshot_from
 from stepgraph.state import StateSchema
 from stepgraph.storage import able_to_say_so, stores
-from stepgraph.wire import InvokeOrder, OnBusy, Order, ResumeOrder, WrittenUpdate, task_queue_of
+from stepgraph.wire import OnBusy, task_queue_of
 
 
 class GraphClient:
@@ -87,22 +88,12 @@ class GraphClient:
     ) -> GraphRun:
         """Like `ainvoke`, without waiting for the end. With ``enqueue`` the input is in line when this returns."""
         wanted = parse_config(config)
-        before, after = _names(interrupt_before), _names(interrupt_after)
         if on_busy not in get_args(OnBusy):
             raise InvalidInputError(f"on_busy must be one of {', '.join(get_args(OnBusy))}; got {on_busy!r}.")
         if isinstance(input, Command):
-            told = as_plain_json(input.resume, "An answer to an interrupt")
-            order = ResumeOrder(resume=told, interrupt_before=before, interrupt_after=after)
-            return await answer(self._threads, wanted, order)
-        asked = InvokeOrder(
-            input=self._encoded(input),
-            on_busy=on_busy,
-            checkpoint_id=wanted.checkpoint_id,
-            recursion_limit=wanted.recursion_limit,
-            config=wanted.passed_on,
-            interrupt_before=before,
-            interrupt_after=after,
-        )
+            return await answer(self._threads, wanted, resume_order(input, interrupt_before, interrupt_after))
+        given = self._encoded(input)
+        asked = invoke_order(wanted, given, interrupt_before, interrupt_after, on_busy=on_busy)
         return await invoke(self._threads, wanted, asked)
 
     async def aupdate_state(self, config: Config, values: Any, as_node: str | None = None) -> dict[str, Any]:
@@ -111,20 +102,14 @@ class GraphClient:
         The arguments, and what it raises, are those of `CompiledGraph.update_state`.
         """
         wanted = parse_config(config)
-        return await update(self._threads, wanted, self._order(wanted, values, as_node))
+        return await update(self._threads, wanted, written_order(wanted, values, as_node, self._encoded))
 
     async def abulk_update_state(
         self, config: Config, supersteps: Sequence[Sequence[tuple[Any, str | None]]]
     ) -> dict[str, Any]:
         """Several updates at once, all or none: each super-step is a list of ``(values, as_node)`` made together."""
         wanted = parse_config(config)
-        made = tuple(
-            tuple(WrittenUpdate(values=self._encoded(each[0]), as_node=each[1]) for each in superstep)
-            for superstep in supersteps
-        )
-        if not made or not all(made):
-            raise InvalidInputError("bulk_update_state needs at least one super-step, and an update in each.")
-        return await update(self._threads, wanted, Order(super_steps=made, checkpoint_id=wanted.checkpoint_id))
+        return await update(self._threads, wanted, bulk_order(wanted, supersteps, self._encoded))
 
     async def afork(
         self,
@@ -148,7 +133,7 @@ class GraphClient:
     ) -> GraphRun:
         """Like `afork`, without waiting for the end."""
         wanted = parse_config(config)
-        order = self._order(wanted, values, as_node)
+        order = written_order(wanted, values, as_node, self._encoded)
         if thread_id is None:
             return await fork(self._threads, wanted, order)
         return await fork_onto(self._threads, wanted, parse_thread_id(thread_id), order)
@@ -199,33 +184,15 @@ class GraphClient:
     ) -> AsyncIterator[StateSnapshot]:
         """The thread's checkpoints, newest first, across its runs; arguments as `CompiledGraph.get_state_history`."""
         wanted = parse_config(config)
-        if limit is not None and limit < 0:
-            raise ThreadError(f"limit must be 0 or more; got {limit}.", thread_id=wanted.thread_id)
+        check_limit(limit, wanted)
         if wanted.checkpoint_id is not None:
             yield await self.aget_state(config)
             return
-        older_than = _checkpoint_id(before, wanted) if before is not None else None
+        last = older_than(before, wanted)
         if await self._threads.latest(wanted.thread_id) is None:
             return
-        async for shown in history_of(self.client, wanted.thread_id, filter=filter, before=older_than, limit=limit):
+        async for shown in history_of(self.client, wanted.thread_id, filter=filter, before=last, limit=limit):
             yield snapshot_from(shown, self._channels)
 
     def _encoded(self, given: Any) -> dict[str, Any] | None:
         return encoded(self.graph, self._schema, given, limit=limit_for(stored=stores(self.client)))
-
-    def _order(self, wanted: RunConfig, values: Any, as_node: str | None) -> Order:
-        made = self._encoded(values)
-        return Order(values=made, as_node=as_node, checkpoint_id=wanted.checkpoint_id)
-
-
-def _checkpoint_id(config: Config, of: RunConfig) -> str:
-    found = parse_config(
-        {"configurable": {"thread_id": of.thread_id, **dict(config.get("configurable", {}))}}
-    ).checkpoint_id
-    if found is None:
-        raise ThreadError("'before' must name a checkpoint: a snapshot's config.", thread_id=of.thread_id)
-    return found
-
-
-def _names(names: Breaks) -> tuple[str, ...] | None:
-    return (names,) if isinstance(names, str) else None if names is None else tuple(names)

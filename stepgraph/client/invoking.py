@@ -8,7 +8,8 @@ from stepgraph.client.graph_run import FinishedRun, GraphRun, QueuedRun
 from stepgraph.client.ordering import order_from_open
 from stepgraph.client.threads import Threads
 from stepgraph.constants import START
-from stepgraph.errors import EmptyInputError, ThreadBusyError
+from stepgraph.errors import ThreadBusyError
+from stepgraph.refusals import nothing_there
 from stepgraph.run_config import RunConfig
 from stepgraph.runs import Run
 from stepgraph.wire import InvokeOrder, Order, ResumeOrder
@@ -60,8 +61,3 @@ async def answer(threads: Threads, config: RunConfig, order: ResumeOrder) -> Gra
             return threads.run(latest, head=made["configurable"]["checkpoint_id"])
         latest = await threads.latest(config.thread_id)
     return await threads.start(config, None, after=latest, resume=order)
-
-
-def nothing_there(config: RunConfig, so: str) -> EmptyInputError:
-    """The error for a thread that does not exist."""
-    return EmptyInputError(f"Thread {config.thread_id!r} does not exist, {so}", thread_id=config.thread_id)

@@ -10,11 +10,11 @@ from temporalio.client import WorkflowQueryFailedError
 from temporalio.service import RPCError
 
 from stepgraph.client.graph_run import GraphRun
-from stepgraph.client.invoking import nothing_there
 from stepgraph.client.ordering import order_from_open
 from stepgraph.client.reading import head_of, record_left_by
 from stepgraph.client.threads import Threads
-from stepgraph.errors import EmptyInputError, ThreadBusyError, ThreadError
+from stepgraph.errors import ThreadBusyError
+from stepgraph.refusals import already_there, nothing_there, nothing_to_fork
 from stepgraph.run_config import RunConfig
 from stepgraph.runs import Run, ask, latest_run, run_holding
 from stepgraph.snapshot import config_for
@@ -60,13 +60,10 @@ async def fork_onto(threads: Threads, source: RunConfig, thread_id: str, order: 
         head = await head_of(threads.client, latest)
         checkpoint_id = head["config"]["configurable"]["checkpoint_id"] if head is not None else None
     if checkpoint_id is None:
-        raise EmptyInputError(f"Thread {source.thread_id!r} has no checkpoint to fork.", thread_id=source.thread_id)
+        raise nothing_to_fork(source.thread_id)
     before = await latest_run(threads.client, thread_id)
     if before is not None and (before.is_open or await record_left_by(threads.client, before) is not None):
-        raise ThreadError(
-            f"There is a thread {thread_id!r} already; a fork grows on a new one. Choose another thread_id.",
-            thread_id=thread_id,
-        )
+        raise already_there(thread_id)
     order = order.model_copy(update={"checkpoint_id": checkpoint_id, "thread_id": source.thread_id})
     await threads.make_sure_it_is_served()
     await _check(threads, latest, "fork", order)

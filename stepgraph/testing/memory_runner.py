@@ -10,19 +10,19 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from stepgraph.codec import RoundTripError, as_json
+from stepgraph.calls import bulk_order, check_limit, invoke_order, older_than, resume_order, written_order
 from stepgraph.compiled import CompiledGraph, Supersteps
 from stepgraph.engine.record import Record, record_of, thread_from
 from stepgraph.engine.thread import Thread
-from stepgraph.errors import EmptyInputError, InvalidInputError, ThreadError
+from stepgraph.errors import EmptyInputError
 from stepgraph.interrupts import Command, Interrupt
 from stepgraph.orders import AnyOrder, Kind
+from stepgraph.refusals import already_there, busy, not_found, nothing_there, nothing_to_fork
 from stepgraph.run_config import Breaks, Config, RunConfig, parse_config, parse_thread_id
 from stepgraph.snapshot import StateSnapshot, config_for, empty, matches, snapshot_from, view
 from stepgraph.testing.memory_run import MemoryRun
-from stepgraph.testing.refusals import busy, not_found, nothing_there
 from stepgraph.testing.waiting import wait
-from stepgraph.wire import InvokeOrder, Order, ReadRequest, ResumeOrder, WrittenUpdate
+from stepgraph.wire import ReadRequest
 
 
 class MemoryRunner:
@@ -63,13 +63,11 @@ class MemoryRunner:
     ) -> dict[str, Any]:
         """`CompiledGraph.ainvoke`, in memory."""
         wanted = parse_config(config)
-        breaks = _names(interrupt_before), _names(interrupt_after)
         latest = self._latest(wanted.thread_id)
         if isinstance(input, Command):
             if latest is None:
                 raise nothing_there(wanted, "so nothing waits for an answer.")
-            answer = ResumeOrder(resume=_answer(input.resume), interrupt_before=breaks[0], interrupt_after=breaks[1])
-            return await self._run_on(wanted, "resume", answer)
+            return await self._run_on(wanted, "resume", resume_order(input, interrupt_before, interrupt_after))
         given = self._encoded(input)
         if latest is not None and latest.busy:
             raise busy(latest.thread)
@@ -85,15 +83,7 @@ class MemoryRunner:
         to_resume = given is None and wanted.checkpoint_id is None
         if to_resume and latest is not None and not latest.open and latest.thread.finished:
             return self._result(latest.thread)
-        asked = InvokeOrder(
-            input=given,
-            checkpoint_id=wanted.checkpoint_id,
-            recursion_limit=wanted.recursion_limit,
-            config=wanted.passed_on,
-            interrupt_before=breaks[0],
-            interrupt_after=breaks[1],
-        )
-        return await self._run_on(wanted, "invoke", asked)
+        return await self._run_on(wanted, "invoke", invoke_order(wanted, given, interrupt_before, interrupt_after))
 
     def update_state(self, config: Config, values: Any, as_node: str | None = None) -> dict[str, Any]:
         """`CompiledGraph.update_state`, in memory."""
@@ -102,7 +92,7 @@ class MemoryRunner:
     async def aupdate_state(self, config: Config, values: Any, as_node: str | None = None) -> dict[str, Any]:
         """`CompiledGraph.aupdate_state`, in memory."""
         wanted = parse_config(config)
-        order = Order(values=self._encoded(values), as_node=as_node, checkpoint_id=wanted.checkpoint_id)
+        order = written_order(wanted, values, as_node, self._encoded)
         return (await self._order(wanted, "update", order))[1]
 
     def bulk_update_state(self, config: Config, supersteps: Supersteps) -> dict[str, Any]:
@@ -112,14 +102,7 @@ class MemoryRunner:
     async def abulk_update_state(self, config: Config, supersteps: Supersteps) -> dict[str, Any]:
         """`CompiledGraph.abulk_update_state`, in memory."""
         wanted = parse_config(config)
-        made = tuple(
-            tuple(WrittenUpdate(values=self._encoded(each[0]), as_node=each[1]) for each in superstep)
-            for superstep in supersteps
-        )
-        if not made or not all(made):
-            raise InvalidInputError("bulk_update_state needs at least one super-step, and an update in each.")
-        order = Order(super_steps=made, checkpoint_id=wanted.checkpoint_id)
-        return (await self._order(wanted, "update", order))[1]
+        return (await self._order(wanted, "update", bulk_order(wanted, supersteps, self._encoded)))[1]
 
     def fork(
         self, config: Config, values: Any = None, as_node: str | None = None, thread_id: Any = None
@@ -133,20 +116,15 @@ class MemoryRunner:
         """`CompiledGraph.afork`, in memory."""
         wanted = parse_config(config)
         source = self._latest(wanted.thread_id)
-        order = Order(values=self._encoded(values), as_node=as_node, checkpoint_id=wanted.checkpoint_id)
+        order = written_order(wanted, values, as_node, self._encoded)
         if thread_id is not None:
             grown = parse_thread_id(thread_id)
             head = source.thread.head if source is not None else None
             checkpoint_id = wanted.checkpoint_id or (head.id if head is not None else None)
             if checkpoint_id is None:
-                raise EmptyInputError(
-                    f"Thread {wanted.thread_id!r} has no checkpoint to fork.", thread_id=wanted.thread_id
-                )
+                raise nothing_to_fork(wanted.thread_id)
             if self._latest(grown) is not None:
-                raise ThreadError(
-                    f"There is a thread {grown!r} already; a fork grows on a new one. Choose another thread_id.",
-                    thread_id=grown,
-                )
+                raise already_there(grown)
             order = order.model_copy(update={"checkpoint_id": checkpoint_id, "thread_id": wanted.thread_id})
             wanted = RunConfig(grown, None, wanted.recursion_limit, wanted.passed_on)
         elif source is None:
@@ -185,14 +163,10 @@ class MemoryRunner:
         if wanted.checkpoint_id is not None:
             yield self.get_state(config)
             return
-        if limit is not None and limit < 0:
-            raise ThreadError(f"limit must be 0 or more; got {limit}.", thread_id=wanted.thread_id)
+        check_limit(limit, wanted)
         shown = self._newest_first(wanted.thread_id)
-        if before is not None:
-            last = parse_config({"configurable": {"thread_id": wanted.thread_id, **before.get("configurable", {})}})
-            if last.checkpoint_id is None:
-                raise ThreadError("'before' must name a checkpoint: a snapshot's config.", thread_id=wanted.thread_id)
-            newest = self.get_state(config_for(wanted.thread_id, last.checkpoint_id)).config
+        if (last := older_than(before, wanted)) is not None:
+            newest = self.get_state(config_for(wanted.thread_id, last)).config
             shown = shown[[data["config"] for data in shown].index(newest) + 1 :]
         for data in [data for data in shown if matches(data, filter)][:limit]:
             yield snapshot_from(data, self.graph.code.schema.channels)
@@ -265,14 +239,3 @@ class MemoryRunner:
 
     def _encoded(self, values: Any) -> dict[str, Any] | None:
         return None if values is None else self.graph.code.schema.encode_input(self.graph.name, values)
-
-
-def _names(breaks: Breaks) -> tuple[str, ...] | None:
-    return (breaks,) if isinstance(breaks, str) else None if breaks is None else tuple(breaks)
-
-
-def _answer(resume: Any) -> Any:
-    try:
-        return as_json(resume)
-    except RoundTripError as error:
-        raise InvalidInputError(f"An answer to an interrupt must be plain JSON data: {error}.") from error

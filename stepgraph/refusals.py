@@ -1,9 +1,9 @@
-"""The errors of a runner in memory: the same that a graph on Temporal raises."""
+"""Errors about threads that the client on Temporal and the runner in memory both raise."""
 
 from __future__ import annotations
 
 from stepgraph.engine.thread import Thread
-from stepgraph.errors import CheckpointNotFoundError, EmptyInputError, ThreadBusyError
+from stepgraph.errors import CheckpointNotFoundError, EmptyInputError, ThreadBusyError, ThreadError
 from stepgraph.run_config import RunConfig
 
 
@@ -20,6 +20,19 @@ def busy(thread: Thread) -> ThreadBusyError:
 def nothing_there(wanted: RunConfig, what: str) -> EmptyInputError:
     """The thread does not exist; ``what`` says what follows."""
     return EmptyInputError(f"Thread {wanted.thread_id!r} does not exist, {what}", thread_id=wanted.thread_id)
+
+
+def nothing_to_fork(thread_id: str) -> EmptyInputError:
+    """The thread has no checkpoint."""
+    return EmptyInputError(f"Thread {thread_id!r} has no checkpoint to fork.", thread_id=thread_id)
+
+
+def already_there(thread_id: str) -> ThreadError:
+    """The thread that a fork was to grow on."""
+    return ThreadError(
+        f"There is a thread {thread_id!r} already; a fork grows on a new one. Choose another thread_id.",
+        thread_id=thread_id,
+    )
 
 
 def not_found(thread_id: str, checkpoint_id: str) -> CheckpointNotFoundError:
