@@ -20,6 +20,7 @@ from xdist.scheduler import LoadFileScheduling
 from stepgraph import GraphClient, GraphPlugin
 from stepgraph.compiled import CompiledGraph
 from stepgraph.runs import Run, latest_run, start_options
+from stepgraph.server.keeper import TUNING
 
 ROOT = Path(__file__).parent.parent
 
@@ -47,13 +48,22 @@ def temporal_binary() -> str | None:
     return shutil.which("temporal", path=str(Path(sys.executable).parent)) or shutil.which("temporal")
 
 
+@asynccontextmanager
+async def dev_server(*options: str) -> AsyncIterator[WorkflowEnvironment]:
+    """A real development server with the settings of the embedded one; ``options`` are more of its command line."""
+    environment = await WorkflowEnvironment.start_local(
+        dev_server_existing_path=temporal_binary(),
+        dev_server_log_level="error",
+        dev_server_extra_args=[*TUNING, *options],
+    )
+    async with environment:
+        yield environment
+
+
 @pytest.fixture(scope="session")
 async def server() -> AsyncIterator[WorkflowEnvironment]:
     """A real server for the whole session."""
-    environment = await WorkflowEnvironment.start_local(
-        dev_server_existing_path=temporal_binary(), dev_server_log_level="error"
-    )
-    async with environment:
+    async with dev_server() as environment:
         yield environment
 
 

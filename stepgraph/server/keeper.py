@@ -31,6 +31,18 @@ LOOK_EVERY = 0.25
 MAX_QUICK_DEATHS = 3
 QUICK = 5.0
 END_SECONDS = 15.0
+TUNING = (
+    *("--dynamic-config-value", "history.transferProcessorMaxPollRPS=2000"),
+    *("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=1"),
+)
+"""Options of ``temporal server start-dev`` that make it two to three times as fast.
+
+By default the server polls a shard's transfer queue 20 times a second, which limits a thread to 20 workflow tasks a
+second, and SQLite syncs the disk at each commit. With a write-ahead log and ``synchronous=1`` (NORMAL) a crash of the
+server's process loses nothing; a crash of the machine may lose the last moments
+(https://www.sqlite.org/pragma.html#pragma_synchronous).
+"""
+
 LOG_LIMIT = 1_000_000
 """Bytes of ``server.log`` beyond which a new keeper begins it anew."""
 
@@ -130,6 +142,7 @@ class Keeper:
                     *(self.binary, "server", "start-dev", "--db-filename", str(self.folder / "temporal.db")),
                     *("--ip", "127.0.0.1", "--port", str(port), "--ui-port", str(ui_port)),
                     *("--namespace", self.namespace, "--log-level", "error"),
+                    *TUNING,
                 ],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[lock.fileno()],

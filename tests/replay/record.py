@@ -16,9 +16,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from temporalio.testing import WorkflowEnvironment
-
-from tests.conftest import ROOT, Stage, temporal_binary
+from tests.conftest import ROOT, Stage, dev_server
 from tests.replay.scenes import SCENES
 
 FOLDER = Path(__file__).parent / "histories"
@@ -29,7 +27,7 @@ async def record(names: Collection[str]) -> None:
     os.environ["STEPGRAPH_HAND_OVER_STEPS"] = "5"
     os.environ["STEPGRAPH_ASYNC_STEPS"] = "3"
     FOLDER.mkdir(exist_ok=True)
-    async with await WorkflowEnvironment.start_local(dev_server_existing_path=temporal_binary()) as server:
+    async with dev_server() as server:
         for name, (graph, play) in SCENES.items():
             if name not in names:
                 continue

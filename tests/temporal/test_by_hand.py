@@ -10,13 +10,12 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus
-from temporalio.testing import WorkflowEnvironment
 
 from stepgraph import END, START, StateGraph
 from stepgraph.client import GraphClient
 from stepgraph.compiled import CompiledGraph
 from stepgraph.errors import NodeError, NoWorkerError
-from tests.conftest import Stage, temporal_binary
+from tests.conftest import Stage, dev_server
 from tests.temporal.terminal import Terminal, thread_id
 
 FINISHED = {"query": "x", "sources": ["a.pdf", "b.pdf"], "analysis": "2 agree", "summary": "x: 2 agree"}
@@ -515,8 +514,7 @@ async def test_what_a_terminated_run_did_is_not_forgotten_for_want_of_a_worker(t
     pipeline.slow = True
     graph = pipeline.graph()
     database = ["--db-filename", str(tmp_path / "temporal.db")]
-    options: dict[str, Any] = {"dev_server_existing_path": temporal_binary(), "dev_server_log_level": "error"}
-    async with await WorkflowEnvironment.start_local(**options, dev_server_extra_args=database) as server:
+    async with dev_server(*database) as server:
         first = Stage(server.client)
         config = first.thread()
         async with first.serving(graph):
@@ -525,7 +523,7 @@ async def test_what_a_terminated_run_did_is_not_forgotten_for_want_of_a_worker(t
             await server.client.get_workflow_handle(thread_id(config), run_id=run.run_id).terminate()
             pipeline.slow = False
             pipeline.go_on.set()
-    async with await WorkflowEnvironment.start_local(**options, dev_server_extra_args=database) as server:
+    async with dev_server(*database) as server:
         second = Stage(server.client)
         client = second.use(graph)
         async with second.serving(graph):

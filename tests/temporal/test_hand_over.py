@@ -13,7 +13,7 @@ from temporalio.testing import WorkflowEnvironment
 from stepgraph import END, START, Command, StateGraph, interrupt
 from stepgraph.compiled import CompiledGraph
 from stepgraph.wire import RESUME
-from tests.conftest import Stage, temporal_binary
+from tests.conftest import Stage, dev_server
 from tests.temporal.graphs import chain
 
 SUGGESTS_AFTER = 30
@@ -22,15 +22,8 @@ SUGGESTS_AFTER = 30
 @pytest.fixture(scope="module")
 async def suggesting() -> AsyncIterator[WorkflowEnvironment]:
     """A server that suggests to continue as new after a few events."""
-    environment = await WorkflowEnvironment.start_local(
-        dev_server_existing_path=temporal_binary(),
-        dev_server_log_level="error",
-        dev_server_extra_args=[
-            "--dynamic-config-value",
-            f"limit.historyCount.suggestContinueAsNew={SUGGESTS_AFTER}",
-        ],
-    )
-    async with environment:
+    suggestion = f"limit.historyCount.suggestContinueAsNew={SUGGESTS_AFTER}"
+    async with dev_server("--dynamic-config-value", suggestion) as environment:
         yield environment
 
 
