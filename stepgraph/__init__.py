@@ -10,30 +10,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stepgraph.client import GraphClient, GraphRun
-    from stepgraph.compiled import CompiledGraph
-    from stepgraph.constants import END, START
-    from stepgraph.graph import StateGraph
-    from stepgraph.interrupts import Command, Interrupt, interrupt
-    from stepgraph.plugin import GraphPlugin
-    from stepgraph.retry import RetryPolicy
-    from stepgraph.snapshot import StateSnapshot, TaskSnapshot
+    from stepgraph.engine.constants import END, START
+    from stepgraph.execution.retry import RetryPolicy
+    from stepgraph.execution.scratchpad import interrupt
+    from stepgraph.graph.builder import StateGraph
+    from stepgraph.graph.compiled import CompiledGraph
+    from stepgraph.hosting.plugin import GraphPlugin
+    from stepgraph.protocol.interrupts import Command, Interrupt
+    from stepgraph.protocol.snapshot import StateSnapshot, TaskSnapshot
 
 __version__ = "0.1.0"
 
 _WHERE = {
-    "Command": "stepgraph.interrupts",
-    "CompiledGraph": "stepgraph.compiled",
-    "END": "stepgraph.constants",
+    "Command": "stepgraph.protocol.interrupts",
+    "CompiledGraph": "stepgraph.graph.compiled",
+    "END": "stepgraph.engine.constants",
     "GraphClient": "stepgraph.client",
-    "GraphPlugin": "stepgraph.plugin",
+    "GraphPlugin": "stepgraph.hosting.plugin",
     "GraphRun": "stepgraph.client",
-    "Interrupt": "stepgraph.interrupts",
-    "RetryPolicy": "stepgraph.retry",
-    "START": "stepgraph.constants",
-    "StateGraph": "stepgraph.graph",
-    "StateSnapshot": "stepgraph.snapshot",
-    "TaskSnapshot": "stepgraph.snapshot",
-    "interrupt": "stepgraph.interrupts",
+    "Interrupt": "stepgraph.protocol.interrupts",
+    "RetryPolicy": "stepgraph.execution.retry",
+    "START": "stepgraph.engine.constants",
+    "StateGraph": "stepgraph.graph.builder",
+    "StateSnapshot": "stepgraph.protocol.snapshot",
+    "TaskSnapshot": "stepgraph.protocol.snapshot",
+    "interrupt": "stepgraph.execution.scratchpad",
 }
 
 __all__ = [

@@ -144,7 +144,7 @@ class UnknownGraphError(StepgraphError, LookupError):
 
 
 class StorageError(StepgraphError):
-    """Large payloads are out of reach: see `stepgraph.storage`. Parts: ``storage`` (its address), ``key``."""
+    """Large payloads are out of reach: see `stepgraph.temporal.storage`. Parts: ``storage`` (its address), ``key``."""
 
 
 class ServerError(StepgraphError):

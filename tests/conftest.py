@@ -18,9 +18,9 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 from stepgraph import GraphClient, GraphPlugin
-from stepgraph.compiled import CompiledGraph
-from stepgraph.runs import Run, latest_run, start_options
-from stepgraph.server.keeper import TUNING
+from stepgraph.graph.compiled import CompiledGraph
+from stepgraph.hosting.server_keeper import TUNING
+from stepgraph.temporal.executions import Run, latest_run, start_options
 
 ROOT = Path(__file__).parent.parent
 

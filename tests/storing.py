@@ -13,7 +13,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 from temporalio.client import Client
 
-from stepgraph.storage import external_storage
+from stepgraph.temporal.storage import external_storage
 
 BUCKET = "threads"
 

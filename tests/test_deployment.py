@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from stepgraph.settings import ENVIRONMENT
+from stepgraph.temporal.settings import ENVIRONMENT
 
 ROOT = Path(__file__).parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

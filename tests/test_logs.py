@@ -17,10 +17,11 @@ from temporalio.client import WorkflowFailureError
 from temporalio.common import RetryPolicy as TemporalRetryPolicy
 from temporalio.worker import Replayer
 
-from stepgraph import END, START, GraphPlugin, StateGraph, logs
-from stepgraph.compiled import CompiledGraph
+from stepgraph import END, START, GraphPlugin, StateGraph
 from stepgraph.errors import StepgraphError
-from stepgraph.logs import configure_logging, get_logger
+from stepgraph.graph.compiled import CompiledGraph
+from stepgraph.temporal import logs
+from stepgraph.temporal.logs import configure_logging, get_logger
 from tests.conftest import ROOT, Stage
 
 
@@ -191,7 +192,7 @@ def test_a_worker_with_a_setting_that_cannot_be_says_so() -> None:
 # Without configuration
 
 UNCONFIGURED = """
-from stepgraph.logs import get_logger
+from stepgraph.temporal.logs import get_logger
 
 log = get_logger("session").bind(graph="research")
 log.debug("one")

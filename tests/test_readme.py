@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from stepgraph.cli import starter
+from stepgraph.cli import starter_app as starter
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()

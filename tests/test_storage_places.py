@@ -19,9 +19,9 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from stepgraph.errors import StepgraphError, StorageError
-from stepgraph.payloads import to_raw
-from stepgraph.storage import driver as driver_module
-from stepgraph.storage import external_storage, no_storage, of_settings
+from stepgraph.temporal.payloads import to_raw
+from stepgraph.temporal.storage import driver as driver_module
+from stepgraph.temporal.storage import external_storage, no_storage, of_settings
 from tests.storing import BUCKET, objects, payloads_in, s3_bucket
 
 LARGE = "x" * 1_100_000

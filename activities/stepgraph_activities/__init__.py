@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import Any
 
-from stepgraph.code import GraphCode
-from stepgraph_activities.graph import GraphActivity
-from stepgraph_activities.opening import OpeningActivity
-from stepgraph_activities.updating import UpdatingActivities
+from stepgraph.execution.registry import GraphCode
+from stepgraph_activities.command_activities import UpdatingActivities
+from stepgraph_activities.dynamic_activity import GraphActivity
+from stepgraph_activities.open_thread import OpeningActivity
 
 __all__ = ["activities_for"]
 

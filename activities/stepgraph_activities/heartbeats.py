@@ -10,7 +10,7 @@ from typing import Any
 
 from temporalio import activity
 
-from stepgraph.payloads import to_raw
+from stepgraph.temporal.payloads import to_raw
 
 BEATS_PER_TIMEOUT = 3
 LONGEST_PAUSE = 3.0

@@ -12,8 +12,8 @@ from benchmarks.jobs import Chat, Count, Job, more, more_talk, step, talk
 from benchmarks.peers.peer import Unable
 from benchmarks.peers.temporal import TemporalPeer
 from stepgraph import END, START, GraphClient, GraphPlugin, StateGraph
-from stepgraph.compiled import CompiledGraph
-from stepgraph.runs import latest_run, start_options
+from stepgraph.graph.compiled import CompiledGraph
+from stepgraph.temporal.executions import latest_run, start_options
 
 
 class Ours(TemporalPeer):

@@ -20,8 +20,8 @@ from benchmarks.peers.ours import Ours, config
 from benchmarks.peers.temporal import described
 from benchmarks.process import resident
 from stepgraph import END, START, Command, StateGraph, interrupt
-from stepgraph.compiled import CompiledGraph
-from stepgraph.serving import worker_for
+from stepgraph.graph.compiled import CompiledGraph
+from stepgraph.hosting.graph_worker import worker_for
 
 READS = 20
 """Times that a read is done; the median counts."""

@@ -9,7 +9,7 @@ from temporalio.client import Client
 
 from benchmarks.peers.ours import Ours
 from benchmarks.peers.peer import Stored
-from stepgraph.storage import external_storage
+from stepgraph.temporal.storage import external_storage
 
 
 class OursStored(Ours):

@@ -11,11 +11,11 @@ from typing import Any
 from rich.markup import escape
 
 from stepgraph.cli import rendering
-from stepgraph.cli.loading import load_graphs
-from stepgraph.compiled import CompiledGraph
+from stepgraph.cli.graph_loader import load_graphs
 from stepgraph.errors import UnknownGraphError
-from stepgraph.session import current
-from stepgraph.snapshot import config_for
+from stepgraph.graph.compiled import CompiledGraph
+from stepgraph.hosting.session import current
+from stepgraph.protocol.snapshot import config_for
 
 PLACES = (Path(__file__).parents[2] / "examples", Path(__file__).parents[1] / "_examples")
 """Where the examples are in a checkout, and in an installed package."""

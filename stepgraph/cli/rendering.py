@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from stepgraph.snapshot import StateSnapshot, TaskSnapshot
+from stepgraph.protocol.snapshot import StateSnapshot, TaskSnapshot
 
 UNLIMITED = 10_000
 """Columns of what is no terminal, unless COLUMNS says how many."""

@@ -7,24 +7,31 @@ from typing import Any, get_args
 
 from temporalio.client import Client
 
-from stepgraph.calls import bulk_order, check_limit, invoke_order, older_than, resume_order, written_order
-from stepgraph.client.encoding import encoded
 from stepgraph.client.graph_run import GraphRun
-from stepgraph.client.invoking import answer, invoke
-from stepgraph.client.reading import checkpoint_of, current_head, history_of
-from stepgraph.client.threads import Threads
-from stepgraph.client.updating import fork, fork_onto, update
+from stepgraph.client.graph_threads import Threads
+from stepgraph.client.input_encoder import encoded
+from stepgraph.client.invocations import answer, invoke
+from stepgraph.client.thread_reader import checkpoint_of, current_head, history_of
+from stepgraph.client.update_commands import fork, fork_onto, update
 from stepgraph.errors import InvalidInputError
-from stepgraph.interrupts import Command
-from stepgraph.limits import limit_for
-from stepgraph.run_config import Breaks, Config, parse_config, parse_thread_id
-from stepgraph.runs import quoted
-from stepgraph.search import FORKED_FROM, are_registered
-from stepgraph.settings import text
-from stepgraph.snapshot import StateSnapshot, config_for, empty, snapshot_from
-from stepgraph.state import StateSchema
-from stepgraph.storage import able_to_say_so, stores
-from stepgraph.wire import OnBusy, task_queue_of
+from stepgraph.execution.state_schema import StateSchema
+from stepgraph.protocol.config import Breaks, Config, parse_config, parse_thread_id
+from stepgraph.protocol.interrupts import Command
+from stepgraph.protocol.method_arguments import (
+    bulk_order,
+    check_limit,
+    invoke_order,
+    older_than,
+    resume_order,
+    written_order,
+)
+from stepgraph.protocol.snapshot import StateSnapshot, config_for, empty, snapshot_from
+from stepgraph.protocol.wire import OnBusy, task_queue_of
+from stepgraph.serde.sizes import limit_for
+from stepgraph.temporal.executions import quoted
+from stepgraph.temporal.search_attributes import FORKED_FROM, are_registered
+from stepgraph.temporal.settings import text
+from stepgraph.temporal.storage import able_to_say_so, stores
 
 
 class GraphClient:

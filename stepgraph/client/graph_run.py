@@ -12,15 +12,15 @@ from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateR
 from temporalio.common import RawValue
 from temporalio.service import RPCError
 
-from stepgraph.channels import Channels
-from stepgraph.client.reading import history_of, values_shown, waiting_record
+from stepgraph.client.thread_reader import history_of, values_shown, waiting_record
+from stepgraph.engine.channels import Channels
 from stepgraph.engine.record import Record
 from stepgraph.errors import RunEndedError, StepgraphError
-from stepgraph.interrupts import Interrupt
-from stepgraph.payloads import from_raw
-from stepgraph.runs import Closing, closing_in, latest_run, start_options
-from stepgraph.snapshot import StateSnapshot, snapshot_from, view_of_record
-from stepgraph.wire import SETTLED, Settled, StartOptions
+from stepgraph.protocol.interrupts import Interrupt
+from stepgraph.protocol.snapshot import StateSnapshot, snapshot_from, view_of_record
+from stepgraph.protocol.wire import SETTLED, Settled, StartOptions
+from stepgraph.temporal.executions import Closing, closing_in, latest_run, start_options
+from stepgraph.temporal.payloads import from_raw
 
 POLL_SECONDS = 0.25
 SHORT_RUN_SECONDS = 0.15

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from stepgraph.constants import START
 from stepgraph.engine.checkpoint import Checkpoint
-from stepgraph.spec import GraphSpec
+from stepgraph.engine.constants import START
+from stepgraph.engine.spec import GraphSpec
 
 
 class Breakpoints(NamedTuple):

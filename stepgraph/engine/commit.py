@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from stepgraph.channels import Channels, Write
-from stepgraph.constants import END, START
+from stepgraph.engine.channels import Channels, Write
 from stepgraph.engine.checkpoint import Checkpoint, Source, Task, TaskResult
+from stepgraph.engine.constants import END, START
 from stepgraph.engine.plan import plan
+from stepgraph.engine.spec import GraphSpec
 from stepgraph.errors import StepgraphError
-from stepgraph.spec import GraphSpec
 
 
 def commit(

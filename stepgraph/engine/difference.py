@@ -1,7 +1,7 @@
 """What tells one checkpoint's values from another's, as data: no reducer is needed to go from one to the other.
 
 Of a list only what differs is told, seen by identity: checkpoints share the items that they have in common
-(`stepgraph.channels`).
+(`stepgraph.engine.channels`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import to_json
 
-from stepgraph.channels import Channels
-from stepgraph.json_values import JsonValues
+from stepgraph.engine.channels import Channels
+from stepgraph.serde.json_values import JsonValues
 
 
 class Splice(BaseModel):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from stepgraph.constants import START
 from stepgraph.engine.checkpoint import Checkpoint, CheckpointData, Task
-from stepgraph.spec import GraphSpec
+from stepgraph.engine.constants import START
+from stepgraph.engine.spec import GraphSpec
 
 
 def plan(checkpoint: Checkpoint | CheckpointData) -> tuple[Task, ...]:

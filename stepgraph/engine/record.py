@@ -7,15 +7,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from stepgraph.channels import Channels, Values
-from stepgraph.codec import json_size
+from stepgraph.engine.channels import Channels, Values
 from stepgraph.engine.checkpoint import Checkpoint, CheckpointData, Interview, TaskFailure, TaskResult
 from stepgraph.engine.difference import Difference
-from stepgraph.engine.outcomes import Outcomes
 from stepgraph.engine.plan import names_to_run
+from stepgraph.engine.spec import GraphSpec
+from stepgraph.engine.task_outcomes import Outcomes
 from stepgraph.engine.thread import Thread
-from stepgraph.limits import STORED_LIMIT
-from stepgraph.spec import GraphSpec
+from stepgraph.serde.sizes import STORED_LIMIT
+from stepgraph.serde.type_codec import json_size
 
 RECORD_LIMIT = 1_950_000
 """Bytes of JSON that a result, or a failure's details, can carry for certain."""
@@ -69,7 +69,7 @@ class Record(BaseModel):
     """Parts left out of a record that grew too large: ``pending_values``, ``writes``, then ``results``, whose tasks are
     run again."""
     past: tuple[Past, ...] = ()
-    """Of a long run, the checkpoints before the head, newest first (`stepgraph.engine.past`)."""
+    """Of a long run, the checkpoints before the head, newest first (`stepgraph.engine.recent_history`)."""
     format: Literal[1] = 1
 
 

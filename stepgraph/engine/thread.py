@@ -20,9 +20,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from stepgraph.constants import START
-from stepgraph.engine.answering import answered
-from stepgraph.engine.branching import (
+from stepgraph.engine.breakpoints import breakpoints_for
+from stepgraph.engine.checkpoint import Ask, Checkpoint, Interview, Source, Task, TaskFailure, TaskResult
+from stepgraph.engine.commit import commit
+from stepgraph.engine.constants import START
+from stepgraph.engine.plan import is_virtual, plan
+from stepgraph.engine.resume import answered
+from stepgraph.engine.state_update import (
     ByHand,
     Update,
     branch,
@@ -31,13 +35,9 @@ from stepgraph.engine.branching import (
     tasks_of,
     with_results,
 )
-from stepgraph.engine.breakpoints import breakpoints_for
-from stepgraph.engine.checkpoint import Ask, Checkpoint, Interview, Source, Task, TaskFailure, TaskResult
-from stepgraph.engine.commit import commit
-from stepgraph.engine.outcomes import Outcomes
-from stepgraph.engine.plan import is_virtual, plan
-from stepgraph.engine.refusals import missing_node, used_up
-from stepgraph.engine.standing import Standing
+from stepgraph.engine.step_errors import missing_node, used_up
+from stepgraph.engine.task_outcomes import Outcomes
+from stepgraph.engine.thread_view import Standing
 from stepgraph.errors import StepgraphError
 
 

@@ -8,16 +8,16 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any
 
-from stepgraph.code import GraphCode
 from stepgraph.engine.checkpoint import Task
 from stepgraph.engine.failures import failure_from, node_error
 from stepgraph.engine.record import Record
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import StepgraphError, ThreadBusyError, from_wire
-from stepgraph.nodes import RouteRequest, request_for, route_by_hand, run_task
-from stepgraph.orders import AnyOrder, Kind, Outside, carry_out, check
-from stepgraph.snapshot import config_for
-from stepgraph.wire import InvokeOrder, ReadRequest
+from stepgraph.execution.apply_command import AnyOrder, Kind, Outside, carry_out, check
+from stepgraph.execution.registry import GraphCode
+from stepgraph.execution.run_node import RouteRequest, request_for, route_by_hand, run_task
+from stepgraph.protocol.snapshot import config_for
+from stepgraph.protocol.wire import InvokeOrder, ReadRequest
 
 
 class MemoryRun:

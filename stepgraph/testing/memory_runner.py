@@ -10,19 +10,26 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from stepgraph.calls import bulk_order, check_limit, invoke_order, older_than, resume_order, written_order
-from stepgraph.compiled import CompiledGraph, Supersteps
 from stepgraph.engine.record import Record, record_of, thread_from
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import EmptyInputError
-from stepgraph.interrupts import Command, Interrupt
-from stepgraph.orders import AnyOrder, Kind
-from stepgraph.refusals import already_there, busy, not_found, nothing_there, nothing_to_fork
-from stepgraph.run_config import Breaks, Config, RunConfig, parse_config, parse_thread_id
-from stepgraph.snapshot import StateSnapshot, config_for, empty, matches, snapshot_from, view
+from stepgraph.execution.apply_command import AnyOrder, Kind
+from stepgraph.graph.compiled import CompiledGraph, Supersteps
+from stepgraph.protocol.config import Breaks, Config, RunConfig, parse_config, parse_thread_id
+from stepgraph.protocol.interrupts import Command, Interrupt
+from stepgraph.protocol.method_arguments import (
+    bulk_order,
+    check_limit,
+    invoke_order,
+    older_than,
+    resume_order,
+    written_order,
+)
+from stepgraph.protocol.snapshot import StateSnapshot, config_for, empty, matches, snapshot_from, view
+from stepgraph.protocol.thread_errors import already_there, busy, not_found, nothing_there, nothing_to_fork
+from stepgraph.protocol.wire import ReadRequest
+from stepgraph.testing.blocking import wait
 from stepgraph.testing.memory_run import MemoryRun
-from stepgraph.testing.waiting import wait
-from stepgraph.wire import ReadRequest
 
 
 class MemoryRunner:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import pytest
 from temporalio.client import Client
 
-from stepgraph.cli.loading import load_graphs
+from stepgraph.cli.graph_loader import load_graphs
 from tests.conftest import ROOT, Stage, temporal_binary
 
 T = TypeVar("T")

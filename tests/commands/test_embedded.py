@@ -26,7 +26,7 @@ WITHOUT_BINARY = """
 import sys
 
 sys.executable = "/nowhere/bin/python"  # the Temporal CLI is looked for beside it
-from stepgraph.cli.starter import main
+from stepgraph.cli.starter_app import main
 
 main()
 """
@@ -152,7 +152,7 @@ def test_nothing_in_the_working_directory_disturbs_the_keeper(embedding: Project
         embedding.write(f"inner/{name}", "raise RuntimeError('not meant for you')")
     running = embedding.start(
         "-c",
-        "import os, asyncio; from stepgraph.server.connection import connect; os.chdir('inner'); "
+        "import os, asyncio; from stepgraph.hosting.connection import connect; os.chdir('inner'); "
         "print(asyncio.run(connect())[1])",
         env={"STEPGRAPH_HOME": str(embedding.folder / ".stepgraph"), "PYTHONPATH": str(embedding.folder / "inner/..")},
     )

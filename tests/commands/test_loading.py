@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stepgraph.cli.loading import load_graph, load_graphs
+from stepgraph.cli.graph_loader import load_graph, load_graphs
 from stepgraph.errors import UnknownGraphError
 
 GRAPH = """

@@ -8,7 +8,7 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from stepgraph import END, START, StateGraph
-from stepgraph.compiled import CompiledGraph
+from stepgraph.graph.compiled import CompiledGraph
 
 THREAD: dict[str, Any] = {"configurable": {"thread_id": "t1"}}
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from typing_extensions import ReadOnly, TypedDict
 
 from stepgraph import END, START, RetryPolicy, StateGraph
-from stepgraph.compiled import CompiledGraph
+from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.testing import MemoryRunner
 from tests.core.graphs import THREAD, graph, state_of
 

@@ -24,9 +24,9 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, RootModel, Secre
 from pydantic_core import to_json
 from typing_extensions import TypedDict
 
-from stepgraph.channels import make_channel
-from stepgraph.codec import RoundTripError, TypeCodec, as_json, same
+from stepgraph.engine.channels import make_channel
 from stepgraph.errors import SerializationError
+from stepgraph.serde.type_codec import RoundTripError, TypeCodec, as_json, same
 
 
 class Colour(enum.Enum):
@@ -400,7 +400,7 @@ def test_the_members_of_a_set_are_sorted(declared: Any, value: Any, encoded: Any
 def test_equal_values_are_equal_json_in_every_process() -> None:
     """Python orders sets by hashes that differ from process to process; JSON data does not."""
     script = (
-        "from stepgraph.codec import TypeCodec; from pydantic_core import to_json\n"
+        "from stepgraph.serde.type_codec import TypeCodec; from pydantic_core import to_json\n"
         "words = {f'word {n}' for n in range(50)}\n"
         "print(to_json(TypeCodec(dict[str, set[str]]).encode({'words': words})).decode())"
     )

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepgraph.channels import Write
-from stepgraph.codec import identical
+from stepgraph.engine.channels import Write
 from stepgraph.engine.difference import Difference, difference
-from stepgraph.engine.encoded import EncodedState
-from stepgraph.json_values import JsonValues
-from stepgraph.state import StateSchema
+from stepgraph.engine.encoded_state import EncodedState
+from stepgraph.execution.state_schema import StateSchema
+from stepgraph.serde.json_values import JsonValues
+from stepgraph.serde.type_codec import identical
 
 
 def last_three(left: list[Any], right: list[Any]) -> list[Any]:

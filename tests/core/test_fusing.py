@@ -16,16 +16,16 @@ from hypothesis import strategies as st
 from typing_extensions import TypedDict
 
 from stepgraph import END, START, RetryPolicy, StateGraph, interrupt
-from stepgraph.compiled import CompiledGraph
 from stepgraph.engine.checkpoint import Task
 from stepgraph.engine.failures import failure_from
 from stepgraph.engine.record import data_of
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import GraphDefinitionError, GraphRecursionError, InvalidUpdateError
-from stepgraph.fusing import StepRow, StepsAnswer, StepsRequest
-from stepgraph.nodes import request_for, run_task
-from stepgraph.snapshot import view
-from stepgraph_workflows.fused import may_fuse, take_over
+from stepgraph.execution.fused_steps import StepRow, StepsAnswer, StepsRequest
+from stepgraph.execution.run_node import request_for, run_task
+from stepgraph.graph.compiled import CompiledGraph
+from stepgraph.protocol.snapshot import view
+from stepgraph_workflows.fused_dispatch import may_fuse, take_over
 
 NODES = ("a", "b", "c", "d")
 LAST = 12

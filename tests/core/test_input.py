@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel
 from typing_extensions import TypedDict
 
 from stepgraph.errors import InvalidInputError
-from stepgraph.state import StateSchema
+from stepgraph.execution.state_schema import StateSchema
 from stepgraph.testing import MemoryRunner
 from tests.core.graphs import THREAD, graph
 

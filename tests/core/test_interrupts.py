@@ -15,7 +15,7 @@ from stepgraph import Command, Interrupt, interrupt
 from stepgraph.engine.record import Record, record_of, thread_from
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import EmptyInputError, InvalidInputError, InvalidUpdateError, NodeError, StepgraphError
-from stepgraph.snapshot import config_for, view, view_of_record
+from stepgraph.protocol.snapshot import config_for, view, view_of_record
 from stepgraph.testing import MemoryRunner
 from tests.core.graphs import THREAD, draw, graph
 

@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 
 from stepgraph import END, START, StateGraph
 from stepgraph.errors import InvalidUpdateError, NodeError, PayloadTooLargeError, SerializationError
-from stepgraph.nodes import TaskRequest, run_task
+from stepgraph.execution.run_node import TaskRequest, run_task
 from stepgraph.testing import MemoryRunner
 from tests.core.graphs import THREAD, graph
 

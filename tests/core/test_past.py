@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from stepgraph.codec import json_size
-from stepgraph.engine import past
+from stepgraph.engine import recent_history as past
 from stepgraph.engine.checkpoint import TaskFailure, TaskResult
-from stepgraph.engine.past import PAST_BYTES, PAST_STEPS, SHORT_RUN, with_past
+from stepgraph.engine.recent_history import PAST_BYTES, PAST_STEPS, SHORT_RUN, with_past
 from stepgraph.engine.record import Record, record_of
 from stepgraph.engine.thread import Thread
-from stepgraph.snapshot import history_in_record, view
+from stepgraph.protocol.snapshot import history_in_record, view
+from stepgraph.serde.type_codec import json_size
 from tests.temporal.travelling import travelling
 
 GRAPH = travelling()

@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 from typing_extensions import TypedDict
 
 from stepgraph import END, START, StateGraph
-from stepgraph.channels import Channels
-from stepgraph.engine.branching import Update
+from stepgraph.engine.channels import Channels
 from stepgraph.engine.checkpoint import Ask, Checkpoint, TaskFailure, TaskResult
 from stepgraph.engine.commit import advance, commit
 from stepgraph.engine.plan import plan
 from stepgraph.engine.record import Record, record_of, thread_from
+from stepgraph.engine.spec import GraphSpec, JoinSpec
+from stepgraph.engine.state_update import Update
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import InvalidUpdateError
-from stepgraph.snapshot import view, view_of_record
-from stepgraph.spec import GraphSpec, JoinSpec
+from stepgraph.protocol.snapshot import view, view_of_record
 
 NODES = ("a", "b", "c", "d", "e")
 

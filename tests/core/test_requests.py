@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from stepgraph.engine.checkpoint import CheckpointData
-from stepgraph.fusing import StepsRequest
-from stepgraph.nodes import TaskRequest
-from stepgraph.requests import abridged, in_full
+from stepgraph.execution.activity_input import abridged, in_full
+from stepgraph.execution.fused_steps import StepsRequest
+from stepgraph.execution.run_node import TaskRequest
 
 RUN = "0199-run"
 TASK: dict[str, Any] = {

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stepgraph import RetryPolicy
 from stepgraph.errors import InvalidUpdateError, NodeError
-from stepgraph.retry import is_transient, pause_before
+from stepgraph.execution.retry import is_transient, pause_before
 
 
 class HttpError(Exception):

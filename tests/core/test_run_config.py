@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from stepgraph.engine.standing import DEFAULT_RECURSION_LIMIT
+from stepgraph.engine.thread_view import DEFAULT_RECURSION_LIMIT
 from stepgraph.errors import InvalidThreadError, ThreadError
-from stepgraph.run_config import RunConfig, parse_config, parse_thread_id
+from stepgraph.protocol.config import RunConfig, parse_config, parse_thread_id
 
 ID = uuid.UUID("12345678-1234-5678-1234-567812345678")
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepgraph.json_values import JsonValues
-from stepgraph.statecache import OVERHEAD, StateCache
+from stepgraph.execution.state_cache import OVERHEAD, StateCache
+from stepgraph.serde.json_values import JsonValues
 
 
 def of_size(size: int) -> JsonValues:

@@ -11,9 +11,9 @@ import pytest
 from typing_extensions import TypedDict
 
 from stepgraph import END, START, StateGraph
-from stepgraph.compiled import CompiledGraph
-from stepgraph.engine.standing import DEFAULT_RECURSION_LIMIT
+from stepgraph.engine.thread_view import DEFAULT_RECURSION_LIMIT
 from stepgraph.errors import GraphRecursionError, InvalidUpdateError, NodeError
+from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.testing import MemoryRunner
 from tests.core.graphs import NAMES, THREAD, draw
 

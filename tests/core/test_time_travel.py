@@ -21,7 +21,7 @@ from stepgraph.errors import (
     ThreadBusyError,
     ThreadError,
 )
-from stepgraph.snapshot import config_for
+from stepgraph.protocol.snapshot import config_for
 from stepgraph.testing import MemoryRunner
 from tests.core.graphs import THREAD, draw
 

@@ -13,10 +13,10 @@ from pydantic_core import from_json, to_json
 
 from stepgraph.engine.checkpoint import CheckpointData, TaskResult
 from stepgraph.engine.record import PENDING_LIMIT, RECORD_LIMIT, Record, record_of
-from stepgraph.engine.standing import DEFAULT_RECURSION_LIMIT
 from stepgraph.engine.thread import Thread
-from stepgraph.snapshot import snapshot_from, view_of_record
-from stepgraph.wire import (
+from stepgraph.engine.thread_view import DEFAULT_RECURSION_LIMIT
+from stepgraph.protocol.snapshot import snapshot_from, view_of_record
+from stepgraph.protocol.wire import (
     PAGE_SIZE,
     HistoryRequest,
     Pages,

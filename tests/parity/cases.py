@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
-from stepgraph.compiled import CompiledGraph
+from stepgraph.graph.compiled import CompiledGraph
 from tests.conftest import Stage
 from tests.parity.dialect import HERE, THERE, Dialect, Play
 from tests.parity.steps import Step

@@ -8,8 +8,8 @@ from operator import add
 from typing import Annotated, Any, TypedDict
 
 from stepgraph import END, START, Command, GraphClient, RetryPolicy, StateGraph, interrupt
-from stepgraph.compiled import CompiledGraph
 from stepgraph.errors import GraphRecursionError, InvalidUpdateError
+from stepgraph.graph.compiled import CompiledGraph
 
 Config = dict[str, Any]
 

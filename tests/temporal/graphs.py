@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from stepgraph import END, START, StateGraph
-from stepgraph.compiled import CompiledGraph
+from stepgraph.graph.compiled import CompiledGraph
 
 
 def chain(state: type, nodes: Mapping[str, Callable[..., Any]], *, name: str, **options: Any) -> CompiledGraph:

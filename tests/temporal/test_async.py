@@ -12,13 +12,13 @@ from temporalio.api.enums.v1 import EventType
 from typing_extensions import TypedDict
 
 from stepgraph import END, START, Command, RetryPolicy, StateGraph, interrupt
-from stepgraph.compiled import CompiledGraph
 from stepgraph.errors import GraphRecursionError, NodeError, ReducerError, ThreadBusyError
-from stepgraph.fusing import StepRow, StepsAnswer
-from stepgraph.interrupts import Interrupt
-from stepgraph.run_config import parse_config
-from stepgraph.snapshot import StateSnapshot
-from stepgraph.statecache import states
+from stepgraph.execution.fused_steps import StepRow, StepsAnswer
+from stepgraph.execution.state_cache import states
+from stepgraph.graph.compiled import CompiledGraph
+from stepgraph.protocol.config import parse_config
+from stepgraph.protocol.interrupts import Interrupt
+from stepgraph.protocol.snapshot import StateSnapshot
 from stepgraph.testing import MemoryRunner
 from tests.conftest import Stage
 
@@ -338,7 +338,7 @@ async def test_a_fault_of_a_row_is_left_to_the_workflow(
         raise ValueError("a fault of a row")
 
     monkeypatch.setattr(StepRow, part, faulty)
-    monkeypatch.setattr("stepgraph_activities.steps._told_before", lambda info: StepsAnswer())
+    monkeypatch.setattr("stepgraph_activities.fused_activity._told_before", lambda info: StepsAnswer())
     graph = loop()
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):

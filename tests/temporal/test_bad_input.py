@@ -23,7 +23,7 @@ from stepgraph.errors import (
     SerializationError,
     UnknownGraphError,
 )
-from stepgraph.snapshot import config_for
+from stepgraph.protocol.snapshot import config_for
 from tests.conftest import Stage
 from tests.temporal.graphs import chain
 

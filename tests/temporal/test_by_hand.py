@@ -13,8 +13,8 @@ from temporalio.client import WorkflowExecutionStatus
 
 from stepgraph import END, START, StateGraph
 from stepgraph.client import GraphClient
-from stepgraph.compiled import CompiledGraph
 from stepgraph.errors import NodeError, NoWorkerError
+from stepgraph.graph.compiled import CompiledGraph
 from tests.conftest import Stage, dev_server
 from tests.temporal.terminal import Terminal, thread_id
 

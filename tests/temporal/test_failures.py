@@ -19,7 +19,7 @@ from stepgraph.errors import (
     ReducerError,
     RunEndedError,
 )
-from stepgraph.runs import closing_of, latest_run
+from stepgraph.temporal.executions import closing_of, latest_run
 from tests.conftest import Stage
 from tests.temporal.graphs import chain, side_by_side
 

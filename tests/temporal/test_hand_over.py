@@ -11,8 +11,8 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from stepgraph import END, START, Command, StateGraph, interrupt
-from stepgraph.compiled import CompiledGraph
-from stepgraph.wire import RESUME
+from stepgraph.graph.compiled import CompiledGraph
+from stepgraph.protocol.wire import RESUME
 from tests.conftest import Stage, dev_server
 from tests.temporal.graphs import chain
 

@@ -9,9 +9,10 @@ from typing import Annotated, Any, TypedDict
 import pytest
 
 from stepgraph import END, START, StateGraph
-from stepgraph.compiled import CompiledGraph
 from stepgraph.errors import InvalidUpdateError
-from stepgraph.interrupts import Command, Interrupt, interrupt
+from stepgraph.execution.scratchpad import interrupt
+from stepgraph.graph.compiled import CompiledGraph
+from stepgraph.protocol.interrupts import Command, Interrupt
 from tests.conftest import Stage
 
 

@@ -16,10 +16,10 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer
 
 from stepgraph import END, START, Command, GraphClient, GraphPlugin, StateGraph, interrupt
-from stepgraph.compiled import CompiledGraph
 from stepgraph.errors import NodeError, PayloadTooLargeError, StepgraphError, StorageError
-from stepgraph.runs import latest_run
-from stepgraph.storage import driver
+from stepgraph.graph.compiled import CompiledGraph
+from stepgraph.temporal.executions import latest_run
+from stepgraph.temporal.storage import driver
 from tests.conftest import Stage
 from tests.storing import BUCKET, objects, payloads_in, s3_bucket, storing
 
@@ -173,7 +173,7 @@ async def test_a_large_state_is_handed_over(large: Stage, monkeypatch: pytest.Mo
 
 async def test_a_node_in_another_process_asks_for_a_large_state(large: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer comes from storage in one piece."""
-    monkeypatch.setattr("stepgraph.statecache.StateCache.get", lambda *_: None)
+    monkeypatch.setattr("stepgraph.execution.state_cache.StateCache.get", lambda *_: None)
 
     def measure(state: State) -> dict[str, Any]:
         return {"notes": [str(len(state["data"]))]}
@@ -246,7 +246,7 @@ async def test_whoever_lacks_the_storage_is_told(
     large: Stage, server: WorkflowEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client at the call; a worker by tasks that fail, and that one with the setting takes over."""
-    monkeypatch.setattr("stepgraph.client.starting.WORKFLOW_TASK_SECONDS", 5)
+    monkeypatch.setattr("stepgraph.client.run_starter.WORKFLOW_TASK_SECONDS", 5)
     graph = chain(load)
     client, config = large.use(graph), large.thread()
     bare = Stage(server.client)
@@ -288,7 +288,7 @@ async def test_a_payload_that_was_deleted_is_told_and_may_be_restored(
     client, closed, waiting = large.use(graph), large.thread(), large.thread()
     gone = r"A payload is gone from file:///.* \(STEPGRAPH_STORAGE\): v0/.* Restore it, if there is a copy"
     given = {"size": 5 * MEGABYTE, "data": "", "notes": []}
-    monkeypatch.setattr("stepgraph.client.starting.WORKFLOW_TASK_SECONDS", 5)
+    monkeypatch.setattr("stepgraph.client.run_starter.WORKFLOW_TASK_SECONDS", 5)
     async with large.serving(graph, max_cached_workflows=0):
         await client.ainvoke(given, closed)
         await client.ainvoke(Command(resume="a"), closed)
@@ -374,7 +374,7 @@ async def test_an_open_run_outlasts_an_s3_that_is_away(
 ) -> None:
     """Its tasks fail, and are tried again, until it is back."""
     monkeypatch.setattr(driver, "PAUSES", ())
-    monkeypatch.setattr("stepgraph.client.starting.WORKFLOW_TASK_SECONDS", 5)
+    monkeypatch.setattr("stepgraph.client.run_starter.WORKFLOW_TASK_SECONDS", 5)
     stage = Stage(storing(server.client, bucket))
 
     def ask(state: State) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Annotated, Any, TypedDict
 import pytest
 
 from stepgraph import END, START, StateGraph
-from stepgraph.compiled import CompiledGraph
-from stepgraph.engine import past
+from stepgraph.engine import recent_history as past
 from stepgraph.errors import NoWorkerError
+from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.testing import MemoryRunner
 from tests.conftest import Stage
 from tests.temporal.graphs import chain, side_by_side

@@ -8,8 +8,8 @@ from typing import Annotated, Any, TypedDict
 import pytest
 
 from stepgraph import END, START, StateGraph
-from stepgraph.compiled import CompiledGraph
 from stepgraph.errors import NodeError
+from stepgraph.graph.compiled import CompiledGraph
 from tests.conftest import Stage
 
 

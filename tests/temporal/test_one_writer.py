@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypedDict
 import pytest
 
 from stepgraph.errors import StepgraphError, ThreadBusyError
-from stepgraph.snapshot import config_for
+from stepgraph.protocol.snapshot import config_for
 from tests.conftest import Stage
 from tests.temporal.graphs import chain
 

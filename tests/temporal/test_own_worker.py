@@ -32,7 +32,6 @@ from temporalio.worker import (
 )
 
 from stepgraph import END, START, GraphClient, GraphPlugin, StateGraph
-from stepgraph.compiled import CompiledGraph
 from stepgraph.errors import (
     EmptyInputError,
     GraphDefinitionError,
@@ -42,6 +41,7 @@ from stepgraph.errors import (
     RunEndedError,
     UnknownGraphError,
 )
+from stepgraph.graph.compiled import CompiledGraph
 from tests.conftest import Stage
 
 
@@ -521,7 +521,7 @@ async def test_what_is_no_list_of_graphs_is_refused() -> None:
     for given, told in (
         ([], "GraphPlugin needs at least one graph"),
         (graph, r"takes a list of graphs, GraphPlugin\(\[graph\]\)"),
-        ([StateGraph(Research)], r"got stepgraph.graph.StateGraph. Compile it first: .compile\(name=...\)"),
+        ([StateGraph(Research)], r"got stepgraph.graph.builder.StateGraph. Compile it first: .compile\(name=...\)"),
         (["research"], "takes compiled graphs; got str"),
         ("research", "takes compiled graphs; got str"),
         ([graph, None], "takes compiled graphs; got NoneType"),

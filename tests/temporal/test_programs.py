@@ -18,9 +18,9 @@ from typing_extensions import TypedDict
 
 from stepgraph import END, START, Command, GraphClient, GraphPlugin, StateGraph, StateSnapshot, interrupt
 from stepgraph.client import graph_run
-from stepgraph.compiled import CompiledGraph
-from stepgraph.snapshot import config_for
-from stepgraph.spec import Durability
+from stepgraph.engine.spec import Durability
+from stepgraph.graph.compiled import CompiledGraph
+from stepgraph.protocol.snapshot import config_for
 from stepgraph.testing import MemoryRunner
 from tests.conftest import Stage
 

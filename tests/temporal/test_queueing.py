@@ -11,8 +11,8 @@ from temporalio.client import WorkflowExecutionStatus
 
 from stepgraph import interrupt
 from stepgraph.client import GraphClient
-from stepgraph.compiled import CompiledGraph
 from stepgraph.errors import InvalidInputError, RunEndedError, ThreadBusyError
+from stepgraph.graph.compiled import CompiledGraph
 from tests.conftest import Stage
 from tests.temporal.graphs import chain
 

@@ -11,7 +11,6 @@ from temporalio.client import WorkflowExecutionStatus
 
 from stepgraph import END, START, StateGraph
 from stepgraph.client import GraphClient
-from stepgraph.compiled import CompiledGraph
 from stepgraph.errors import (
     CheckpointNotFoundError,
     InvalidUpdateError,
@@ -19,7 +18,8 @@ from stepgraph.errors import (
     StepgraphError,
     ThreadBusyError,
 )
-from stepgraph.snapshot import config_for
+from stepgraph.graph.compiled import CompiledGraph
+from stepgraph.protocol.snapshot import config_for
 from tests.conftest import Stage
 from tests.temporal.graphs import chain
 

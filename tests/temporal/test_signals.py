@@ -10,8 +10,8 @@ from typing import Annotated, Any, TypedDict
 import pytest
 
 from stepgraph import END, START, Command, GraphClient, StateGraph, interrupt
-from stepgraph.compiled import CompiledGraph
 from stepgraph.errors import InvalidUpdateError, ThreadError
+from stepgraph.graph.compiled import CompiledGraph
 from tests.conftest import Stage
 from tests.temporal.terminal import Terminal, thread_id
 

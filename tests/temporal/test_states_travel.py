@@ -21,13 +21,13 @@ from temporalio.worker import (
 )
 
 from stepgraph import Command, interrupt
-from stepgraph.compiled import CompiledGraph
-from stepgraph.payloads import from_raw
-from stepgraph.serving import worker_for
-from stepgraph.snapshot import StateSnapshot
-from stepgraph.statecache import states
+from stepgraph.execution.state_cache import states
+from stepgraph.graph.compiled import CompiledGraph
+from stepgraph.hosting.graph_worker import worker_for
+from stepgraph.protocol.snapshot import StateSnapshot
+from stepgraph.protocol.wire import GET_VALUES
+from stepgraph.temporal.payloads import from_raw
 from stepgraph.testing import MemoryRunner
-from stepgraph.wire import GET_VALUES
 from tests.conftest import ROOT, Stage
 from tests.temporal.graphs import chain
 from tests.temporal.travelling import TURNS, State, travelling

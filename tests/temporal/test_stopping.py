@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, TypedDict
 import pytest
 
 from stepgraph import END, START, StateGraph
-from stepgraph.compiled import CompiledGraph
 from stepgraph.errors import RunEndedError
+from stepgraph.graph.compiled import CompiledGraph
 from tests.conftest import Stage
 
 Kind = Literal["sync", "async", "in a row"]
@@ -122,7 +122,7 @@ async def test_a_node_may_finish_although_it_is_told_to_stop(
 ) -> None:
     """Then its result is kept; one that goes on for too long is left behind."""
     if how == "refuses":
-        monkeypatch.setattr("stepgraph_workflows.stepping.STOP_PATIENCE", timedelta(seconds=2))
+        monkeypatch.setattr("stepgraph_workflows.super_steps.STOP_PATIENCE", timedelta(seconds=2))
     begun, release = threading.Event(), threading.Event()
 
     def stubborn(state: Log) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Annotated, Any, TypedDict
 import pytest
 
 from stepgraph import END, START, Command, StateGraph, interrupt
-from stepgraph.compiled import CompiledGraph
 from stepgraph.errors import CheckpointNotFoundError, InvalidUpdateError, ThreadError
-from stepgraph.snapshot import config_for
+from stepgraph.graph.compiled import CompiledGraph
+from stepgraph.protocol.snapshot import config_for
 from tests.conftest import Stage
 from tests.temporal.graphs import side_by_side
 

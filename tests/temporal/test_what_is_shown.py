@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypedDict
 import pytest
 
 from stepgraph import END, START, Command, StateGraph, interrupt
-from stepgraph.compiled import CompiledGraph
+from stepgraph.graph.compiled import CompiledGraph
 from tests.conftest import Stage
 
 

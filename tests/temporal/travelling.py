@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypedDict
 from pydantic import BaseModel
 
 from stepgraph import END, START, StateGraph
-from stepgraph.compiled import CompiledGraph
+from stepgraph.graph.compiled import CompiledGraph
 
 TURNS = 10
 

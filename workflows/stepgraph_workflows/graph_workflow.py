@@ -26,18 +26,18 @@ from temporalio.common import RawValue
 
 from stepgraph.engine.checkpoint import Task
 from stepgraph.engine.failures import node_error
-from stepgraph.engine.past import with_past
+from stepgraph.engine.recent_history import with_past
 from stepgraph.engine.record import Record, record_of
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import EmptyInputError, InvalidInputError, StepgraphError, ThreadBusyError
-from stepgraph.payloads import failure, to_raw
-from stepgraph.search import GRAPH
-from stepgraph.wire import WORKFLOW_TASK_SECONDS, InvokeOrder, Refusal, StartOptions
-from stepgraph_workflows.handing_over import is_long, options_after
+from stepgraph.protocol.wire import WORKFLOW_TASK_SECONDS, InvokeOrder, Refusal, StartOptions
+from stepgraph.temporal.payloads import failure, to_raw
+from stepgraph.temporal.search_attributes import GRAPH
+from stepgraph_workflows.command_queue import AnyOrder, Kind, apply
+from stepgraph_workflows.continue_as_new import is_long, options_after
 from stepgraph_workflows.handlers import Graphs, Handlers
-from stepgraph_workflows.opening import arguments, open_run, take_up, without_values
-from stepgraph_workflows.orders import AnyOrder, Kind, apply
-from stepgraph_workflows.stepping import Stepper
+from stepgraph_workflows.restore import arguments, open_run, take_up, without_values
+from stepgraph_workflows.super_steps import Stepper
 
 
 class GraphRun(Handlers):

@@ -14,12 +14,10 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from stepgraph.code import GraphCode
-from stepgraph.codec import first_line
 from stepgraph.engine.record import record_of
 from stepgraph.errors import InvalidUpdateError, StepgraphError, ThreadBusyError, UnknownGraphError
-from stepgraph.payloads import to_raw
-from stepgraph.wire import (
+from stepgraph.execution.registry import GraphCode
+from stepgraph.protocol.wire import (
     ASK_AGAIN,
     CHECK,
     FORK,
@@ -36,9 +34,11 @@ from stepgraph.wire import (
     ResumeOrder,
     Settled,
 )
-from stepgraph_workflows import answers
-from stepgraph_workflows.orders import AnyOrder, Kind, Orders, check_order
-from stepgraph_workflows.telling import Telling
+from stepgraph.serde.type_codec import first_line
+from stepgraph.temporal.payloads import to_raw
+from stepgraph_workflows import query_answers as answers
+from stepgraph_workflows.command_queue import AnyOrder, Kind, Orders, check_order
+from stepgraph_workflows.publishing import Telling
 
 Graphs = Mapping[str, GraphCode]
 

@@ -1,0 +1,113 @@
+"""Starting the next run of a thread so that two clients at once never both go on from the same record.
+
+Temporal keeps no pointer from a run to the closed run before it. So a client reads which run is the latest, and starts
+the next with a request id made of that run's: the server answers a second such request with the run that the first
+one made. Whose run it is, its first event tells.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from temporalio.api.common.v1 import Payload, Payloads, WorkflowType
+from temporalio.api.enums.v1 import WorkflowIdConflictPolicy, WorkflowIdReusePolicy
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
+from temporalio.client import Client
+from temporalio.common import RawValue
+from temporalio.converter import (
+    StorageDriverStoreContext,
+    StorageDriverWorkflowInfo,
+    WorkflowSerializationContext,
+)
+from temporalio.service import RPCError, RPCStatusCode
+
+from stepgraph.errors import ThreadBusyError
+from stepgraph.protocol.config import RunConfig
+from stepgraph.protocol.wire import WORKFLOW_TASK_SECONDS, StartOptions
+from stepgraph.temporal.executions import Run, latest_run, start_options
+from stepgraph.temporal.payloads import to_raw
+from stepgraph.temporal.storage import stores
+
+
+async def start_next(
+    client: Client,
+    graph: str,
+    given: dict[str, Any] | None,
+    config: RunConfig,
+    *,
+    after: Run | None,
+    task_queue: str,
+    orders: Mapping[str, Any] | None = None,
+) -> Run:
+    """Starts the run that follows ``after``, with an input, to resume, or for an update or a fork.
+
+    Args:
+        client: a connected client.
+        graph: the graph's name.
+        given: the input as JSON data; `None` to resume, or for an order.
+        config: the caller's.
+        after: the thread's latest run.
+        task_queue: where the run is to be done.
+        orders: fields of `StartOptions`: ``update``, ``fork``, ``resume``, breakpoints.
+
+    Raises:
+        ThreadBusyError: another client was faster.
+    """
+    caller = uuid.uuid4().hex
+    options = StartOptions(
+        after=after.run_id if after else None,
+        caller=caller,
+        recursion_limit=config.recursion_limit,
+        config=config.passed_on,
+        **(orders or {}),
+    )
+    request = StartWorkflowExecutionRequest(
+        namespace=client.namespace,
+        workflow_id=config.thread_id,
+        workflow_type=WorkflowType(name=graph),
+        task_queue=TaskQueue(name=task_queue),
+        input=Payloads(
+            payloads=await _encoded(client, graph, config.thread_id, to_raw(given), to_raw(options.to_json()))
+        ),
+        identity=client.identity,
+        request_id=f"after:{after.run_id if after else 'nothing'}",
+        workflow_id_reuse_policy=WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+        workflow_id_conflict_policy=WorkflowIdConflictPolicy.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
+    )
+    if stores(client):
+        request.workflow_task_timeout.FromSeconds(WORKFLOW_TASK_SECONDS)
+    try:
+        response = await client.workflow_service.start_workflow_execution(request, retry=True)
+    except RPCError as error:
+        if error.status is RPCStatusCode.ALREADY_EXISTS:
+            raise busy(config.thread_id, await latest_run(client, config.thread_id)) from None
+        raise
+    run = await latest_run(client, config.thread_id, response.run_id)
+    assert run is not None
+    if (await start_options(client, run)).caller != caller:
+        raise busy(config.thread_id, run)
+    return run
+
+
+async def _encoded(client: Client, graph: str, thread_id: str, *arguments: RawValue) -> list[Payload]:
+    """The arguments as the SDK would send them: codecs know the thread, and storage files them under it."""
+    about = StorageDriverWorkflowInfo(namespace=client.namespace, id=thread_id, type=graph)
+    converter = client.data_converter._with_contexts(
+        WorkflowSerializationContext(namespace=client.namespace, workflow_id=thread_id),
+        StorageDriverStoreContext(target=about),
+    )
+    return await converter.encode(arguments)
+
+
+def busy(thread_id: str, run: Run | None) -> ThreadBusyError:
+    """The error for a thread that has its writer already."""
+    which = f" (run {run.run_id})" if run else ""
+    return ThreadBusyError(
+        f"Thread {thread_id!r} is running{which}, and a thread has one writer. "
+        "Wait for it to end, or use another thread id.",
+        thread_id=thread_id,
+        run_id=run.run_id if run else None,
+    )

@@ -1,0 +1,157 @@
+"""A graph's state: the schema an author declares, and how nodes see the values.
+
+Owns reading the declaration (`TypedDict`, dataclass or pydantic model), the caller's input, and the view a node gets.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, NotRequired, Required, TypeGuard, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel
+from typing_extensions import ReadOnly, is_typeddict
+
+from stepgraph.engine.channels import Channels, Values, annotation_text, make_channel
+from stepgraph.errors import GraphDefinitionError, InvalidInputError, InvalidUpdateError, near_miss
+from stepgraph.serde.type_codec import first_line, type_name
+
+_QUALIFIERS = (Required, NotRequired, ReadOnly, typing.Required, typing.NotRequired)
+
+
+class StateSchema:
+    """What an author declared, ready to use."""
+
+    def __init__(self, declared: type) -> None:
+        self.declared = declared
+        self.channels = Channels(make_channel(name, hint) for name, hint in _annotations(declared).items())
+        self._view: Callable[[dict[str, Any]], Any] = _view_of(declared)
+
+    def view(self, values: Values) -> Any:
+        """The state as nodes and routers see it: a dict, or an instance of the dataclass or model declared."""
+        return self._view(dict(values))
+
+    def mapping(self, value: Any) -> Mapping[str, Any] | None:
+        """The channels that a mapping, or an instance of the declared state, sets; `None` for anything else."""
+        if isinstance(value, Mapping):
+            return value
+        if is_typeddict(self.declared) or not isinstance(value, self.declared):
+            return None
+        if isinstance(value, BaseModel):
+            return {name: getattr(value, name) for name in self.channels.names if not _left_out(value, name)}
+        return {name: getattr(value, name) for name in self.channels.names}
+
+    def encode_input(self, graph: str, value: Any) -> dict[str, Any]:
+        """A caller's input as JSON data; `InvalidInputError` naming the key that does not fit."""
+        given = self.mapping(value)
+        if given is None:
+            raise InvalidInputError(
+                f"The input of graph {graph!r} must be a mapping of its state's keys "
+                f"({', '.join(map(repr, self.channels.names))}), or None to resume; got {type_name(value)}.",
+                graph=graph,
+            )
+        encoded = {}
+        for key, item in given.items():
+            channel = self._channel_of(graph, key)
+            try:
+                encoded[key] = channel.encode_write(channel.writes.coerce(item))
+            except InvalidUpdateError as error:
+                raise self._does_not_fit(graph, key, item, str(error.__cause__ or error)) from error
+            except Exception as error:  # pydantic's, or whatever a validator of the author's raises
+                try:
+                    encoded[key] = channel.encode_write(item)
+                except InvalidUpdateError:
+                    raise self._does_not_fit(graph, key, item, first_line(error)) from error
+        return encoded
+
+    def check_input(self, graph: str, encoded: Any) -> dict[str, Any]:
+        """JSON data given as input (from a command line, say), made sure to fit; `InvalidInputError` if it does not."""
+        if not isinstance(encoded, Mapping):
+            raise InvalidInputError(
+                f"The input of graph {graph!r} must be a JSON object with its state's keys "
+                f"({', '.join(map(repr, self.channels.names))}), or null to resume; got {type_name(encoded)}.",
+                graph=graph,
+            )
+        checked = {}
+        for key, item in encoded.items():
+            channel = self._channel_of(graph, key)
+            try:
+                checked[key] = channel.encode_write(channel.decode_write(item))
+            except Exception as error:
+                raise self._does_not_fit(graph, key, item, first_line(error)) from error
+        return checked
+
+    def _channel_of(self, graph: str, key: Any) -> Any:
+        if key not in self.channels:
+            raise InvalidInputError(
+                f"The input of graph {graph!r} has a key {key!r} that its state does not declare."
+                f"{near_miss(str(key), self.channels.names)}",
+                graph=graph,
+                key=key,
+            )
+        return self.channels[key]
+
+    def _does_not_fit(self, graph: str, key: str, item: Any, reason: str) -> InvalidInputError:
+        channel = self.channels[key]
+        return InvalidInputError(
+            f"The input of graph {graph!r} does not fit its state: {key!r} is declared "
+            f"{annotation_text(channel.writes.annotation)}, got {type_name(item)}: {reason}.",
+            graph=graph,
+            key=key,
+        )
+
+
+def _annotations(declared: Any) -> dict[str, Any]:
+    if not isinstance(declared, type) or not (
+        is_typeddict(declared) or dataclasses.is_dataclass(declared) or _is_model(declared)
+    ):
+        raise GraphDefinitionError(
+            f"StateGraph takes a TypedDict, a dataclass or a pydantic model as its state; got {declared!r}.",
+            state=repr(declared),
+        )
+    try:
+        hints = get_type_hints(declared, include_extras=True)
+    except Exception as error:  # evaluating an annotation can raise anything
+        raise GraphDefinitionError(
+            f"The state {declared.__qualname__} has an annotation that cannot be resolved: {first_line(error)}. "
+            "Define the type at module level, above the state.",
+            state=declared.__qualname__,
+        ) from error
+    if _is_model(declared):
+        hints = {name: hints[name] for name in declared.model_fields}
+    elif dataclasses.is_dataclass(declared):
+        hints = {item.name: hints[item.name] for item in dataclasses.fields(declared) if item.init}
+    found = {name: _unqualified(hint) for name, hint in hints.items()}
+    if not found:
+        raise GraphDefinitionError(f"The state {declared.__qualname__} declares no keys.", state=declared.__qualname__)
+    return found
+
+
+def _unqualified(hint: Any) -> Any:
+    while get_origin(hint) in _QUALIFIERS:
+        hint = get_args(hint)[0]
+    return hint
+
+
+def _is_model(declared: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(declared, type) and issubclass(declared, BaseModel)
+
+
+def _left_out(value: BaseModel, name: str) -> bool:
+    """Whether a model says nothing of a key: it was not set, and its default is `None`."""
+    if name in value.model_fields_set or getattr(value, name) is not None:
+        return False
+    return type(value).model_fields[name].default is None
+
+
+def _view_of(declared: Any) -> Callable[[dict[str, Any]], Any]:
+    if _is_model(declared):
+        model = declared
+        aliases = {name: field.validation_alias for name, field in model.model_fields.items()}
+        known_as = {name: alias if isinstance(alias, str) else name for name, alias in aliases.items()}
+        return lambda values: model.model_validate({known_as[name]: value for name, value in values.items()})
+    if dataclasses.is_dataclass(declared):
+        make = typing.cast(Callable[..., Any], declared)
+        return lambda values: make(**values)
+    return lambda values: values

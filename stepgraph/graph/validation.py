@@ -1,0 +1,164 @@
+"""Whether a graph can work, asked before it runs. Every refusal names the culprit and the mend."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Collection
+from typing import Any
+
+from stepgraph.engine.constants import END, RESERVED, START
+from stepgraph.engine.spec import GraphSpec
+from stepgraph.errors import GraphDefinitionError, near_miss
+from stepgraph.execution.state_schema import StateSchema
+from stepgraph.serde.type_codec import first_line
+
+_GRAPH_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+_NODE_NAME_MAX = 200
+
+
+def graph_name(name: Any) -> str:
+    """The name, if it can be a Temporal workflow type, a prefix of activity types and part of a task queue's name."""
+    if not isinstance(name, str) or not _GRAPH_NAME.fullmatch(name):
+        raise GraphDefinitionError(
+            f"A graph's name must be 1 to 100 letters, digits, '_' or '-', the first a letter or digit; got {name!r}.",
+            graph=name,
+        )
+    return name
+
+
+def name_in(what: str, name: Any) -> str:
+    """A node's name in an edge, if it is one at all."""
+    if not isinstance(name, str):
+        raise GraphDefinitionError(f"{what} names nodes by their names; got {name!r}.", node=repr(name))
+    return name
+
+
+def check_node(name: str, function: Callable[..., Any], taken: Collection[str], schema: StateSchema) -> None:
+    """Refuses a node that could not be told from something else, or not be called."""
+    if name in RESERVED or name.startswith("__"):
+        raise GraphDefinitionError(f"Node name {name!r} is reserved. Choose one without leading '__'.", node=name)
+    if (
+        name != name.strip()
+        or not name
+        or len(name) > _NODE_NAME_MAX
+        or any(char in "/|:" or not char.isprintable() for char in name)
+    ):
+        raise GraphDefinitionError(
+            f"Node name {name!r} must have 1 to {_NODE_NAME_MAX} printable characters, none of them '/', '|' or ':', "
+            "and no space at its ends.",
+            node=name,
+        )
+    if name in taken:
+        raise GraphDefinitionError(f"There are two nodes named {name!r}. Give each a name of its own.", node=name)
+    if name in schema.channels:
+        raise GraphDefinitionError(
+            f"Node {name!r} has the name of a state key. Rename one of them, so that a history can tell them apart.",
+            node=name,
+        )
+    if not callable(function):
+        raise GraphDefinitionError(f"Node {name!r} must be a function, got {function!r}.", node=name)
+    check_call(f"Node {name!r}", name, function)
+
+
+def check(spec: GraphSpec) -> None:
+    """Refuses a graph in which something could not run, or not end."""
+    if not spec.nodes:
+        raise GraphDefinitionError(f"Graph {spec.name!r} has no nodes. Add one with add_node().", graph=spec.name)
+    for author in spec.authors:
+        if author in spec.node_names or author in RESERVED or not author:
+            raise GraphDefinitionError(
+                f"The virtual author {author!r} has the name of a node. Name another in compile(authors=...).",
+                node=author,
+            )
+    for name in (*spec.interrupt_before, *spec.interrupt_after):
+        if name != "*" and name not in spec.node_names:
+            raise _unknown(spec, name, f"breakpoint at {name!r}")
+    _check_edges(spec)
+    _check_reachable(spec)
+    _check_dead_ends(spec)
+
+
+def check_call(what: str, name: str, function: Callable[..., Any]) -> None:
+    """Refuses a node or router that does not take what it would be given."""
+    try:
+        signature = inspect.signature(function)
+    except (ValueError, TypeError):  # a builtin that tells no signature
+        return
+    arguments = {"config": None} if "config" in signature.parameters else {}
+    try:
+        signature.bind(None, **arguments)
+    except TypeError as error:
+        raise GraphDefinitionError(
+            f"{what} cannot be called as function(state) or function(state, config): {first_line(error)}.",
+            node=name,
+        ) from error
+
+
+def _check_edges(spec: GraphSpec) -> None:
+    known = {*spec.node_names}
+    pairs = [
+        *spec.edges,
+        *((source, join.target) for join in spec.joins for source in join.sources),
+        *((branch.source, end) for branch in spec.branches for end in (branch.ends or ())),
+    ]
+    for branch in spec.branches:
+        if branch.source == END:
+            raise GraphDefinitionError(
+                f"The conditional edge {branch.name!r} starts at END, where nothing can follow. Remove it.", node=END
+            )
+        if branch.source not in known and branch.source != START:
+            raise _unknown(spec, branch.source, f"conditional edge {branch.name!r} from {branch.source!r}")
+    for source, target in pairs:
+        edge = f"edge {source!r} -> {target!r}"
+        if source == END:
+            raise GraphDefinitionError(f"The {edge} starts at END, where nothing can follow. Remove it.", node=END)
+        if target == START:
+            raise GraphDefinitionError(f"The {edge} leads to START. Let it lead to the first node instead.", node=START)
+        for name in (source, target):
+            if name not in known and name not in RESERVED:
+                raise _unknown(spec, name, edge)
+
+
+def _check_reachable(spec: GraphSpec) -> None:
+    if not spec.targets(START) and not spec.enters_by_router:
+        raise GraphDefinitionError(
+            f"Graph {spec.name!r} has no entry point. Add one with add_edge(START, 'node').", graph=spec.name
+        )
+    reached = {START}
+    waiting = [START]
+    while waiting:
+        name = waiting.pop()
+        for target in _possible_targets(spec, name, reached):
+            if target not in reached:
+                reached.add(target)
+                waiting.append(target)
+    lost = [name for name in spec.node_names if name not in reached]
+    if lost:
+        raise GraphDefinitionError(
+            f"Node {lost[0]!r} cannot be reached from START. Add an edge to it, or remove it.", node=lost[0]
+        )
+
+
+def _check_dead_ends(spec: GraphSpec) -> None:
+    joined = {source for join in spec.joins for source in join.sources}
+    for name in spec.node_names:
+        if not spec.targets(name) and not spec.branches_of(name) and name not in joined:
+            raise GraphDefinitionError(
+                f"Node {name!r} is a dead end: nothing follows it. Add an edge from it, to END if it is the last.",
+                node=name,
+            )
+
+
+def _possible_targets(spec: GraphSpec, name: str, reached: set[str]) -> list[str]:
+    targets = [*spec.targets(name)]
+    for branch in spec.branches_of(name):
+        targets += spec.destinations(branch)
+    targets += [join.target for join in spec.joins if name in join.sources and reached.issuperset(join.sources)]
+    return targets
+
+
+def _unknown(spec: GraphSpec, name: str, where: str) -> GraphDefinitionError:
+    return GraphDefinitionError(
+        f"The {where} names a node {name!r} that does not exist.{near_miss(name, spec.node_names)}", node=name
+    )

@@ -1,0 +1,90 @@
+"""LangGraph's ``config`` dict, read once and made sure of."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from stepgraph.engine.thread_view import DEFAULT_RECURSION_LIMIT
+from stepgraph.errors import InvalidThreadError
+from stepgraph.serde.type_codec import RoundTripError, as_json
+
+Config = Mapping[str, Any]
+"""LangGraph's: names the thread, and perhaps a checkpoint."""
+
+Breaks = str | Sequence[str] | None
+"""The nodes of a breakpoint."""
+
+THREAD_ID_MAX = 255
+"""Bytes of a thread id as UTF-8. It becomes a Temporal workflow id: servers let 1,000 bytes through, but PostgreSQL and
+MySQL store 255 characters, and a search attribute (a fork's origin) has 2,048 bytes, in JSON that escapes what is not
+ASCII."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What a config says."""
+
+    thread_id: str
+    checkpoint_id: str | None = None
+    recursion_limit: int = DEFAULT_RECURSION_LIMIT
+    passed_on: dict[str, Any] = field(default_factory=dict)
+    """What nodes see of it: ``configurable`` beyond the two ids, ``tags``, ``metadata``; as JSON data."""
+
+
+def parse_config(config: Mapping[str, Any] | None) -> RunConfig:
+    """Reads a config such as ``{"configurable": {"thread_id": "t1"}, "recursion_limit": 50}``.
+
+    Raises:
+        InvalidThreadError: no thread id, or something in the config that cannot be used.
+    """
+    if not isinstance(config, Mapping) or not isinstance(config.get("configurable", {}), Mapping):
+        raise InvalidThreadError(
+            f"A config names the thread: {{'configurable': {{'thread_id': 'some-id'}}}}; got {config!r}."
+        )
+    configurable = dict(config.get("configurable", {}))
+    thread_id = parse_thread_id(configurable.pop("thread_id", None))
+    checkpoint_id = configurable.pop("checkpoint_id", None)
+    configurable.pop("checkpoint_ns", None)
+    limit = config.get("recursion_limit", DEFAULT_RECURSION_LIMIT)
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+        raise InvalidThreadError(
+            f"'recursion_limit' must be a whole number of super-steps, at least 1; got {limit!r}.",
+            thread_id=thread_id,
+        )
+    passed_on = {}
+    for key, value in (
+        ("configurable", configurable),
+        ("tags", config.get("tags")),
+        ("metadata", config.get("metadata")),
+    ):
+        if value:
+            try:
+                passed_on[key] = as_json(value)
+            except RoundTripError as error:
+                raise InvalidThreadError(
+                    f"The config's {key!r} is handed to nodes in other processes, so it must be plain JSON: {error}.",
+                    thread_id=thread_id,
+                ) from error
+    return RunConfig(thread_id, None if checkpoint_id is None else str(checkpoint_id), limit, passed_on)
+
+
+def parse_thread_id(value: Any) -> str:
+    """A thread id given as a string, an integer or a UUID, as a string."""
+    if isinstance(value, uuid.UUID) or (isinstance(value, int) and not isinstance(value, bool)):
+        value = str(value)
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidThreadError(
+            f"A thread id must be a non-empty string, an integer or a UUID; got {value!r}. "
+            "Pass {'configurable': {'thread_id': 'some-id'}}.",
+            thread_id=value,
+        )
+    if not value.isprintable() or len(value.encode()) > THREAD_ID_MAX:
+        raise InvalidThreadError(
+            f"A thread id must be printable, and at most {THREAD_ID_MAX} bytes long, for Temporal's databases store no "
+            f"more; got {len(value)} characters: {value[:40]!r}. Use a shorter one, a UUID say.",
+            thread_id=value,
+        )
+    return value
