@@ -27,13 +27,13 @@ def review(state: Order) -> dict[str, Any]:
     return {"approved": answer == "yes"}
 
 
-def settle(state: Order) -> dict[str, str]:
+def round_trip(state: Order) -> dict[str, str]:
     return {"outcome": "paid" if state["approved"] else "declined"}
 
 
 builder = StateGraph(Order)
 builder.add_node(review)
-builder.add_node(settle)
+builder.add_node(round_trip)
 builder.add_edge(START, "review")
 builder.add_edge("review", "settle")
 builder.add_edge("settle", END)

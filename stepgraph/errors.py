@@ -159,7 +159,7 @@ class NoWorkerError(ServerError):
     """No worker polls the task queue that the work is waiting on. Part: ``task_queue``."""
 
 
-def near_miss(name: str, known: Iterable[str]) -> str:
+def suggest(name: str, known: Iterable[str]) -> str:
     """`` Did you mean 'x'?`` where something similar is known, otherwise the list of what is."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)

@@ -14,33 +14,21 @@ import pytest
 from temporalio.client import Client, WorkflowHistory
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer, Worker
-from xdist.remote import Producer
-from xdist.scheduler import LoadFileScheduling
 
 from stepgraph import GraphClient, GraphPlugin
 from stepgraph.graph.compiled import CompiledGraph
-from stepgraph.hosting.server_keeper import TUNING
+from stepgraph.hosting._server_keeper import TUNING
 from stepgraph.temporal.executions import Run, latest_run, start_options
 
 ROOT = Path(__file__).parent.parent
 
 
-EMBEDDING = ("test_crash.py", "test_demo.py", "test_embedded.py", "test_worker.py")
-"""Files whose processes embed a server, or look for one on localhost:7233."""
-
-
-class _Scheduling(LoadFileScheduling):
-    """A file's tests run in one process; those that embed servers all in one, for they share localhost:7233."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = str(super()._split_scope(nodeid))
-        return "embedding" if file.endswith(EMBEDDING) else file
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Scheduling:
-    """How tests are shared out to processes."""
-    return _Scheduling(config, log)
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have pytest-xdist run a file's tests in one process, where they share the fixtures of their module."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 def temporal_binary() -> str | None:
@@ -85,7 +73,7 @@ class Stage:
     def use(self, graph: CompiledGraph) -> GraphClient:
         """A client with the graph's code."""
         self.graphs[graph.name] = graph
-        return GraphClient(self.client, graph.name, task_queue=self.task_queue, schema=graph.code.schema)
+        return GraphClient(self.client, graph.name, task_queue=self.task_queue, schema=graph.registry.schema)
 
     @asynccontextmanager
     async def serving(self, *graphs: CompiledGraph, **options: Any) -> AsyncIterator[Worker]:

@@ -160,7 +160,7 @@ def test_two_workers_share_the_work() -> None:
 
 def test_a_stopping_worker_has_time_to_drain() -> None:
     """The container is killed only some time after the worker has given up waiting for its nodes."""
-    drain = float(environment("worker")["STEPGRAPH_DRAIN_SECONDS"])
+    drain = float(environment("worker")["STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS"])
     grace = float(SERVICES["worker"]["stop_grace_period"].removesuffix("s"))
     assert grace >= drain + 10
 

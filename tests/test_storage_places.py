@@ -21,7 +21,7 @@ from temporalio.testing import ActivityEnvironment
 from stepgraph.errors import StepgraphError, StorageError
 from stepgraph.temporal.payloads import to_raw
 from stepgraph.temporal.storage import driver as driver_module
-from stepgraph.temporal.storage import external_storage, no_storage, of_settings
+from stepgraph.temporal.storage import external_storage, no_storage, storage_from_settings
 from tests.storing import BUCKET, objects, payloads_in, s3_bucket
 
 LARGE = "x" * 1_100_000
@@ -86,14 +86,14 @@ def test_the_setting_decides_before_the_embedded_servers_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And ``none`` switches storage off."""
-    [own] = of_settings(embedded_at=tmp_path).drivers
+    [own] = storage_from_settings(embedded_at=tmp_path).drivers
     assert isinstance(own, driver_module.Storage)
     assert own.place.address == tmp_path.as_uri()
-    assert isinstance(of_settings().drivers[0], driver_module.NoStorage)
+    assert isinstance(storage_from_settings().drivers[0], driver_module.NoStorage)
     monkeypatch.setenv("STEPGRAPH_STORAGE", "none")
-    assert isinstance(of_settings(embedded_at=tmp_path).drivers[0], driver_module.NoStorage)
+    assert isinstance(storage_from_settings(embedded_at=tmp_path).drivers[0], driver_module.NoStorage)
     monkeypatch.setenv("STEPGRAPH_STORAGE", "s3://bucket")
-    [named] = of_settings(embedded_at=tmp_path).drivers
+    [named] = storage_from_settings(embedded_at=tmp_path).drivers
     assert isinstance(named, driver_module.Storage)
     assert named.place.address == "s3://bucket"
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import Any
 
-from stepgraph.execution.registry import GraphCode
+from stepgraph.execution.registry import GraphRegistry
 from stepgraph_activities.command_activities import UpdatingActivities
 from stepgraph_activities.dynamic_activity import GraphActivity
 from stepgraph_activities.open_thread import OpeningActivity
@@ -17,7 +17,7 @@ from stepgraph_activities.open_thread import OpeningActivity
 __all__ = ["activities_for"]
 
 
-def activities_for(graphs: Mapping[str, GraphCode], executor: Executor) -> list[Callable[..., Any]]:
+def activities_for(graphs: Mapping[str, GraphRegistry], executor: Executor) -> list[Callable[..., Any]]:
     """The activity functions to register with a worker; functions of nodes that are not async run on the executor."""
     updating = UpdatingActivities(graphs, executor)
     return [

@@ -13,7 +13,7 @@ from typing import Any
 from temporalio import activity
 
 
-async def on_a_thread(executor: Executor, function: Callable[[], Any]) -> Any:
+async def run_on_thread(executor: Executor, function: Callable[[], Any]) -> Any:
     """Calls it on a thread of the executor, in the context of the caller.
 
     When the caller is cancelled, an `asyncio.CancelledError` is raised in the function, at its next line of Python. If

@@ -12,18 +12,20 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from stepgraph.errors import StepgraphError
-from stepgraph.execution.registry import GraphCode
-from stepgraph.execution.run_node import RouteRequest, route_by_hand
-from stepgraph.protocol.wire import READ_CHECKPOINT, ROUTE, ReadRequest
-from stepgraph.temporal.executions import record_at
+from stepgraph.execution.registry import GraphRegistry
+from stepgraph.execution.run_node import route_by_hand
+from stepgraph.protocol.names import READ_CHECKPOINT, ROUTE
+from stepgraph.protocol.opening import ReadRequest
+from stepgraph.protocol.task_request import RouteRequest
 from stepgraph.temporal.payloads import from_raw, to_raw
-from stepgraph_activities.cancellable_thread import on_a_thread
+from stepgraph.temporal.records import record_at
+from stepgraph_activities.cancellable_thread import run_on_thread
 
 
 class UpdatingActivities:
     """What an update asks of a worker that has the graph."""
 
-    def __init__(self, graphs: Mapping[str, GraphCode], executor: Executor) -> None:
+    def __init__(self, graphs: Mapping[str, GraphRegistry], executor: Executor) -> None:
         self._graphs = dict(graphs)
         self._executor = executor
 
@@ -44,7 +46,7 @@ class UpdatingActivities:
             answer = await route_by_hand(
                 self._graphs[request.task.graph],
                 request,
-                run_sync=partial(on_a_thread, self._executor),
+                run_sync=partial(run_on_thread, self._executor),
             )
         except StepgraphError as error:
             _refuse(error)

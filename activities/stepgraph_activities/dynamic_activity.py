@@ -10,9 +10,9 @@ from temporalio import activity
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from stepgraph.execution.activity_input import in_full
-from stepgraph.execution.fused_steps import StepsRequest
-from stepgraph.execution.registry import GraphCode
+from stepgraph.execution.registry import GraphRegistry
+from stepgraph.protocol.activity_input import from_activity_input
+from stepgraph.protocol.fused_run import FusedStepsRequest
 from stepgraph.temporal.payloads import from_raw
 from stepgraph_activities.fused_activity import StepsActivity
 from stepgraph_activities.node_activity import NodeActivity
@@ -21,7 +21,7 @@ from stepgraph_activities.node_activity import NodeActivity
 class GraphActivity:
     """Everything that graphs have activities for."""
 
-    def __init__(self, graphs: Mapping[str, GraphCode], executor: Executor) -> None:
+    def __init__(self, graphs: Mapping[str, GraphRegistry], executor: Executor) -> None:
         self._node = NodeActivity(graphs, executor)
         self._steps = StepsActivity(graphs, executor)
 
@@ -30,7 +30,7 @@ class GraphActivity:
         """Whichever its type says: ``research.analyze``, ``research.steps``."""
         info = activity.info()
         try:
-            request = in_full(
+            request = from_activity_input(
                 from_raw(args[0]),
                 graph=info.workflow_type or "",
                 type=info.activity_type,
@@ -43,6 +43,6 @@ class GraphActivity:
                 type="UnknownActivity",
                 non_retryable=True,
             ) from error
-        if isinstance(request, StepsRequest):
+        if isinstance(request, FusedStepsRequest):
             return await self._steps.run(request)
         return await self._node.run(request)

@@ -19,13 +19,14 @@ from temporalio.common import RawValue
 from stepgraph.engine.checkpoint import TaskResult
 from stepgraph.engine.failures import failure_from
 from stepgraph.errors import MissingNodeError
-from stepgraph.execution.registry import GraphCode
-from stepgraph.execution.run_node import TaskRequest, run_task
-from stepgraph.serde.sizes import limit_for
+from stepgraph.execution.registry import GraphRegistry
+from stepgraph.execution.run_node import run_task
+from stepgraph.protocol.task_request import TaskRequest
+from stepgraph.serde.sizes import size_limit
 from stepgraph.temporal.logs import get_logger
 from stepgraph.temporal.payloads import failure, to_raw
-from stepgraph.temporal.storage import stores
-from stepgraph_activities.cancellable_thread import on_a_thread
+from stepgraph.temporal.storage import uses_storage
+from stepgraph_activities.cancellable_thread import run_on_thread
 from stepgraph_activities.heartbeats import heartbeats
 from stepgraph_activities.state_source import StateUnavailableError, state_of
 
@@ -38,7 +39,7 @@ log = get_logger("node")
 class NodeActivity:
     """Runs nodes of the graphs a worker has."""
 
-    def __init__(self, graphs: Mapping[str, GraphCode], executor: Executor) -> None:
+    def __init__(self, graphs: Mapping[str, GraphRegistry], executor: Executor) -> None:
         self._graphs = dict(graphs)
         self._executor = executor
 
@@ -67,8 +68,8 @@ class NodeActivity:
         return to_raw(result.model_dump(mode="json", exclude_defaults=True))
 
     async def _result(self, request: TaskRequest, attempt: int) -> TaskResult:
-        code = self._graphs.get(request.graph)
-        if code is None:
+        registry = self._graphs.get(request.graph)
+        if registry is None:
             raise MissingNodeError(
                 f"This worker polls task queue {activity.info().task_queue!r} but has no graph {request.graph!r}; "
                 f"it has {', '.join(map(repr, sorted(self._graphs)))}. Give it that graph, then resume.",
@@ -78,12 +79,12 @@ class NodeActivity:
                 worker_spec=None,
             )
         return await run_task(
-            code,
+            registry,
             request,
             await state_of(request),
-            run_sync=partial(on_a_thread, self._executor),
+            run_sync=partial(run_on_thread, self._executor),
             attempt=attempt,
-            limit=limit_for(stored=request.stored and stores(activity.client())),
+            limit=size_limit(uses_external_storage=request.uses_external_storage and uses_storage(activity.client())),
         )
 
     def _fail(self, error: BaseException, request: TaskRequest, attempt: int, bound: Any) -> NoReturn:
@@ -106,7 +107,7 @@ class NodeActivity:
             return timedelta(seconds=1)
         if isinstance(error, MissingNodeError):
             return timedelta(seconds=attempt) if attempt < MISSING_NODE_ATTEMPTS else None
-        code = self._graphs.get(request.graph)
-        node = code.nodes.get(request.node) if code is not None else None
+        registry = self._graphs.get(request.graph)
+        node = registry.nodes.get(request.node) if registry is not None else None
         pause = node.pause_after(error, attempt) if node is not None else None
         return None if pause is None else timedelta(seconds=pause)

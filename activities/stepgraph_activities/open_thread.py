@@ -13,13 +13,15 @@ from temporalio.client import Client
 from temporalio.common import RawValue
 
 from stepgraph.engine.record import Record
-from stepgraph.execution.registry import GraphCode
-from stepgraph.protocol.wire import OPEN_THREAD, Opening, OpenRequest
-from stepgraph.temporal.executions import RUNS_LOOKED_AT, Run, latest_run, load_record, runs_of
+from stepgraph.execution.registry import GraphRegistry
+from stepgraph.protocol.names import OPEN_THREAD
+from stepgraph.protocol.opening import Opening, OpenRequest
+from stepgraph.temporal.executions import MAX_RUNS_LISTED, Run, latest_run, runs_of
 from stepgraph.temporal.payloads import from_raw, to_raw
-from stepgraph.temporal.search_attributes import are_registered
+from stepgraph.temporal.records import load_record
+from stepgraph.temporal.search_attributes import attributes_registered
 from stepgraph.temporal.settings import run_settings
-from stepgraph.temporal.storage import stores
+from stepgraph.temporal.storage import uses_storage
 
 VISIBILITY_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """Seconds between looks for a run started by hand; then the attempt fails, and the next one looks again."""
@@ -28,7 +30,7 @@ VISIBILITY_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 class OpeningActivity:
     """Opens threads of the graphs a worker has."""
 
-    def __init__(self, graphs: Mapping[str, GraphCode]) -> None:
+    def __init__(self, graphs: Mapping[str, GraphRegistry]) -> None:
         self._graphs = dict(graphs)
 
     @activity.defn(name=OPEN_THREAD)
@@ -36,14 +38,15 @@ class OpeningActivity:
         """The spec as this worker's code has it, the settings, and the record of the thread's previous run."""
         request = OpenRequest.model_validate(from_raw(raw))
         record = None if request.has_record else await _record_before(activity.client(), request)
-        code = self._graphs.get(request.graph)
+        registry = self._graphs.get(request.graph)
         opening = Opening(
             settings=run_settings(
-                search_attributes=await are_registered(activity.client()), stored=stores(activity.client())
+                search_attributes=await attributes_registered(activity.client()),
+                uses_external_storage=uses_storage(activity.client()),
             ),
-            spec=code.spec if code is not None else None,
+            spec=registry.spec if registry is not None else None,
             record=record,
-            known=() if code is not None else tuple(sorted(self._graphs)),
+            known=() if registry is not None else tuple(sorted(self._graphs)),
         )
         return to_raw(opening)
 
@@ -66,7 +69,7 @@ async def _record_before(client: Client, request: OpenRequest) -> Record | None:
 async def _visible_runs(client: Client, request: OpenRequest) -> list[Run]:
     """The thread's runs, once visibility has come as far as this very run: what was before it is there by then."""
     for pause in VISIBILITY_PAUSES:
-        found = await runs_of(client, request.thread_id, limit=RUNS_LOOKED_AT)
+        found = await runs_of(client, request.thread_id, limit=MAX_RUNS_LISTED)
         if any(run.run_id == request.run_id for run in found):
             return found
         await asyncio.sleep(pause)

@@ -19,7 +19,9 @@ from temporalio.service import RPCError
 from stepgraph.engine.difference import Difference
 from stepgraph.errors import StorageError
 from stepgraph.execution.state_cache import Kept, states
-from stepgraph.protocol.wire import GET_VALUES, Pages, ValuesRequest
+from stepgraph.protocol.names import GET_VALUES
+from stepgraph.protocol.paging import Pages
+from stepgraph.protocol.queries import ValuesRequest
 from stepgraph.serde.json_values import JsonValues
 from stepgraph.temporal.payloads import from_raw, to_raw
 

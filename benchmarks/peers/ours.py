@@ -28,7 +28,7 @@ class Ours(TemporalPeer):
 
     def worker_of(self, graph: CompiledGraph) -> Worker:
         """A worker with a graph, and `threads` to reach it."""
-        self.threads = GraphClient(self.client, graph.name, task_queue=self.queue, schema=graph.code.schema)
+        self.threads = GraphClient(self.client, graph.name, task_queue=self.queue, schema=graph.registry.schema)
         return Worker(self.client, task_queue=self.queue, plugins=[GraphPlugin([graph])])
 
     async def run(self, job: Job, thread: str) -> int:

@@ -21,7 +21,7 @@ from benchmarks.peers.temporal import described
 from benchmarks.process import resident
 from stepgraph import END, START, Command, StateGraph, interrupt
 from stepgraph.graph.compiled import CompiledGraph
-from stepgraph.hosting.graph_worker import worker_for
+from stepgraph.hosting.graph_worker import graph_worker
 
 READS = 20
 """Times that a read is done; the median counts."""
@@ -107,7 +107,7 @@ class OursReading(Ours):
     async def stand_by(self, queue: str) -> dict[str, Any]:
         """Brings up what `worker.py` runs, which stays until this process ends; bytes of memory it takes."""
         client = await Client.connect(self.address)
-        worker = worker_for(client, [waiting()], task_queue=queue, grace=timedelta())
+        worker = graph_worker(client, [waiting().registry], task_queue=queue, grace=timedelta())
         await self.staying.enter_async_context(worker)
         return {"bytes": resident()}
 

@@ -19,7 +19,7 @@ from stepgraph.client import GraphClient
 from stepgraph.errors import InvalidInputError, InvalidThreadError, ThreadError
 from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.hosting.connection import Server, connect
-from stepgraph.hosting.graph_worker import BRIEF, worker_for
+from stepgraph.hosting.graph_worker import SHORT_GRACE, graph_worker
 from stepgraph.protocol.config import parse_thread_id
 from stepgraph.protocol.snapshot import config_for
 from stepgraph.temporal.executions import Run, latest_run
@@ -41,7 +41,9 @@ async def client_for(
     if loaded is None:
         yield client
         return
-    async with worker_for(temporal, [loaded], task_queue=client.task_queue, grace=BRIEF, reads_only=reads_only):
+    async with graph_worker(
+        temporal, [loaded.registry], task_queue=client.task_queue, grace=SHORT_GRACE, reads_only=reads_only
+    ):
         yield client
 
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
-from stepgraph.errors import UnknownGraphError, near_miss
+from stepgraph.errors import UnknownGraphError, suggest
 from stepgraph.graph.compiled import CompiledGraph
-from stepgraph.serde.type_codec import type_name
+from stepgraph.serde.error_text import type_name
 
 HOW = "Name a graph as MODULE:VARIABLE or path/to/file.py:VARIABLE."
 LIBRARY = Path(__file__).parents[1]
@@ -61,12 +61,12 @@ def _graphs_at(address: str) -> dict[str, CompiledGraph]:
     if variable in graphs:
         return {variable: graphs[variable]}
     if not hasattr(module, variable):
-        raise UnknownGraphError(f"{place!r} has no variable {variable!r}.{near_miss(variable, graphs)}")
+        raise UnknownGraphError(f"{place!r} has no variable {variable!r}.{suggest(variable, graphs)}")
     found = getattr(module, variable)
     if hasattr(found, "compile"):
         raise UnknownGraphError(f"{address!r} is a graph that is not compiled. Assign what its compile() returns.")
     raise UnknownGraphError(
-        f"{address!r} is of type {type_name(found)}, and no compiled graph.{near_miss(variable, graphs)}"
+        f"{address!r} is of type {type_name(found)}, and no compiled graph.{suggest(variable, graphs)}"
     )
 
 

@@ -41,7 +41,7 @@ from stepgraph.cli.connect import (
 )
 from stepgraph.cli.graph_loader import is_address, load_graph, load_graphs
 from stepgraph.cli.progress import follow
-from stepgraph.cli.thread_list import list_threads, standing, status_of
+from stepgraph.cli.thread_list import list_threads, status_of, thread_status
 from stepgraph.errors import (
     ThreadBusyError,
 )
@@ -84,7 +84,7 @@ def run_command(
         loaded = load_graph(graph) if is_address(graph) else None
         name = loaded.name if loaded else graph_name(graph)
         if loaded is not None:
-            values = loaded.code.schema.check_input(name, values)
+            values = loaded.registry.schema.check_input(name, values)
         thread_id = f"{name}-{uuid.uuid4().hex[:12]}" if thread is None else checked_thread_id(thread)
         temporal, server = await connected(as_json=as_json)
         async with client_for(temporal, name, loaded) as client:
@@ -158,7 +158,7 @@ def state(
         if as_json:
             rendering.print_json(found)
             return
-        status = status_of(run.status) if checkpoint is not None else standing(run.status, found)
+        status = status_of(run.status) if checkpoint is not None else thread_status(run.status, found)
         rendering.say(f"thread      {escape(run.thread_id)}, graph {escape(run.graph)}, {status}")
         rendering.say(rendering.state_block(found))
 
@@ -222,7 +222,7 @@ def draw(
     with failing.failing(as_json=as_json):
         found = load_graphs([address])
         if as_json:
-            specs = [graph.code.spec.model_dump(mode="json") for graph in found]
+            specs = [graph.registry.spec.model_dump(mode="json") for graph in found]
             rendering.print_json(specs if len(specs) > 1 else specs[0])
             return
         for graph in found:

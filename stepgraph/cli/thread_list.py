@@ -7,8 +7,8 @@ from typing import Any
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 
 from stepgraph.graph.validation import graph_name
+from stepgraph.protocol.names import SHARED_TASK_QUEUE
 from stepgraph.protocol.snapshot import StateSnapshot
-from stepgraph.protocol.wire import ENTRANCE
 from stepgraph.temporal.search_attributes import STATUS
 from stepgraph.temporal.settings import text
 
@@ -25,7 +25,7 @@ def status_of(status: WorkflowExecutionStatus | None) -> str:
     return "unknown" if status is None else _STATUS.get(status, status.name.lower())
 
 
-def standing(status: WorkflowExecutionStatus | None, head: StateSnapshot) -> str:
+def thread_status(status: WorkflowExecutionStatus | None, head: StateSnapshot) -> str:
     """The same for a thread whose head is known: its last run may be over, and something left to do."""
     if status is WorkflowExecutionStatus.COMPLETED and head.next:
         return "failed" if any(task.error for task in head.tasks) else "waiting"
@@ -42,7 +42,7 @@ def _status(execution: WorkflowExecution) -> str:
 async def list_threads(client: Client, *, graph: str | None, limit: int) -> list[dict[str, Any]]:
     """The latest threads by their latest run: ``thread_id``, ``graph``, ``status``, ``started``, ``ended``."""
     task_queue = (text("STEPGRAPH_TASK_QUEUE") or "").replace("\\", "\\\\").replace("'", "\\'")
-    query = f"TaskQueue = '{task_queue}'" if task_queue else f"TaskQueue STARTS_WITH '{ENTRANCE}'"
+    query = f"TaskQueue = '{task_queue}'" if task_queue else f"TaskQueue STARTS_WITH '{SHARED_TASK_QUEUE}'"
     if graph is not None:
         query = f"WorkflowType = '{graph_name(graph)}'"
     latest: dict[str, Any] = {}

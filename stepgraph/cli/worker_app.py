@@ -1,7 +1,7 @@
 """``worker.py`` / ``stepgraph-worker``: a process that runs graphs' nodes until it is told to stop.
 
 It polls a task queue for each of its graphs, and the entrance, ``stepgraph``, for runs that were started by hand. On
-SIGTERM it takes no more work, lets running nodes finish for as long as `STEPGRAPH_DRAIN_SECONDS` says, and ends with
+SIGTERM it takes no more work, lets running nodes finish for as long as `STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS` says, and ends with
 status 0; what is not done by then, another worker does again.
 """
 
@@ -18,10 +18,10 @@ import typer
 from stepgraph.cli import error_output as failing
 from stepgraph.cli.graph_loader import load_graphs
 from stepgraph.errors import StepgraphError, UnknownGraphError
-from stepgraph.graph.compiled import CompiledGraph
+from stepgraph.execution.registry import GraphRegistry
 from stepgraph.hosting.connection import connect
-from stepgraph.hosting.graph_worker import worker_for
-from stepgraph.protocol.wire import ENTRANCE, task_queue_of
+from stepgraph.hosting.graph_worker import graph_worker
+from stepgraph.protocol.names import SHARED_TASK_QUEUE, task_queue_of
 from stepgraph.temporal import settings
 from stepgraph.temporal.logs import configure_logging, get_logger
 from stepgraph.temporal.storage import check as check_storage
@@ -78,13 +78,13 @@ async def _work(addresses: Sequence[str], task_queue: str | None, *, check: bool
     client, server = await connect()
     log.info(str(server))
     await check_storage(client)
-    served = _served(graphs, task_queue)
+    served = _served([graph.registry for graph in graphs], task_queue)
     about = {"graphs": [graph.name for graph in graphs], "task_queues": list(served)}
     if check:
         log.info("worker could start", **about)
         return
     stop = _stop_signal()
-    workers = [worker_for(client, its_graphs, task_queue=queue, grace=drain) for queue, its_graphs in served.items()]
+    workers = [graph_worker(client, registries, task_queue=queue, grace=drain) for queue, registries in served.items()]
     running = [asyncio.ensure_future(worker.run()) for worker in workers]
     log.info("worker starts", **about)
     waited_for: list[asyncio.Future[Any]] = [stop, *running]
@@ -98,19 +98,19 @@ async def _work(addresses: Sequence[str], task_queue: str | None, *, check: bool
     log.info("worker stopped")
 
 
-def _served(graphs: list[CompiledGraph], task_queue: str | None) -> dict[str, list[CompiledGraph]]:
+def _served(graphs: list[GraphRegistry], task_queue: str | None) -> dict[str, list[GraphRegistry]]:
     """Task queue -> graphs: one for each graph and the entrance for all; or all on the queue that was named."""
     if task_queue:
         return {task_queue: graphs}
-    return {**{task_queue_of(graph.name): [graph] for graph in graphs}, ENTRANCE: graphs}
+    return {**{task_queue_of(graph.name): [graph] for graph in graphs}, SHARED_TASK_QUEUE: graphs}
 
 
 def _drain() -> timedelta:
-    seconds = settings.number("STEPGRAPH_DRAIN_SECONDS", 30)
+    seconds = settings.number("STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS", 30)
     if seconds > MAX_DRAIN_SECONDS:
         raise StepgraphError(
-            f"STEPGRAPH_DRAIN_SECONDS may be {MAX_DRAIN_SECONDS:,} at the most; got {seconds:g}.",
-            setting="STEPGRAPH_DRAIN_SECONDS",
+            f"STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS may be {MAX_DRAIN_SECONDS:,} at the most; got {seconds:g}.",
+            setting="STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS",
         )
     return timedelta(seconds=seconds)
 

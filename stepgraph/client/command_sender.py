@@ -11,20 +11,21 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from stepgraph.errors import StepgraphError, from_wire
-from stepgraph.protocol.wire import ASK_AGAIN, FORK, INVOKE, RESUME, UPDATE_STATE, InvokeOrder, Order, ResumeOrder
+from stepgraph.protocol.commands import InvokeCommand, ResumeCommand, UpdateCommand
+from stepgraph.protocol.names import FORK, INVOKE, RESUME, UPDATE_NOT_READY, UPDATE_STATE
 from stepgraph.temporal.executions import Run
 from stepgraph.temporal.payloads import from_raw, to_raw
 
-Kind = Literal["update", "fork", "resume", "invoke"]
+CommandKind = Literal["update", "fork", "resume", "invoke"]
 
 PAUSE_SECONDS = 0.05
 """Before an update is sent again that came at a moment when none can be taken."""
 
-UPDATE_NAMES: dict[Kind, str] = {"update": UPDATE_STATE, "fork": FORK, "resume": RESUME, "invoke": INVOKE}
+UPDATE_NAMES: dict[CommandKind, str] = {"update": UPDATE_STATE, "fork": FORK, "resume": RESUME, "invoke": INVOKE}
 
 
-async def order_from_open(
-    client: Client, run: Run, kind: Kind, order: Order | ResumeOrder | InvokeOrder
+async def send_command(
+    client: Client, run: Run, kind: CommandKind, command: UpdateCommand | ResumeCommand | InvokeCommand
 ) -> dict[str, Any] | None:
     """Has an open run carry out an order; the config of the checkpoint it made, `None` if the run has ended meanwhile.
 
@@ -34,9 +35,9 @@ async def order_from_open(
     handle = client.get_workflow_handle(run.thread_id)
     while True:
         try:
-            answer = await handle.execute_update(UPDATE_NAMES[kind], to_raw(order.to_json()), result_type=RawValue)
+            answer = await handle.execute_update(UPDATE_NAMES[kind], to_raw(command.to_json()), result_type=RawValue)
         except WorkflowUpdateFailedError as error:
-            if isinstance(error.cause, ApplicationError) and error.cause.type == ASK_AGAIN:
+            if isinstance(error.cause, ApplicationError) and error.cause.type == UPDATE_NOT_READY:
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue
             raise _told(error) from None

@@ -15,23 +15,24 @@ from stepgraph.client.thread_reader import checkpoint_of, current_head, history_
 from stepgraph.client.update_commands import fork, fork_onto, update
 from stepgraph.errors import InvalidInputError
 from stepgraph.execution.state_schema import StateSchema
+from stepgraph.protocol.commands import OnBusy
 from stepgraph.protocol.config import Breaks, Config, parse_config, parse_thread_id
 from stepgraph.protocol.interrupts import Command
 from stepgraph.protocol.method_arguments import (
-    bulk_order,
+    bulk_update_command,
     check_limit,
-    invoke_order,
-    older_than,
-    resume_order,
-    written_order,
+    checkpoint_before,
+    invoke_command,
+    resume_command,
+    update_command,
 )
+from stepgraph.protocol.names import task_queue_of
 from stepgraph.protocol.snapshot import StateSnapshot, config_for, empty, snapshot_from
-from stepgraph.protocol.wire import OnBusy, task_queue_of
-from stepgraph.serde.sizes import limit_for
-from stepgraph.temporal.executions import quoted
-from stepgraph.temporal.search_attributes import FORKED_FROM, are_registered
+from stepgraph.serde.sizes import size_limit
+from stepgraph.temporal.executions import quote_value
+from stepgraph.temporal.search_attributes import FORKED_FROM, attributes_registered
 from stepgraph.temporal.settings import text
-from stepgraph.temporal.storage import able_to_say_so, stores
+from stepgraph.temporal.storage import uses_storage, with_storage_errors
 
 
 class GraphClient:
@@ -58,7 +59,7 @@ class GraphClient:
         schema: StateSchema | None = None,
         check_workers: bool = True,
     ) -> None:
-        self.client = able_to_say_so(client)
+        self.client = with_storage_errors(client)
         self.graph = graph
         self.task_queue = task_queue or text("STEPGRAPH_TASK_QUEUE") or task_queue_of(graph)
         self._schema = schema
@@ -98,9 +99,9 @@ class GraphClient:
         if on_busy not in get_args(OnBusy):
             raise InvalidInputError(f"on_busy must be one of {', '.join(get_args(OnBusy))}; got {on_busy!r}.")
         if isinstance(input, Command):
-            return await answer(self._threads, wanted, resume_order(input, interrupt_before, interrupt_after))
+            return await answer(self._threads, wanted, resume_command(input, interrupt_before, interrupt_after))
         given = self._encoded(input)
-        asked = invoke_order(wanted, given, interrupt_before, interrupt_after, on_busy=on_busy)
+        asked = invoke_command(wanted, given, interrupt_before, interrupt_after, on_busy=on_busy)
         return await invoke(self._threads, wanted, asked)
 
     async def aupdate_state(self, config: Config, values: Any, as_node: str | None = None) -> dict[str, Any]:
@@ -109,14 +110,14 @@ class GraphClient:
         The arguments, and what it raises, are those of `CompiledGraph.update_state`.
         """
         wanted = parse_config(config)
-        return await update(self._threads, wanted, written_order(wanted, values, as_node, self._encoded))
+        return await update(self._threads, wanted, update_command(wanted, values, as_node, self._encoded))
 
     async def abulk_update_state(
         self, config: Config, supersteps: Sequence[Sequence[tuple[Any, str | None]]]
     ) -> dict[str, Any]:
         """Several updates at once, all or none: each super-step is a list of ``(values, as_node)`` made together."""
         wanted = parse_config(config)
-        return await update(self._threads, wanted, bulk_order(wanted, supersteps, self._encoded))
+        return await update(self._threads, wanted, bulk_update_command(wanted, supersteps, self._encoded))
 
     async def afork(
         self,
@@ -140,10 +141,10 @@ class GraphClient:
     ) -> GraphRun:
         """Like `afork`, without waiting for the end."""
         wanted = parse_config(config)
-        order = written_order(wanted, values, as_node, self._encoded)
+        command = update_command(wanted, values, as_node, self._encoded)
         if thread_id is None:
-            return await fork(self._threads, wanted, order)
-        return await fork_onto(self._threads, wanted, parse_thread_id(thread_id), order)
+            return await fork(self._threads, wanted, command)
+        return await fork_onto(self._threads, wanted, parse_thread_id(thread_id), command)
 
     async def aget_forks(self, config: Config) -> list[dict[str, Any]]:
         """The configs of the threads that were forked from a thread, the latest first.
@@ -152,9 +153,9 @@ class GraphClient:
         registered knows of none.
         """
         source = parse_config(config).thread_id
-        if not await are_registered(self.client):
+        if not await attributes_registered(self.client):
             return []
-        listed = self.client.list_workflows(f"{FORKED_FROM.name} = {quoted(source)}")
+        listed = self.client.list_workflows(f"{FORKED_FROM.name} = {quote_value(source)}")
         return [config_for(name) for name in dict.fromkeys([each.id async for each in listed])]
 
     async def aget_run(self, config: Config) -> GraphRun | None:
@@ -195,11 +196,13 @@ class GraphClient:
         if wanted.checkpoint_id is not None:
             yield await self.aget_state(config)
             return
-        last = older_than(before, wanted)
+        last = checkpoint_before(before, wanted)
         if await self._threads.latest(wanted.thread_id) is None:
             return
         async for shown in history_of(self.client, wanted.thread_id, filter=filter, before=last, limit=limit):
             yield snapshot_from(shown, self._channels)
 
     def _encoded(self, given: Any) -> dict[str, Any] | None:
-        return encoded(self.graph, self._schema, given, limit=limit_for(stored=stores(self.client)))
+        return encoded(
+            self.graph, self._schema, given, limit=size_limit(uses_external_storage=uses_storage(self.client))
+        )

@@ -16,11 +16,14 @@ from stepgraph.client.thread_reader import history_of, values_shown, waiting_rec
 from stepgraph.engine.channels import Channels
 from stepgraph.engine.record import Record
 from stepgraph.errors import RunEndedError, StepgraphError
+from stepgraph.protocol.commands import IdleAnswer
 from stepgraph.protocol.interrupts import Interrupt
-from stepgraph.protocol.snapshot import StateSnapshot, snapshot_from, view_of_record
-from stepgraph.protocol.wire import SETTLED, Settled, StartOptions
-from stepgraph.temporal.executions import Closing, closing_in, latest_run, start_options
+from stepgraph.protocol.names import WAIT_UNTIL_IDLE
+from stepgraph.protocol.snapshot import StateSnapshot, head_in_record, snapshot_from
+from stepgraph.protocol.start_options import StartOptions
+from stepgraph.temporal.executions import latest_run, start_options
 from stepgraph.temporal.payloads import from_raw
+from stepgraph.temporal.run_outcome import RunOutcome, await_outcome
 
 POLL_SECONDS = 0.25
 SHORT_RUN_SECONDS = 0.15
@@ -62,7 +65,7 @@ class GraphRun:
         values = await values_shown(self._client, record)
         if self._channels:
             values = self._channels.decode(values)
-        asked = view_of_record(record)["interrupts"]
+        asked = head_in_record(record)["interrupts"]
         return {**values, "__interrupt__": [Interrupt(**each) for each in asked]} if asked else values
 
     async def record(self) -> Record:
@@ -86,30 +89,30 @@ class GraphRun:
 
     async def _ended(self) -> Record:
         while True:
-            closing = await closing_in(self._client, self.thread_id, self._runs[-1])
-            if closing.grew_long and closing.continued_as is not None:
-                self._runs.append(closing.continued_as)
+            outcome = await await_outcome(self._client, self.thread_id, self._runs[-1])
+            if outcome.continued_for_size and outcome.continued_as is not None:
+                self._runs.append(outcome.continued_as)
                 continue
-            if closing.error is not None:
-                raise closing.error
-            if closing.record is not None:
-                return closing.record
-            raise self._nothing_left(closing)
+            if outcome.error is not None:
+                raise outcome.error
+            if outcome.record is not None:
+                return outcome.record
+            raise self._nothing_left(outcome)
 
     async def _waits(self) -> Record:
         """The record of a thread that waits for people. Never comes if it does not."""
         while True:
             handle = self._client.get_workflow_handle(self.thread_id, run_id=self._runs[-1])
             try:
-                answer = Settled.model_validate(
-                    from_raw(await handle.execute_update(SETTLED, result_type=RawValue, rpc_timeout=UPDATE_TIMEOUT))
+                answer = IdleAnswer.model_validate(
+                    from_raw(
+                        await handle.execute_update(WAIT_UNTIL_IDLE, result_type=RawValue, rpc_timeout=UPDATE_TIMEOUT)
+                    )
                 )
-                if answer.waiting is not None:
-                    return answer.waiting
-                if (
-                    answer.waits
-                    and (record := await waiting_record(self._client, self.thread_id, self._runs[-1])) is not None
-                ):
+                record = answer.record
+                if answer.query_record:
+                    record = await waiting_record(self._client, self.thread_id, self._runs[-1])
+                if record is not None:
                     return record
             except WorkflowUpdateRPCTimeoutOrCancelledError:
                 task = asyncio.current_task()
@@ -149,29 +152,31 @@ class GraphRun:
         """The checkpoint that the run took over."""
         run = await latest_run(self._client, self.thread_id, self.run_id)
         options = await start_options(self._client, run) if run is not None else StartOptions()
-        record = options.record
+        record = options.continued.record if options.continued is not None else None
         if record is None and options.after is not None:
-            record = (await closing_in(self._client, self.thread_id, options.after)).record
+            record = (await await_outcome(self._client, self.thread_id, options.after)).record
         return record.checkpoint.id if record is not None else None
 
-    def _nothing_left(self, closing: Closing) -> StepgraphError:
-        if closing.ended is None:
-            return StepgraphError(f"Run {self._runs[-1]} of thread {self.thread_id!r} failed: {closing.fault}")
+    def _nothing_left(self, outcome: RunOutcome) -> StepgraphError:
+        if outcome.ended is None:
+            return StepgraphError(f"Run {self._runs[-1]} of thread {self.thread_id!r} failed: {outcome.fault}")
         return RunEndedError(
-            f"Run {self._runs[-1]} of thread {self.thread_id!r} was {closing.ended}. "
+            f"Run {self._runs[-1]} of thread {self.thread_id!r} was {outcome.ended}. "
             "What it did is kept; resume the thread.",
             thread_id=self.thread_id,
             run_id=self._runs[-1],
-            status=closing.ended,
+            status=outcome.ended,
         )
 
 
 class QueuedRun(GraphRun):
     """An input that waits in line for its thread to stand still. ``run_id`` is the run that holds it meanwhile."""
 
-    def __init__(self, client: Client, thread_id: str, run_id: str, channels: Channels | None, *, ticket: str) -> None:
+    def __init__(
+        self, client: Client, thread_id: str, run_id: str, channels: Channels | None, *, queued_input_id: str
+    ) -> None:
         super().__init__(client, thread_id, run_id, channels)
-        self._ticket = ticket
+        self._queued_input_id = queued_input_id
         self._coming: asyncio.Task[None] | None = None
 
     async def record(self) -> Record:
@@ -196,14 +201,14 @@ class QueuedRun(GraphRun):
         while True:
             run = await latest_run(self._client, self.thread_id, self.run_id)
             options = await start_options(self._client, run) if run is not None else StartOptions()
-            if options.turn == self._ticket:
+            if options.continued is not None and options.continued.queued_input_id == self._queued_input_id:
                 return
-            closing = await closing_in(self._client, self.thread_id, self.run_id)
-            if closing.continued_as is None:
-                error = closing.error or self._nothing_left(closing)
+            outcome = await await_outcome(self._client, self.thread_id, self.run_id)
+            if outcome.continued_as is None:
+                error = outcome.error or self._nothing_left(outcome)
                 error.add_note("The inputs that waited in line went with it.")
                 raise error
-            self.run_id = closing.continued_as
+            self.run_id = outcome.continued_as
             self._runs = [self.run_id]
 
 
@@ -220,4 +225,4 @@ class FinishedRun(GraphRun):
 
     async def watch(self) -> AsyncIterator[StateSnapshot]:
         """The head alone."""
-        yield snapshot_from(view_of_record(self._record), self._channels)
+        yield snapshot_from(head_in_record(self._record), self._channels)

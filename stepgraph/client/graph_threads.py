@@ -9,13 +9,14 @@ from typing import Any
 from temporalio.client import Client
 
 from stepgraph.client.graph_run import GraphRun
-from stepgraph.client.run_starter import start_next
+from stepgraph.client.run_starter import start_next_run
 from stepgraph.client.thread_reader import has_workers, record_left_by
 from stepgraph.engine.channels import Channels
 from stepgraph.engine.record import Record
 from stepgraph.errors import GraphMismatchError, UnknownGraphError
 from stepgraph.protocol.config import RunConfig
-from stepgraph.temporal.executions import Run, closing_of, latest_run, was_taken_up
+from stepgraph.temporal.executions import Run, latest_run, was_picked_up
+from stepgraph.temporal.run_outcome import outcome_of
 
 POLLER_CHECKS = 4
 POLLER_PAUSE = 0.5
@@ -45,8 +46,8 @@ class Threads:
 
     async def record_after(self, run: Run, *, needed: bool) -> Record | None:
         """What a thread goes on from after a closed run; unless it is needed, only if that costs no replay."""
-        record = (await closing_of(self.client, run)).record
-        if record is None and (needed or run.ended_from_outside):
+        record = (await outcome_of(self.client, run)).record
+        if record is None and (needed or run.ended_externally):
             await self.make_sure_it_is_served()  # for a replay may have to tell what there is
             record = await record_left_by(self.client, run)
         return record
@@ -57,17 +58,17 @@ class Threads:
         given: dict[str, Any] | None,
         *,
         after: Run | None,
-        **orders: Any,
+        **commands: Any,
     ) -> GraphRun:
-        """Starts the run that follows ``after``; ``orders`` are fields of `StartOptions`.
+        """Starts the run that follows ``after``; ``commands`` are fields of `StartOptions`.
 
         Raises:
             ThreadBusyError: another client was faster.
             UnknownGraphError: no worker serves the graph.
         """
         await self.make_sure_it_is_served()
-        run = await start_next(
-            self.client, self.graph, given, config, after=after, task_queue=self.task_queue, orders=orders
+        run = await start_next_run(
+            self.client, self.graph, given, config, after=after, task_queue=self.task_queue, commands=commands
         )
         return self.run(run)
 
@@ -95,9 +96,9 @@ class Threads:
             return
         record: Record | None = None
         if not run.is_open:
-            closing = await closing_of(self.client, run)
-            record = closing.record
-            if record is None and (closing.error is not None or not await was_taken_up(self.client, run)):
+            outcome = await outcome_of(self.client, run)
+            record = outcome.record
+            if record is None and (outcome.error is not None or not await was_picked_up(self.client, run)):
                 record = await record_left_by(self.client, run)
                 if record is None:
                     return  # a start that came to nothing: no graph has the thread yet

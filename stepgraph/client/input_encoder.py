@@ -9,8 +9,8 @@ from stepgraph.engine.channels import size_by_channel
 from stepgraph.errors import InvalidInputError
 from stepgraph.execution.state_schema import StateSchema
 from stepgraph.protocol.method_arguments import as_plain_json
-from stepgraph.serde.sizes import PAYLOAD_LIMIT, weigh
-from stepgraph.serde.type_codec import type_name
+from stepgraph.serde.error_text import type_name
+from stepgraph.serde.sizes import PAYLOAD_LIMIT, check_size
 
 
 def encoded(graph: str, schema: StateSchema | None, given: Any, *, limit: int = PAYLOAD_LIMIT) -> dict[str, Any] | None:
@@ -23,7 +23,7 @@ def encoded(graph: str, schema: StateSchema | None, given: Any, *, limit: int = 
     if given is None:
         return None
     made = schema.encode_input(graph, given) if schema else _as_it_is(graph, given)
-    weigh(f"The input of graph {graph!r}", size_by_channel(made), limit=limit)
+    check_size(f"The input of graph {graph!r}", size_by_channel(made), limit=limit)
     return made
 
 

@@ -11,28 +11,24 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from temporalio.api.common.v1 import Payload, Payloads, WorkflowType
+from temporalio.api.common.v1 import Payloads, WorkflowType
 from temporalio.api.enums.v1 import WorkflowIdConflictPolicy, WorkflowIdReusePolicy
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 from temporalio.client import Client
-from temporalio.common import RawValue
-from temporalio.converter import (
-    StorageDriverStoreContext,
-    StorageDriverWorkflowInfo,
-    WorkflowSerializationContext,
-)
 from temporalio.service import RPCError, RPCStatusCode
 
-from stepgraph.errors import ThreadBusyError
 from stepgraph.protocol.config import RunConfig
-from stepgraph.protocol.wire import WORKFLOW_TASK_SECONDS, StartOptions
+from stepgraph.protocol.names import WORKFLOW_TASK_SECONDS
+from stepgraph.protocol.start_options import StartOptions
+from stepgraph.protocol.thread_errors import thread_busy
+from stepgraph.temporal import sdk_internals
 from stepgraph.temporal.executions import Run, latest_run, start_options
 from stepgraph.temporal.payloads import to_raw
-from stepgraph.temporal.storage import stores
+from stepgraph.temporal.storage import uses_storage
 
 
-async def start_next(
+async def start_next_run(
     client: Client,
     graph: str,
     given: dict[str, Any] | None,
@@ -40,7 +36,7 @@ async def start_next(
     *,
     after: Run | None,
     task_queue: str,
-    orders: Mapping[str, Any] | None = None,
+    commands: Mapping[str, Any] | None = None,
 ) -> Run:
     """Starts the run that follows ``after``, with an input, to resume, or for an update or a fork.
 
@@ -62,52 +58,31 @@ async def start_next(
         caller=caller,
         recursion_limit=config.recursion_limit,
         config=config.passed_on,
-        **(orders or {}),
+        **(commands or {}),
     )
+    converter = sdk_internals.workflow_data_converter(client, thread_id=config.thread_id, graph=graph)
     request = StartWorkflowExecutionRequest(
         namespace=client.namespace,
         workflow_id=config.thread_id,
         workflow_type=WorkflowType(name=graph),
         task_queue=TaskQueue(name=task_queue),
-        input=Payloads(
-            payloads=await _encoded(client, graph, config.thread_id, to_raw(given), to_raw(options.to_json()))
-        ),
+        input=Payloads(payloads=await converter.encode([to_raw(given), to_raw(options.to_json())])),
         identity=client.identity,
         request_id=f"after:{after.run_id if after else 'nothing'}",
         workflow_id_reuse_policy=WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
         workflow_id_conflict_policy=WorkflowIdConflictPolicy.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
     )
-    if stores(client):
+    if uses_storage(client):
         request.workflow_task_timeout.FromSeconds(WORKFLOW_TASK_SECONDS)
     try:
         response = await client.workflow_service.start_workflow_execution(request, retry=True)
     except RPCError as error:
         if error.status is RPCStatusCode.ALREADY_EXISTS:
-            raise busy(config.thread_id, await latest_run(client, config.thread_id)) from None
+            latest = await latest_run(client, config.thread_id)
+            raise thread_busy(config.thread_id, latest.run_id if latest else None) from None
         raise
     run = await latest_run(client, config.thread_id, response.run_id)
     assert run is not None
     if (await start_options(client, run)).caller != caller:
-        raise busy(config.thread_id, run)
+        raise thread_busy(config.thread_id, run.run_id)
     return run
-
-
-async def _encoded(client: Client, graph: str, thread_id: str, *arguments: RawValue) -> list[Payload]:
-    """The arguments as the SDK would send them: codecs know the thread, and storage files them under it."""
-    about = StorageDriverWorkflowInfo(namespace=client.namespace, id=thread_id, type=graph)
-    converter = client.data_converter._with_contexts(
-        WorkflowSerializationContext(namespace=client.namespace, workflow_id=thread_id),
-        StorageDriverStoreContext(target=about),
-    )
-    return await converter.encode(arguments)
-
-
-def busy(thread_id: str, run: Run | None) -> ThreadBusyError:
-    """The error for a thread that has its writer already."""
-    which = f" (run {run.run_id})" if run else ""
-    return ThreadBusyError(
-        f"Thread {thread_id!r} is running{which}, and a thread has one writer. "
-        "Wait for it to end, or use another thread id.",
-        thread_id=thread_id,
-        run_id=run.run_id if run else None,
-    )

@@ -14,22 +14,14 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client, WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from stepgraph.engine.recent_history import PAST_STEPS
+from stepgraph.engine.recent_history import RECENT_STEPS
 from stepgraph.engine.record import Record, outcomes_from
 from stepgraph.errors import CheckpointNotFoundError, NoWorkerError, StepgraphError
-from stepgraph.protocol.snapshot import history_in_record, matches, view_of_record
-from stepgraph.protocol.wire import GET_HISTORY, GET_RECORD, GET_STATE
-from stepgraph.temporal.executions import (
-    Run,
-    ask,
-    closing_now,
-    closing_of,
-    latest_run,
-    load_record,
-    run_before,
-    run_holding,
-    was_taken_up,
-)
+from stepgraph.protocol.names import GET_HISTORY, GET_RECORD, GET_STATE
+from stepgraph.protocol.snapshot import head_in_record, history_in_record, matches
+from stepgraph.temporal.executions import Run, latest_run, run_before, was_picked_up
+from stepgraph.temporal.records import ask, load_record, run_holding
+from stepgraph.temporal.run_outcome import current_outcome, outcome_of
 
 T = TypeVar("T")
 
@@ -37,7 +29,7 @@ PATIENCE = timedelta(seconds=2)
 """How long a query may go unanswered before it is asked whether any worker is there at all."""
 
 
-NOBODY_ANSWERS = (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.CANCELLED)
+NO_ANSWER_STATUSES = (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.CANCELLED)
 """How the server says that no worker answered a query in time, or is known to poll the task queue."""
 
 
@@ -53,14 +45,14 @@ async def current_head(
 
     Whether it is closed and how it ended are asked side by side: most threads that are read are at rest.
     """
-    ending = asyncio.ensure_future(closing_now(client, thread_id))
+    ending = asyncio.ensure_future(current_outcome(client, thread_id))
     try:
         run = await latest
         if run is None:
             return None
         record = (await ending).record if not run.is_open else None
         if record is not None and record.run_id == run.run_id and _tells_all(record):
-            return view_of_record(record)
+            return head_in_record(record)
         return await head_of(client, run)
     finally:
         ending.cancel()
@@ -70,10 +62,10 @@ async def current_head(
 async def head_of(client: Client, run: Run) -> dict[str, Any] | None:
     """The head of a thread whose latest run this is, as JSON data."""
     if not run.is_open:
-        record = (await closing_of(client, run)).record
+        record = (await outcome_of(client, run)).record
         if record is not None and _tells_all(record):
-            return view_of_record(record)
-        if run.ended_from_outside and not await was_taken_up(client, run):
+            return head_in_record(record)
+        if run.ended_externally and not await was_picked_up(client, run):
             before = await run_before(client, run)
             return await head_of(client, before) if before is not None else None
     found: dict[str, Any] | None = await ask_worker(client, run, GET_STATE, {})
@@ -92,12 +84,12 @@ async def waiting_record(client: Client, thread_id: str, run_id: str) -> Record 
     if run is None or not run.is_open:
         return None
     record = Record.model_validate(await ask_worker(client, run, GET_RECORD, {}))
-    return record if record.paused or outcomes_from(record).waiting() else None
+    return record if record.paused or outcomes_from(record).waiting_by_task() else None
 
 
 async def values_shown(client: Client, record: Record) -> dict[str, Any]:
     """The values of a thread that stands still; asked for where its record had no room for those that are pending."""
-    shown = view_of_record(record)
+    shown = head_in_record(record)
     run = await latest_run(client, record.thread_id, record.run_id) if "pending_values" in record.omitted else None
     if run is not None:
         head = await ask_worker(client, run, GET_STATE, {})
@@ -133,7 +125,7 @@ async def _later_at(client: Client, made: Run, latest: Run | None, checkpoint_id
         run = await run_before(client, run)
     found: list[Run] = []
     for run in reversed(later):
-        if run.ended_from_outside and not await was_taken_up(client, run):
+        if run.ended_externally and not await was_picked_up(client, run):
             continue
         found.insert(0, run)
         if not await _may_have_ended_at(client, run, checkpoint_id):
@@ -145,7 +137,7 @@ async def _may_have_ended_at(client: Client, run: Run, checkpoint_id: str) -> bo
     """Whether a run has left this checkpoint, with tasks, as the thread's head; one without a record does not say."""
     if run.is_open:
         return False
-    record = (await closing_of(client, run)).record
+    record = (await outcome_of(client, run)).record
     return record is None or (record.checkpoint.id == checkpoint_id and bool(record.checkpoint.triggers))
 
 
@@ -156,7 +148,7 @@ async def history_of(
     run = await run_holding(client, thread_id, before) if before else await latest_run(client, thread_id)
     seen: set[str] = set()
     while run is not None and (limit is None or len(seen) < limit):
-        if run.ended_from_outside and not await was_taken_up(client, run):
+        if run.ended_externally and not await was_picked_up(client, run):
             run = await run_before(client, run)
             continue
         left = None if limit is None else limit - len(seen) + bool(seen)  # one may have been seen in the run after
@@ -178,9 +170,9 @@ async def history_of(
 
 async def _from_record(client: Client, run: Run, request: Mapping[str, Any]) -> dict[str, Any] | None:
     """What `GET_HISTORY` would answer, if the record that a closed run left has all of it: no worker, no replay."""
-    if run.is_open or request["limit"] is None or request["limit"] > PAST_STEPS + 1:
+    if run.is_open or request["limit"] is None or request["limit"] > RECENT_STEPS + 1:
         return None
-    record = (await closing_of(client, run)).record
+    record = (await outcome_of(client, run)).record
     if record is None or {"writes", "results"} & set(record.omitted):
         return None
     shown = list(history_in_record(record))
@@ -199,20 +191,20 @@ async def ask_worker(client: Client, run: Run, query: str, request: Mapping[str,
 
 
 async def _answered(client: Client, run: Run, question: Coroutine[Any, Any, T]) -> T:
-    asking = asyncio.ensure_future(question)
+    scratchpad = asyncio.ensure_future(question)
     try:
-        done, _ = await asyncio.wait([asking], timeout=PATIENCE.total_seconds())
+        done, _ = await asyncio.wait([scratchpad], timeout=PATIENCE.total_seconds())
         if not done and not await has_workers(client, run.task_queue):
             raise no_worker(run)
-        return await asking
+        return await scratchpad
     except WorkflowQueryFailedError as error:
         raise StepgraphError(f"Thread {run.thread_id!r} could not be read: {error}", thread_id=run.thread_id) from error
     except RPCError as error:
-        if error.status in NOBODY_ANSWERS:
+        if error.status in NO_ANSWER_STATUSES:
             raise no_worker(run) from error
         raise
     finally:
-        asking.cancel()
+        scratchpad.cancel()
 
 
 async def has_workers(client: Client, task_queue: str) -> bool:

@@ -25,19 +25,13 @@ from stepgraph.errors import (
     InvalidUpdateError,
     ReducerError,
     SerializationError,
-    near_miss,
+    suggest,
 )
+from stepgraph.serde.equality import same, shared
+from stepgraph.serde.error_text import first_line, type_name
 from stepgraph.serde.json_values import JsonValues
-from stepgraph.serde.type_codec import (
-    RoundTripError,
-    TypeCodec,
-    as_json,
-    first_line,
-    json_size,
-    same,
-    shared,
-    type_name,
-)
+from stepgraph.serde.plain_json import RoundTripError, as_json, json_size
+from stepgraph.serde.type_codec import TypeCodec
 
 Reducer = Callable[[Any, Any], Any]
 Values = Mapping[str, Any]
@@ -154,7 +148,7 @@ class Channels:
 
     def __getitem__(self, name: str) -> Channel:
         if name not in self._channels:
-            raise InvalidUpdateError(f"There is no channel {name!r}.{near_miss(name, self._channels)}", channel=name)
+            raise InvalidUpdateError(f"There is no channel {name!r}.{suggest(name, self._channels)}", channel=name)
         return self._channels[name]
 
     @property
@@ -228,7 +222,7 @@ class Channels:
             return value
         try:
             return shared(
-                channel.codec.settle(value), before
+                channel.codec.round_trip(value), before
             )  # checkpoints in memory have in common what did not change
         except RoundTripError as error:
             raise ReducerError(

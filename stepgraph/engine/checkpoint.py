@@ -36,6 +36,15 @@ class Checkpoint:
     forked_from: str | None = None
     """The thread that the parent is on, where that is another one."""
 
+    @classmethod
+    def from_data(cls, data: CheckpointData, values: Mapping[str, Any]) -> Checkpoint:
+        """Return the checkpoint that has these values."""
+        return cls(values=values, **dict(data))
+
+    def to_data(self) -> CheckpointData:
+        """Return the checkpoint as JSON data, without its values."""
+        return CheckpointData(**{name: getattr(self, name) for name in CheckpointData.model_fields})
+
 
 class CheckpointData(BaseModel):
     """A checkpoint as JSON data, without its values."""
@@ -66,7 +75,7 @@ class Task(BaseModel):
     """The step of the checkpoint that this task helps to make."""
 
 
-class Ask(BaseModel):
+class InterruptRequest(BaseModel):
     """A question that a task's node has put to people."""
 
     model_config = ConfigDict(frozen=True)
@@ -81,18 +90,18 @@ class Ask(BaseModel):
     """ISO 8601, UTC."""
 
 
-class Interview(BaseModel):
+class TaskInterrupts(BaseModel):
     """The questions that a task's node has asked so far, in order, and the answers that it was given."""
 
     model_config = ConfigDict(frozen=True)
 
-    asks: tuple[Ask, ...] = ()
+    requests: tuple[InterruptRequest, ...] = ()
     answers: tuple[Any, ...] = ()
 
     @property
-    def open(self) -> Ask | None:
+    def waiting(self) -> InterruptRequest | None:
         """The question that waits for an answer."""
-        return self.asks[-1] if len(self.asks) > len(self.answers) else None
+        return self.requests[-1] if len(self.requests) > len(self.answers) else None
 
 
 class TaskResult(BaseModel):
@@ -102,7 +111,7 @@ class TaskResult(BaseModel):
 
     writes: tuple[dict[str, Any], ...] = ()
     goto: tuple[str, ...] = ()
-    ask: Ask | None = None
+    interrupt: InterruptRequest | None = None
     """The task has not finished: its node asks this first."""
 
     @property

@@ -41,10 +41,10 @@ def node_error(thread: Thread) -> NodeError:
     """What the caller is told of the failures at the head: the first of them, in the order of the tasks."""
     head = thread.head
     assert head is not None
-    task, failure = next((task, failure) for task, _, failure in thread.outcomes(head) if failure is not None)
-    others = [other.id for other, _, failed in thread.outcomes(head) if failed is not None and other.id != task.id]
+    task, failure = next((task, failure) for task, _, failure in thread.task_outcomes(head) if failure is not None)
+    others = [other.id for other, _, failed in thread.task_outcomes(head) if failed is not None and other.id != task.id]
     also = f" Also failed: {', '.join(map(repr, others))}." if others else ""
-    finished = [other.id for other, result, _ in thread.outcomes(head) if result is not None]
+    finished = [other.id for other, result, _ in thread.task_outcomes(head) if result is not None]
     kept = f" Finished beside it, and kept: {', '.join(map(repr, finished))}." if finished else ""
     own = failure.error or {}
     kind = MissingNodeError if own.get("type") == MissingNodeError.__name__ else NodeError

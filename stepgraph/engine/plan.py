@@ -20,7 +20,7 @@ def plan(checkpoint: Checkpoint | CheckpointData) -> tuple[Task, ...]:
     )
 
 
-def names_to_run(checkpoint: Checkpoint | CheckpointData, finished: Container[str]) -> tuple[str, ...]:
+def nodes_to_run(checkpoint: Checkpoint | CheckpointData, finished: Container[str]) -> tuple[str, ...]:
     """The nodes that a head still has to run, when the tasks with the ids in ``finished`` have.
 
     All of them, when all have finished: what is left then is their commit, which failed.

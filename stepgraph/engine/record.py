@@ -7,15 +7,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from stepgraph.engine.channels import Channels, Values
-from stepgraph.engine.checkpoint import Checkpoint, CheckpointData, Interview, TaskFailure, TaskResult
+from stepgraph.engine.channels import Channels
+from stepgraph.engine.checkpoint import Checkpoint, CheckpointData, TaskFailure, TaskInterrupts, TaskResult
 from stepgraph.engine.difference import Difference
-from stepgraph.engine.plan import names_to_run
+from stepgraph.engine.plan import nodes_to_run
 from stepgraph.engine.spec import GraphSpec
-from stepgraph.engine.task_outcomes import Outcomes
+from stepgraph.engine.task_outcomes import TaskOutcomes
 from stepgraph.engine.thread import Thread
+from stepgraph.serde.plain_json import json_size
 from stepgraph.serde.sizes import STORED_LIMIT
-from stepgraph.serde.type_codec import json_size
 
 RECORD_LIMIT = 1_950_000
 """Bytes of JSON that a result, or a failure's details, can carry for certain."""
@@ -30,7 +30,7 @@ SHORT_TEXT = 500
 """Characters left of each failure's message in a record that grew too large."""
 
 
-class Past(BaseModel):
+class RecentCheckpoint(BaseModel):
     """A checkpoint before a record's head, with what became of its tasks."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -40,7 +40,7 @@ class Past(BaseModel):
     """Its results are the writes of the checkpoint after it."""
     results: dict[str, TaskResult] = {}
     failures: dict[str, TaskFailure] = {}
-    interviews: dict[str, Interview] = {}
+    interrupts: dict[str, TaskInterrupts] = {}
     difference: Difference
     """From the values of the checkpoint after it."""
 
@@ -57,7 +57,7 @@ class Record(BaseModel):
     pending_values: dict[str, Any] = {}
     """The channels that those results change, as they would be after that: what `get_state` shows."""
     failures: dict[str, TaskFailure] = {}
-    interviews: dict[str, Interview] = {}
+    interrupts: dict[str, TaskInterrupts] = {}
     paused: bool = False
     """At a breakpoint."""
     graph: str
@@ -68,7 +68,7 @@ class Record(BaseModel):
     omitted: tuple[str, ...] = ()
     """Parts left out of a record that grew too large: ``pending_values``, ``writes``, then ``results``, whose tasks are
     run again."""
-    past: tuple[Past, ...] = ()
+    recent: tuple[RecentCheckpoint, ...] = ()
     """Of a long run, the checkpoints before the head, newest first (`stepgraph.engine.recent_history`)."""
     format: Literal[1] = 1
 
@@ -82,67 +82,34 @@ def record_of(thread: Thread, checkpoint: Checkpoint | None = None) -> Record | 
     if checkpoint is None:
         return None
     is_head = checkpoint is thread.head
-    left = thread.left_at(checkpoint)
-    outcomes = left.of(checkpoint)  # in the order of the tasks, whichever finished first
+    left = thread.uncommitted_at(checkpoint)
+    outcomes = left.by_task(checkpoint)  # in the order of the tasks, whichever finished first
     results = {task.id: result for task, result, _ in outcomes if result is not None}
     record = Record(
         values=thread.state.to_data() if is_head else thread.channels.encode(checkpoint.values),
-        next=names_to_run(checkpoint, results),
-        checkpoint=data_of(checkpoint),
+        next=nodes_to_run(checkpoint, results),
+        checkpoint=checkpoint.to_data(),
         results=results,
         pending_values=thread.pending_values() if is_head else {},
         failures={task.id: failure for task, _, failure in outcomes if failure is not None},
-        interviews=left.interviews,
+        interrupts=left.interrupts,
         paused=is_head and thread.paused,
         graph=thread.spec.name,
         spec_hash=thread.spec.hash,
         thread_id=thread.thread_id,
         run_id=thread.run_id,
     )
-    return _within_limit(record, STORED_RECORD_LIMIT if thread.stored else RECORD_LIMIT)
-
-
-def data_of(checkpoint: Checkpoint) -> CheckpointData:
-    """A checkpoint as JSON data, without its values."""
-    return CheckpointData(
-        id=checkpoint.id,
-        parent_id=checkpoint.parent_id,
-        step=checkpoint.step,
-        source=checkpoint.source,
-        created_at=checkpoint.created_at,
-        triggers=checkpoint.triggers,
-        joins=dict(checkpoint.joins),
-        writes=None if checkpoint.writes is None else dict(checkpoint.writes),
-        input=None if checkpoint.input is None else dict(checkpoint.input),
-        forked_from=checkpoint.forked_from,
-    )
+    return _within_limit(record, STORED_RECORD_LIMIT if thread.uses_external_storage else RECORD_LIMIT)
 
 
 def checkpoint_from(record: Record, channels: Channels) -> Checkpoint:
     """The checkpoint that a record is of."""
-    return checkpoint_of(record.checkpoint, channels.decode(record.values))
+    return Checkpoint.from_data(record.checkpoint, channels.decode(record.values))
 
 
-def checkpoint_of(data: CheckpointData, values: Values) -> Checkpoint:
-    """A checkpoint from its JSON data and its values."""
-    return Checkpoint(
-        id=data.id,
-        parent_id=data.parent_id,
-        step=data.step,
-        source=data.source,
-        created_at=data.created_at,
-        values=values,
-        triggers=data.triggers,
-        joins=data.joins,
-        writes=data.writes,
-        input=data.input,
-        forked_from=data.forked_from,
-    )
-
-
-def outcomes_from(record: Record | Past) -> Outcomes:
+def outcomes_from(record: Record | RecentCheckpoint) -> TaskOutcomes:
     """What had become of the tasks."""
-    return Outcomes(dict(record.results), dict(record.failures), dict(record.interviews))
+    return TaskOutcomes(dict(record.results), dict(record.failures), dict(record.interrupts))
 
 
 def thread_from(
@@ -153,7 +120,7 @@ def thread_from(
     thread_id: str,
     run_id: str,
     clock: Callable[[], str],
-    stored: bool = False,
+    uses_external_storage: bool = False,
 ) -> Thread:
     """A new run's thread, with the record's head as its base."""
     return Thread(
@@ -162,7 +129,7 @@ def thread_from(
         thread_id=thread_id,
         run_id=run_id,
         clock=clock,
-        stored=stored,
+        uses_external_storage=uses_external_storage,
         base=checkpoint_from(record, channels) if record else None,
         outcomes=outcomes_from(record) if record else None,
     )
@@ -183,6 +150,6 @@ def _within_limit(record: Record, limit: int) -> Record:
         checkpoint = record.checkpoint.model_copy(update={"writes": None})
         record = record.model_copy(update={"checkpoint": checkpoint, "omitted": (*record.omitted, "writes")})
     if json_size(record) > limit and record.results:
-        everything = names_to_run(record.checkpoint, ())
+        everything = nodes_to_run(record.checkpoint, ())
         record = record.model_copy(update={"results": {}, "next": everything, "omitted": (*record.omitted, "results")})
     return record

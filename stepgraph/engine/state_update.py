@@ -12,8 +12,8 @@ from stepgraph.engine.commit import advance, commit
 from stepgraph.engine.constants import END, START
 from stepgraph.engine.plan import plan
 from stepgraph.engine.spec import GraphSpec
-from stepgraph.engine.task_outcomes import Outcomes, complete
-from stepgraph.errors import InvalidUpdateError, near_miss
+from stepgraph.engine.task_outcomes import TaskOutcomes, complete
+from stepgraph.errors import InvalidUpdateError, suggest
 
 ByHand = Literal["update", "fork"]
 
@@ -47,7 +47,7 @@ def author_of(spec: GraphSpec, checkpoint: Checkpoint | None, as_node: str | Non
         if as_node not in known:
             raise InvalidUpdateError(
                 f"Graph {spec.name!r} has no node {as_node!r} to make an update as."
-                f"{near_miss(as_node, (*spec.node_names, *spec.authors))}",
+                f"{suggest(as_node, (*spec.node_names, *spec.authors))}",
                 nodes=[as_node],
             )
         return as_node
@@ -71,14 +71,14 @@ def result_of(update: Update) -> TaskResult:
     return TaskResult(writes=update.writes, goto=update.goto)
 
 
-def tasks_of(target: Checkpoint | None, updates: Sequence[Update], left: Outcomes) -> list[Task]:
+def tasks_of(target: Checkpoint | None, updates: Sequence[Update], left: TaskOutcomes) -> list[Task]:
     """The tasks whose results the updates are: those of their authors, if all of them are still to run there."""
     pending = {task.node: task for task in plan(target) if task.id not in left.results} if target is not None else {}
     tasks = [pending.pop(each.author) for each in updates if each.author in pending]
     return tasks if len(tasks) == len(updates) else []
 
 
-def with_results(left: Outcomes, tasks: Sequence[Task], updates: Sequence[Update]) -> Outcomes:
+def with_results(left: TaskOutcomes, tasks: Sequence[Task], updates: Sequence[Update]) -> TaskOutcomes:
     """What becomes of a checkpoint's tasks when updates are the results of some."""
     outcomes = left.copy()
     for task, update in zip(tasks, updates, strict=True):
@@ -87,17 +87,17 @@ def with_results(left: Outcomes, tasks: Sequence[Task], updates: Sequence[Update
     return outcomes
 
 
-def finished_by_hand(
+def finish_tasks(
     spec: GraphSpec,
     channels: Channels,
     target: Checkpoint,
     tasks: Sequence[Task],
     updates: Sequence[Update],
-    left: Outcomes,
+    left: TaskOutcomes,
     *,
     forked_from: str | None = None,
     **named: Any,
-) -> tuple[Checkpoint, Outcomes]:
+) -> tuple[Checkpoint, TaskOutcomes]:
     """A branch on which updates are the results of tasks, beside those that others had; and what is still pending.
 
     Raises like `branch`.
@@ -105,7 +105,7 @@ def finished_by_hand(
     outcomes = with_results(left, tasks, updates)
     if complete(target, outcomes.results):
         after = commit(spec, channels, target, outcomes.results, **named)
-        return replace(after, forked_from=forked_from), Outcomes()
+        return replace(after, forked_from=forked_from), TaskOutcomes()
     return replace(target, **named, parent_id=target.id, step=target.step + 1, forked_from=forked_from), outcomes
 
 

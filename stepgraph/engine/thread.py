@@ -20,59 +20,67 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from stepgraph.engine.breakpoints import breakpoints_for
-from stepgraph.engine.checkpoint import Ask, Checkpoint, Interview, Source, Task, TaskFailure, TaskResult
+from stepgraph.engine._breakpoints import breakpoints_for
+from stepgraph.engine._resume import answered
+from stepgraph.engine._step_errors import missing_node, used_up
+from stepgraph.engine.checkpoint import (
+    Checkpoint,
+    InterruptRequest,
+    Source,
+    Task,
+    TaskFailure,
+    TaskInterrupts,
+    TaskResult,
+)
 from stepgraph.engine.commit import commit
 from stepgraph.engine.constants import START
 from stepgraph.engine.plan import is_virtual, plan
-from stepgraph.engine.resume import answered
 from stepgraph.engine.state_update import (
     ByHand,
     Update,
     branch,
-    finished_by_hand,
+    finish_tasks,
     is_virtual_author,
     tasks_of,
     with_results,
 )
-from stepgraph.engine.step_errors import missing_node, used_up
-from stepgraph.engine.task_outcomes import Outcomes
-from stepgraph.engine.thread_view import Standing
+from stepgraph.engine.task_outcomes import TaskOutcomes
+from stepgraph.engine.thread_view import ThreadView
 from stepgraph.errors import StepgraphError
 
 
-class Mark(NamedTuple):
+class Savepoint(NamedTuple):
     """Where a thread stood: how many checkpoints it had made, and what had become of the head's tasks."""
 
-    made: int
-    outcomes: Outcomes
+    checkpoints: int
+    outcomes: TaskOutcomes
     steps_left: int
 
 
-class Thread(Standing):
+class Thread(ThreadView):
     """One run's view of its thread. Not safe for use by several OS threads at once; it never needs to be."""
 
-    def break_at(self, before: Sequence[str] | None, after: Sequence[str] | None) -> None:
+    def set_breakpoints(self, before: Sequence[str] | None, after: Sequence[str] | None) -> None:
         """Sets the breakpoints of this invoke; `None` leaves those of the graph."""
         self._breaks = breakpoints_for(self.spec, before, after)
 
-    def pass_on(self) -> None:
+    def pass_breakpoint(self) -> None:
         """Goes on from a breakpoint at the head."""
         self._passed = self.head_id
 
-    def allow(self, steps: int, *, limit: int | None = None) -> None:
+    def limit_steps(self, steps: int, *, limit: int | None = None) -> None:
         """Sets how many super-steps may still be taken; ``limit`` is the caller's figure, for the message."""
         self._steps_left = steps
         self._step_limit = limit if limit is not None else steps
 
-    def renew(self) -> None:
+    def reset_steps(self) -> None:
         """Allows as many super-steps as at first: somebody asked for more."""
         self._steps_left = self._step_limit
 
-    def accept(self, given: Mapping[str, Any]) -> Checkpoint:
+    def accept_input(self, given: Mapping[str, Any]) -> Checkpoint:
         """Takes an input, as JSON data that fits the state. What was pending at the old head is discarded."""
         head = self.head
-        self._encoded.weigh_with(given)
+        self._encoded.check_size_with(given)
         checkpoint = Checkpoint(
             id=self._next_id(),
             parent_id=head.id if head else None,
@@ -84,7 +92,7 @@ class Thread(Standing):
             joins=head.joins if head else {},
             input=dict(given),
         )
-        self.made.append(checkpoint)
+        self.checkpoints.append(checkpoint)
         return checkpoint
 
     def due(self) -> tuple[Task, ...]:
@@ -114,7 +122,7 @@ class Thread(Standing):
         *,
         source: ByHand = "update",
         forked_from: str | None = None,
-        kept: Outcomes | None = None,
+        kept: TaskOutcomes | None = None,
     ) -> Checkpoint:
         """Writes values by hand at a checkpoint, and goes on from there: the new head.
 
@@ -133,53 +141,53 @@ class Thread(Standing):
             ReducerError: a reducer raised.
         """
         before, at_head = self.head, target is not None and target is self.head
-        left = Outcomes()
+        left = TaskOutcomes()
         if target is not None and updates:
-            left = self.left_at(target) if target.id in self._outcomes else kept or left
+            left = self.uncommitted_at(target) if target.id in self._outcomes else kept or left
         tasks = tasks_of(target, updates, left)
         if tasks and at_head:
             return self._finish_by_hand(tasks, updates, source)
         named: dict[str, Any] = {"id": self._next_id(), "created_at": self._clock(), "source": source}
         named["forked_from"] = forked_from
         if target is not None and tasks and left.results:
-            after, pending = finished_by_hand(self.spec, self.channels, target, tasks, updates, left, **named)
+            after, pending = finish_tasks(self.spec, self.channels, target, tasks, updates, left, **named)
         else:
             after = branch(self.spec, self.channels, target, updates, **named)
             by_nobody = updates and all(is_virtual_author(self.spec, each.author) for each in updates)
-            pending = left.copy() if by_nobody else Outcomes()
-        self._encoded.move(after.values, before.values if before else {})
+            pending = left.copy() if by_nobody else TaskOutcomes()
+        self._encoded.set_values(after.values, before.values if before else {})
         self._outcomes[after.id] = pending
-        self.made.append(after)
+        self.checkpoints.append(after)
         return after
 
     def _finish_by_hand(self, tasks: Sequence[Task], updates: Sequence[Update], source: ByHand) -> Checkpoint:
-        head, before = self._some_head(), self.mark()
+        head, before = self._some_head(), self.savepoint()
         self._outcomes[head.id] = with_results(self._at_head, tasks, updates)
         if not self.complete:
             return head
         try:
             return self.commit(source=source)
         except StepgraphError:  # the update is refused, and the head is as it was
-            self.back_to(before)
+            self.roll_back(before)
             raise
 
-    def mark(self) -> Mark:
-        """Where the thread stands, for `back_to`."""
-        return Mark(len(self.made), self._at_head.copy(), self._steps_left)
+    def savepoint(self) -> Savepoint:
+        """Where the thread stands, for `roll_back`."""
+        return Savepoint(len(self.checkpoints), self._at_head.copy(), self._steps_left)
 
-    def back_to(self, mark: Mark) -> None:
+    def roll_back(self, mark: Savepoint) -> None:
         """Takes back what was done since a mark: an order of several steps that failed leaves no trace."""
         before = self.head
-        for checkpoint in self.made[mark.made :]:
+        for checkpoint in self.checkpoints[mark.checkpoints :]:
             self._outcomes.pop(checkpoint.id, None)
-        del self.made[mark.made :]
+        del self.checkpoints[mark.checkpoints :]
         self._steps_left = mark.steps_left
         if self.head is None:
             self._encoded.clear()
             return
         self._outcomes[self.head.id] = mark.outcomes.copy()
         if before is not None:
-            self._encoded.move(self.head.values, before.values)
+            self._encoded.set_values(self.head.values, before.values)
 
     def start(self, task: Task) -> None:
         """A task is run (again): its old failure no longer says anything."""
@@ -187,18 +195,18 @@ class Thread(Standing):
 
     def finish(self, task: Task, result: TaskResult) -> None:
         """A task has finished, and its writes take effect at the commit; or its node asks something first."""
-        if result.ask is not None:
-            self.ask(task, result.ask)
+        if result.interrupt is not None:
+            self.interrupt(task, result.interrupt)
         else:
             self._outcomes_of(task).finish(task, result)
 
-    def ask(self, task: Task, ask: Ask) -> None:
+    def interrupt(self, task: Task, ask: InterruptRequest) -> None:
         """A task's node asks people something before it can finish."""
-        self._outcomes_of(task).ask(task, ask, now=self._clock())
+        self._outcomes_of(task).interrupt(task, ask, now=self._clock())
 
     def answers(self, task: Task) -> tuple[Any, ...]:
         """What a task's questions were answered with."""
-        return self._outcomes_of(task).interviews.get(task.id, Interview()).answers
+        return self._outcomes_of(task).interrupts.get(task.id, TaskInterrupts()).answers
 
     def answer(self, resume: Any) -> None:
         """Answers questions at the head: the one that waits, or several by a mapping from their ids.
@@ -206,14 +214,14 @@ class Thread(Standing):
         Raises:
             InvalidUpdateError: nothing waits, several do and none is named, or an id is not one of theirs.
         """
-        after = answered(self.interviews, self.questions, resume, thread_id=self.thread_id)
-        self._at_head.interviews = after
+        after = answered(self.interrupts, self.waiting_interrupts, resume, thread_id=self.thread_id)
+        self._at_head.interrupts = after
 
     def fail(self, task: Task, failure: TaskFailure) -> None:
         """A task has failed for good."""
         self._outcomes_of(task).failures[task.id] = failure
 
-    def take(self, results: Mapping[str, TaskResult], *, created_at: str) -> Checkpoint:
+    def commit_results(self, results: Mapping[str, TaskResult], *, created_at: str) -> Checkpoint:
         """Commits a super-step of the head that was run elsewhere, all of it. Raises like `commit`."""
         for task in plan(self._some_head()):
             self.start(task)
@@ -237,10 +245,10 @@ class Thread(Standing):
             created_at=created_at or self._clock(),
             source=source,
         )
-        self._encoded.move(after.values, head.values)
+        self._encoded.set_values(after.values, head.values)
         if head.triggers != (START,) and source == "loop":
             self._steps_left -= 1
-        self.made.append(after)
+        self.checkpoints.append(after)
         return after
 
     def _settle(self) -> None:
@@ -257,4 +265,4 @@ class Thread(Standing):
             self.commit()
 
     def _next_id(self) -> str:
-        return f"{self.run_id}.{self._numbered_from + len(self.made) + 1:06d}"
+        return f"{self.run_id}.{self._numbered_from + len(self.checkpoints) + 1:06d}"

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from stepgraph.engine.breakpoints import Breakpoints, breakpoints_for
+from stepgraph.engine._breakpoints import Breakpoints, breakpoints_for
+from stepgraph.engine._encoded_state import EncodedState
+from stepgraph.engine._step_errors import no_checkpoint
 from stepgraph.engine.channels import Channels
-from stepgraph.engine.checkpoint import Ask, Checkpoint, Interview, Task, TaskFailure, TaskResult
+from stepgraph.engine.checkpoint import Checkpoint, InterruptRequest, Task, TaskFailure, TaskInterrupts, TaskResult
 from stepgraph.engine.commit import with_pending
-from stepgraph.engine.encoded_state import EncodedState
 from stepgraph.engine.spec import GraphSpec
-from stepgraph.engine.step_errors import no_checkpoint
-from stepgraph.engine.task_outcomes import Outcome, Outcomes, complete
+from stepgraph.engine.task_outcomes import Outcome, TaskOutcomes, complete
 from stepgraph.serde.json_values import JsonValues
-from stepgraph.serde.sizes import limit_for
+from stepgraph.serde.sizes import size_limit
 
 DEFAULT_RECURSION_LIMIT = 10_000
 """Super-steps that one invoke may take."""
 
 
-class Standing:
+class ThreadView:
     """A thread that is looked at: its checkpoints, and what has become of the tasks at each."""
 
     def __init__(
@@ -32,35 +32,39 @@ class Standing:
         run_id: str,
         clock: Callable[[], str],
         base: Checkpoint | None = None,
-        outcomes: Outcomes | None = None,
+        outcomes: TaskOutcomes | None = None,
         numbered_from: int = 0,
-        stored: bool = False,
+        uses_external_storage: bool = False,
     ) -> None:
         self.spec = spec
         self.channels = channels
         self.thread_id = thread_id
         self.run_id = run_id
         self.base = base
-        self.made: list[Checkpoint] = []
+        self.checkpoints: list[Checkpoint] = []
         """The checkpoints of this run, oldest first; its base is not among them."""
         self._clock = clock
-        self._outcomes: dict[str, Outcomes] = {}
-        self.stored = stored
+        self._outcomes: dict[str, TaskOutcomes] = {}
+        self.uses_external_storage = uses_external_storage
         """Whether external storage takes what Temporal does not carry."""
-        self._encoded = EncodedState(channels, f"The state of thread {thread_id!r}", limit=limit_for(stored=stored))
+        self._encoded = EncodedState(
+            channels,
+            f"The state of thread {thread_id!r}",
+            limit=size_limit(uses_external_storage=uses_external_storage),
+        )
         self._breaks = breakpoints_for(spec, None, None)
         self._numbered_from = numbered_from
         self._passed: str | None = None
         self._steps_left = DEFAULT_RECURSION_LIMIT
         self._step_limit = DEFAULT_RECURSION_LIMIT
         if base is not None:
-            self._outcomes[base.id] = outcomes or Outcomes()
-            self._encoded.move(base.values, {})
+            self._outcomes[base.id] = outcomes or TaskOutcomes()
+            self._encoded.set_values(base.values, {})
 
     @property
     def head(self) -> Checkpoint | None:
         """The checkpoint the thread goes on from; `None` on a thread that has none yet."""
-        return self.made[-1] if self.made else self.base
+        return self.checkpoints[-1] if self.checkpoints else self.base
 
     @property
     def head_id(self) -> str | None:
@@ -78,12 +82,12 @@ class Standing:
         return self._encoded.values
 
     @property
-    def bytes_made(self) -> int:
+    def bytes_encoded(self) -> int:
         """Bytes of JSON of all values in this run: about what its checkpoints take in memory."""
-        return self._encoded.moved
+        return self._encoded.bytes_encoded
 
     @property
-    def shown(self) -> dict[str, Any]:
+    def values_with_pending_writes(self) -> dict[str, Any]:
         """The head's values as JSON data with what its finished tasks wrote, which is not committed yet."""
         return {**self.state, **self.pending_values()}
 
@@ -113,14 +117,14 @@ class Standing:
         return self._at_head.failures
 
     @property
-    def interviews(self) -> dict[str, Interview]:
+    def interrupts(self) -> dict[str, TaskInterrupts]:
         """What the head's tasks have asked, by task id, with the answers so far."""
-        return self._at_head.interviews
+        return self._at_head.interrupts
 
     @property
-    def questions(self) -> tuple[Ask, ...]:
+    def waiting_interrupts(self) -> tuple[InterruptRequest, ...]:
         """The questions at the head that wait for an answer, in the order of the tasks."""
-        return self._at_head.questions(self.head) if self.head else ()
+        return self._at_head.waiting_interrupts(self.head) if self.head else ()
 
     @property
     def paused(self) -> bool:
@@ -143,7 +147,7 @@ class Standing:
         return self._step_limit
 
     @property
-    def passes_on(self) -> bool:
+    def passes_breakpoint(self) -> bool:
         """Whether somebody told it to go on from a breakpoint at the head."""
         return self.head is not None and self.head.id == self._passed
 
@@ -161,37 +165,37 @@ class Standing:
 
     def newest_first(self) -> Iterator[Checkpoint]:
         """The checkpoints of this run, then its base."""
-        yield from reversed(self.made)
+        yield from reversed(self.checkpoints)
         if self.base is not None:
             yield self.base
 
-    def outcomes(self, checkpoint: Checkpoint) -> tuple[Outcome, ...]:
+    def task_outcomes(self, checkpoint: Checkpoint) -> tuple[Outcome, ...]:
         """The tasks of a checkpoint, each with what became of it."""
-        return self._outcomes.get(checkpoint.id, Outcomes()).of(checkpoint)
+        return self._outcomes.get(checkpoint.id, TaskOutcomes()).by_task(checkpoint)
 
-    def outcomes_at(self, checkpoint: Checkpoint) -> Outcomes:
+    def outcomes_at(self, checkpoint: Checkpoint) -> TaskOutcomes:
         """What became of a checkpoint's tasks."""
-        return self._outcomes.get(checkpoint.id, Outcomes())
+        return self._outcomes.get(checkpoint.id, TaskOutcomes())
 
-    def left_at(self, checkpoint: Checkpoint) -> Outcomes:
+    def uncommitted_at(self, checkpoint: Checkpoint) -> TaskOutcomes:
         """What there is of a checkpoint's tasks beyond the checkpoints after it: nothing where these have it all."""
         found = self.outcomes_at(checkpoint)
-        return Outcomes() if checkpoint is not self.head and complete(checkpoint, found.results) else found
+        return TaskOutcomes() if checkpoint is not self.head and complete(checkpoint, found.results) else found
 
-    def asked(self, checkpoint: Checkpoint) -> dict[str, Ask]:
+    def last_interrupts(self, checkpoint: Checkpoint) -> dict[str, InterruptRequest]:
         """What the tasks of a checkpoint asked last, answered or not, by task id."""
-        return self._outcomes.get(checkpoint.id, Outcomes()).asked()
+        return self._outcomes.get(checkpoint.id, TaskOutcomes()).last_interrupts()
 
-    def waiting(self) -> dict[str, Ask]:
+    def waiting_by_task(self) -> dict[str, InterruptRequest]:
         """The questions at the head that wait for an answer, by task id."""
-        return self._at_head.waiting()
+        return self._at_head.waiting_by_task()
 
     @property
-    def _at_head(self) -> Outcomes:
-        return self._outcomes.setdefault(self.head.id, Outcomes()) if self.head else Outcomes()
+    def _at_head(self) -> TaskOutcomes:
+        return self._outcomes.setdefault(self.head.id, TaskOutcomes()) if self.head else TaskOutcomes()
 
-    def _outcomes_of(self, task: Task) -> Outcomes:
-        return self._outcomes.setdefault(task.checkpoint_id, Outcomes())
+    def _outcomes_of(self, task: Task) -> TaskOutcomes:
+        return self._outcomes.setdefault(task.checkpoint_id, TaskOutcomes())
 
     def _some_head(self) -> Checkpoint:
         assert self.head is not None, "the caller has looked"

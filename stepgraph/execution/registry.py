@@ -9,7 +9,7 @@ import inspect
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from stepgraph.engine.spec import GraphSpec
 from stepgraph.errors import MissingNodeError
@@ -18,7 +18,7 @@ from stepgraph.execution.state_schema import StateSchema
 
 
 @dataclass(frozen=True)
-class NodeCode:
+class RegisteredNode:
     """A node's function, and which of its exceptions are tried again."""
 
     function: Callable[..., Any]
@@ -41,7 +41,7 @@ class NodeCode:
 
 
 @dataclass(frozen=True)
-class RouterCode:
+class RegisteredRouter:
     """A conditional edge's function, with the destinations that a mapping gives to what it returns."""
 
     function: Callable[..., Any]
@@ -50,13 +50,13 @@ class RouterCode:
 
 
 @dataclass(frozen=True)
-class GraphCode:
+class GraphRegistry:
     """Everything a worker needs of a graph: its spec as this code has it, its state, its functions."""
 
     spec: GraphSpec
     schema: StateSchema
-    nodes: Mapping[str, NodeCode]
-    routers: Mapping[tuple[str, str], RouterCode] = field(default_factory=dict)
+    nodes: Mapping[str, RegisteredNode]
+    routers: Mapping[tuple[str, str], RegisteredRouter] = field(default_factory=dict)
     """By source node and branch name."""
 
     @property
@@ -64,20 +64,28 @@ class GraphCode:
         """The graph's name: its Temporal workflow type."""
         return self.spec.name
 
-    def node(self, name: str, run_spec: str) -> NodeCode:
+    def node(self, name: str, run_spec: str) -> RegisteredNode:
         """A node's code; `MissingNodeError` names the graph, the node and both specs' fingerprints."""
         if name not in self.nodes:
-            raise missing_code(self.spec, f"node {name!r}", name, run_spec)
+            raise missing_from_registry(self.spec, f"node {name!r}", name, run_spec)
         return self.nodes[name]
 
-    def router(self, source: str, name: str, run_spec: str) -> RouterCode:
+    def router(self, source: str, name: str, run_spec: str) -> RegisteredRouter:
         """A router's code, likewise."""
         if (source, name) not in self.routers:
-            raise missing_code(self.spec, f"router {name!r} of node {source!r}", source, run_spec)
+            raise missing_from_registry(self.spec, f"router {name!r} of node {source!r}", source, run_spec)
         return self.routers[source, name]
 
 
-def missing_code(spec: GraphSpec, what: str, node: str, run_spec: str) -> MissingNodeError:
+class HasRegistry(Protocol):
+    """Whatever carries a registry: `stepgraph.CompiledGraph`, for one."""
+
+    @property
+    def registry(self) -> GraphRegistry:
+        """What a worker needs of the graph."""
+
+
+def missing_from_registry(spec: GraphSpec, what: str, node: str, run_spec: str) -> MissingNodeError:
     """The error for a run that needs what this worker's code lacks."""
     return MissingNodeError(
         f"This worker's code of graph {spec.name!r} has no {what}: the run was started from spec {run_spec}, "

@@ -11,92 +11,23 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from stepgraph.engine.channels import Values, Write
-from stepgraph.engine.checkpoint import Task, TaskResult
+from stepgraph.engine.checkpoint import TaskResult
 from stepgraph.engine.constants import START
-from stepgraph.engine.thread import Thread
-from stepgraph.errors import InvalidUpdateError, NodeError, StepgraphError, near_miss
-from stepgraph.execution.registry import GraphCode, RouterCode, is_async
-from stepgraph.execution.scratchpad import Asking, Interrupted, asking
-from stepgraph.serde.sizes import PAYLOAD_LIMIT, weigh
-from stepgraph.serde.type_codec import first_line, json_size, type_name
-
-ENTRY_TIMEOUT = 3600.0
-"""Seconds that the routers of the start node may take: they are code without a node to carry options."""
+from stepgraph.errors import InvalidUpdateError, NodeError, StepgraphError, suggest
+from stepgraph.execution.registry import GraphRegistry, RegisteredRouter, is_async
+from stepgraph.execution.scratchpad import GraphInterrupt, Scratchpad, scratchpad
+from stepgraph.protocol.task_request import RouteRequest, TaskRequest
+from stepgraph.serde.error_text import first_line, type_name
+from stepgraph.serde.plain_json import json_size
+from stepgraph.serde.sizes import PAYLOAD_LIMIT, check_size
 
 RunSync = Callable[[Callable[[], Any]], Awaitable[Any]]
 """Runs a function that is not async, off the event loop."""
 
 
-class TaskRequest(BaseModel):
-    """Everything a task's node may know."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    graph: str
-    node: str
-    step: int
-    thread_id: str
-    run_id: str
-    checkpoint_id: str
-    task_id: str
-    spec_hash: str
-    state: dict[str, Any] | None = None
-    """The values at the checkpoint, as JSON data; `None` when they are to be had by the checkpoint's id."""
-    input: dict[str, Any] | None = None
-    """For the start node: what it is to write."""
-    routers: tuple[str, ...] = ()
-    """The conditional edges to ask after the node, by name: those of the run's spec."""
-    answers: tuple[Any, ...] = ()
-    """What people answered to the node's interrupts so far, in their order."""
-    config: dict[str, Any] = {}
-    """The caller's config: ``configurable``, ``tags``, ``metadata``."""
-    stored: bool = False
-    """Whether external storage takes what Temporal does not carry."""
-
-    @property
-    def idempotency_key(self) -> str:
-        """The same on every attempt at this task, and for no other task."""
-        return f"{self.thread_id}/{self.checkpoint_id}/{self.task_id}"
-
-
-def request_for(thread: Thread, task: Task, config: Mapping[str, Any], *, with_state: bool = False) -> TaskRequest:
-    """What a task's node may know, as the thread has it; the values at the checkpoint only where they are asked for."""
-    head = thread.head
-    assert head is not None
-    return TaskRequest(
-        graph=thread.spec.name,
-        node=task.node,
-        step=task.step,
-        thread_id=thread.thread_id,
-        run_id=thread.run_id,
-        checkpoint_id=task.checkpoint_id,
-        task_id=task.id,
-        spec_hash=thread.spec.hash,
-        state=thread.state if with_state else None,
-        input=dict(head.input or {}) if task.node == START else None,
-        routers=tuple(branch.name for branch in thread.spec.branches_of(task.node)),
-        answers=thread.answers(task),
-        config=dict(config),
-        stored=thread.stored,
-    )
-
-
-class RouteRequest(BaseModel):
-    """A node whose routers are to be asked after values were written in its name."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    task: TaskRequest
-    input: dict[str, Any] = {}
-    """What the node writes first: what is kept of an input."""
-    writes: dict[str, Any] = {}
-
-
 async def run_task(
-    code: GraphCode,
+    registry: GraphRegistry,
     request: TaskRequest,
     state: Mapping[str, Any],
     *,
@@ -117,22 +48,26 @@ async def run_task(
     if request.node == START:
         writes: tuple[dict[str, Any], ...] = (dict(request.input or {}),)
     else:
-        node = code.node(request.node, request.spec_hash)
-        view = code.schema.view(code.schema.channels.decode(state))
-        token = asking.set(Asking(request.idempotency_key, request.answers))
+        node = registry.node(request.node, request.spec_hash)
+        view = registry.schema.view(registry.schema.channels.decode(state))
+        token = scratchpad.set(Scratchpad(request.idempotency_key, request.answers))
         try:
             returned = await _call(node.function, view, config if node.takes_config else None, run_sync)
-        except Interrupted as interrupted:
-            return TaskResult(ask=interrupted.ask)
+        except GraphInterrupt as interrupted:
+            return TaskResult(interrupt=interrupted.interrupt)
         finally:
-            asking.reset(token)
-        writes = tuple(_encoded(code, request.node, update) for update in _updates(code, request.node, returned))
+            scratchpad.reset(token)
+        writes = tuple(
+            _encoded(registry, request.node, update) for update in _updates(registry, request.node, returned)
+        )
     _weigh(request.node, writes, limit)
-    return TaskResult(writes=writes, goto=await route(code, request, state, writes, run_sync=run_sync, attempt=attempt))
+    return TaskResult(
+        writes=writes, goto=await route(registry, request, state, writes, run_sync=run_sync, attempt=attempt)
+    )
 
 
 async def route(
-    code: GraphCode,
+    registry: GraphRegistry,
     request: TaskRequest,
     state: Mapping[str, Any],
     writes: Sequence[Mapping[str, Any]],
@@ -145,18 +80,18 @@ async def route(
     if request.routers:
         config = _config(request, attempt)
         for name in request.routers:
-            router = code.router(request.node, name, request.spec_hash)
-            view = code.schema.view(_with_own_writes(code, request, state, writes))
+            router = registry.router(request.node, name, request.spec_hash)
+            view = registry.schema.view(_with_own_writes(registry, request, state, writes))
             answer = await _call(router.function, view, config if router.takes_config else None, run_sync)
-            goto += _destinations(code, request.node, name, router, answer)
+            goto += _destinations(registry, request.node, name, router, answer)
     return tuple(goto)
 
 
-async def route_by_hand(code: GraphCode, request: RouteRequest, *, run_sync: RunSync) -> tuple[str, ...]:
+async def route_by_hand(registry: GraphRegistry, request: RouteRequest, *, run_sync: RunSync) -> tuple[str, ...]:
     """Where a node's routers lead after values were written in its name. Raises nothing but a `StepgraphError`."""
     task = request.task
     try:
-        return await route(code, task, task.state or {}, [request.input, request.writes], run_sync=run_sync)
+        return await route(registry, task, task.state or {}, [request.input, request.writes], run_sync=run_sync)
     except StepgraphError:
         raise
     except Exception as error:
@@ -206,28 +141,27 @@ def _returned(function: Callable[..., Any], view: Any, arguments: dict[str, Any]
         raise RuntimeError(f"raised StopIteration({error.value!r})") from error
 
 
-def _updates(code: GraphCode, node: str, returned: Any) -> Iterable[Mapping[str, Any]]:
+def _updates(registry: GraphRegistry, node: str, returned: Any) -> Iterable[Mapping[str, Any]]:
     for item in returned if isinstance(returned, list | tuple) else [returned]:
         if item is None:
             continue
-        update = code.schema.mapping(item)
+        update = registry.schema.mapping(item)
         if update is None:
             raise InvalidUpdateError(
                 f"Node {node!r} returned {type_name(item)}. Return a mapping of the channels it writes "
-                f"({', '.join(map(repr, code.schema.channels.names))}), a list of mappings, or None.",
+                f"({', '.join(map(repr, registry.schema.channels.names))}), a list of mappings, or None.",
                 nodes=[node],
             )
         yield update
 
 
-def _encoded(code: GraphCode, node: str, update: Mapping[str, Any]) -> dict[str, Any]:
-    channels = code.schema.channels
+def _encoded(registry: GraphRegistry, node: str, update: Mapping[str, Any]) -> dict[str, Any]:
+    channels = registry.schema.channels
     encoded = {}
     for name, value in update.items():
         if name not in channels:
             raise InvalidUpdateError(
-                f"Node {node!r} wrote {name!r}, which the state does not declare."
-                f"{near_miss(str(name), channels.names)}",
+                f"Node {node!r} wrote {name!r}, which the state does not declare.{suggest(str(name), channels.names)}",
                 channel=name,
                 nodes=[node],
             )
@@ -245,20 +179,22 @@ def _weigh(node: str, writes: tuple[dict[str, Any], ...], limit: int) -> None:
     for write in writes:
         for name, value in write.items():
             sizes[name] = sizes.get(name, 0) + json_size(value)
-    weigh(f"What node {node!r} wrote", sizes, limit=limit, nodes=[node])
+    check_size(f"What node {node!r} wrote", sizes, limit=limit, nodes=[node])
 
 
 def _with_own_writes(
-    code: GraphCode, request: TaskRequest, state: Mapping[str, Any], writes: Sequence[Mapping[str, Any]]
+    registry: GraphRegistry, request: TaskRequest, state: Mapping[str, Any], writes: Sequence[Mapping[str, Any]]
 ) -> Values:
-    channels = code.schema.channels
+    channels = registry.schema.channels
     values = {**(channels.zeros() if request.node == START else {}), **channels.decode(state)}
     own = [Write(request.node, name, value) for write in writes for name, value in write.items()]
     return channels.fold(values, own, step=request.step)
 
 
-def _destinations(code: GraphCode, node: str, name: str, router: RouterCode, answer: Any) -> list[str]:
-    possible = next(code.spec.destinations(branch) for branch in code.spec.branches_of(node) if branch.name == name)
+def _destinations(registry: GraphRegistry, node: str, name: str, router: RegisteredRouter, answer: Any) -> list[str]:
+    possible = next(
+        registry.spec.destinations(branch) for branch in registry.spec.branches_of(node) if branch.name == name
+    )
     found = []
     for label in answer if isinstance(answer, list | tuple) else [answer]:
         destination = label
@@ -266,14 +202,14 @@ def _destinations(code: GraphCode, node: str, name: str, router: RouterCode, ans
             if not _names(router.mapping, label):
                 raise InvalidUpdateError(
                     f"Router {name!r} of node {node!r} returned {label!r}, which its mapping does not name."
-                    f"{near_miss(str(label), map(str, router.mapping))}",
+                    f"{suggest(str(label), map(str, router.mapping))}",
                     nodes=[node],
                 )
             destination = router.mapping[label]
         if destination not in possible:
             raise InvalidUpdateError(
                 f"Router {name!r} of node {node!r} leads to {destination!r}, which is not one of its destinations."
-                f"{near_miss(str(destination), possible)}",
+                f"{suggest(str(destination), possible)}",
                 nodes=[node],
             )
         found.append(destination)

@@ -13,23 +13,23 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NoReturn
 
-from stepgraph.engine.checkpoint import Ask
+from stepgraph.engine.checkpoint import InterruptRequest
 from stepgraph.errors import InvalidUpdateError, StepgraphError
-from stepgraph.serde.type_codec import RoundTripError, as_json
+from stepgraph.serde.plain_json import RoundTripError, as_json
 
 NO_DEFAULT: Any = object()
 
 
-class Interrupted(Exception):
+class GraphInterrupt(Exception):
     """Ends a node that waits for an answer. Let it pass: a node that catches it is not interrupted."""
 
-    def __init__(self, ask: Ask) -> None:
+    def __init__(self, ask: InterruptRequest) -> None:
         super().__init__(f"waits for an answer to {ask.value!r}")
-        self.ask = ask
+        self.interrupt = ask
 
 
 @dataclass
-class Asking:
+class Scratchpad:
     """The answers that a task has been given, and how many of them its node has taken."""
 
     task: str
@@ -43,13 +43,13 @@ class Asking:
         self.taken += 1
         if index < len(self.answers):
             return self.answers[index]
-        ask = Ask(id=interrupt_id(self.task, index), value=_plain("value", value), timeout=timeout)
+        ask = InterruptRequest(id=interrupt_id(self.task, index), value=_plain("value", value), timeout=timeout)
         if default is not NO_DEFAULT:
             ask = ask.model_copy(update={"default": _plain("default", default), "has_default": True})
-        raise Interrupted(ask)
+        raise GraphInterrupt(ask)
 
 
-asking: ContextVar[Asking] = ContextVar("stepgraph_asking")
+scratchpad: ContextVar[Scratchpad] = ContextVar("stepgraph_asking")
 
 
 def interrupt(value: Any, *, timeout: float | timedelta | None = None, default: Any = NO_DEFAULT) -> Any:
@@ -65,7 +65,7 @@ def interrupt(value: Any, *, timeout: float | timedelta | None = None, default: 
         InvalidUpdateError: what is asked is no plain JSON, or a timeout came without a default.
     """
     try:
-        current = asking.get()
+        current = scratchpad.get()
     except LookupError:
         raise StepgraphError("interrupt() asks from inside a node; this is not one.") from None
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout

@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from typing_extensions import ReadOnly, is_typeddict
 
 from stepgraph.engine.channels import Channels, Values, annotation_text, make_channel
-from stepgraph.errors import GraphDefinitionError, InvalidInputError, InvalidUpdateError, near_miss
-from stepgraph.serde.type_codec import first_line, type_name
+from stepgraph.errors import GraphDefinitionError, InvalidInputError, InvalidUpdateError, suggest
+from stepgraph.serde.error_text import first_line, type_name
 
 _QUALIFIERS = (Required, NotRequired, ReadOnly, typing.Required, typing.NotRequired)
 
@@ -86,7 +86,7 @@ class StateSchema:
         if key not in self.channels:
             raise InvalidInputError(
                 f"The input of graph {graph!r} has a key {key!r} that its state does not declare."
-                f"{near_miss(str(key), self.channels.names)}",
+                f"{suggest(str(key), self.channels.names)}",
                 graph=graph,
                 key=key,
             )

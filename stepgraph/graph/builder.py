@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 from stepgraph.engine.constants import END, START
 from stepgraph.engine.spec import BranchSpec, ChannelSpec, Durability, GraphSpec, JoinSpec, NodeSpec
 from stepgraph.errors import GraphDefinitionError
-from stepgraph.execution.registry import GraphCode, NodeCode, RouterCode, takes_config
+from stepgraph.execution.registry import GraphRegistry, RegisteredNode, RegisteredRouter, takes_config
 from stepgraph.execution.retry import MAX_SECONDS, MIN_SECONDS, RetryPolicy
 from stepgraph.execution.state_schema import StateSchema
 from stepgraph.graph import validation
@@ -47,11 +47,11 @@ class StateGraph:
     def __init__(self, state_schema: type) -> None:
         self.schema = StateSchema(state_schema)
         self._nodes: dict[str, NodeSpec] = {}
-        self._functions: dict[str, NodeCode] = {}
+        self._functions: dict[str, RegisteredNode] = {}
         self._edges: list[tuple[str, str]] = []
         self._joins: list[JoinSpec] = []
         self._branches: list[BranchSpec] = []
-        self._routers: dict[tuple[str, str], RouterCode] = {}
+        self._routers: dict[tuple[str, str], RegisteredRouter] = {}
 
     def add_node(
         self,
@@ -104,7 +104,7 @@ class StateGraph:
             retry=retry,
             durability=_durability(f"Node {name!r}", durability, task_queue),
         )
-        self._functions[name] = NodeCode(function, retry_policy, takes_config(function))
+        self._functions[name] = RegisteredNode(function, retry_policy, takes_config(function))
         return self
 
     def add_edge(self, start_key: str | Sequence[str], end_key: str) -> Self:
@@ -146,7 +146,7 @@ class StateGraph:
             name = f"{plain}_{number}"
         mapping, ends, labels = _destinations(source, path, path_map)
         self._branches.append(BranchSpec(source=source, name=name, ends=ends, labels=labels))
-        self._routers[source, name] = RouterCode(path, mapping, takes_config(path))
+        self._routers[source, name] = RegisteredRouter(path, mapping, takes_config(path))
         return self
 
     def set_entry_point(self, key: str) -> Self:
@@ -200,7 +200,7 @@ class StateGraph:
             durability=_durability(f"Graph {name!r}", durability) or "sync",
         )
         validation.check(spec)
-        return CompiledGraph(GraphCode(spec, self.schema, dict(self._functions), dict(self._routers)))
+        return CompiledGraph(GraphRegistry(spec, self.schema, dict(self._functions), dict(self._routers)))
 
     def _named(self, node: Any, action: NodeFunction | None) -> tuple[str, NodeFunction]:
         if isinstance(node, str):

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stepgraph.execution.registry import GraphCode
-from stepgraph.graph.drawing import Drawing
+from stepgraph.execution.registry import GraphRegistry
+from stepgraph.graph._drawing import Drawing
+from stepgraph.protocol.commands import OnBusy
 from stepgraph.protocol.config import Breaks, Config
 from stepgraph.protocol.snapshot import StateSnapshot
-from stepgraph.protocol.wire import OnBusy
 
 if TYPE_CHECKING:
     from stepgraph.hosting.session import Session
@@ -28,20 +28,20 @@ class CompiledGraph:
     ``configurable`` has, and ``tags`` and ``metadata``, nodes find in their ``config``; it must be plain JSON.
     """
 
-    def __init__(self, code: GraphCode) -> None:
-        self.code = code
+    def __init__(self, registry: GraphRegistry) -> None:
+        self.registry = registry
 
     @property
     def name(self) -> str:
         """The graph's name: the workflow type of its runs."""
-        return self.code.name
+        return self.registry.name
 
     def __repr__(self) -> str:
-        return f"<CompiledGraph {self.name!r} of {len(self.code.nodes)} nodes, spec {self.code.spec.hash}>"
+        return f"<CompiledGraph {self.name!r} of {len(self.registry.nodes)} nodes, spec {self.registry.spec.hash}>"
 
     def get_graph(self) -> Drawing:
         """The graph's drawing: ``graph.get_graph().draw_mermaid()``."""
-        return Drawing(self.code.spec)
+        return Drawing(self.registry.spec)
 
     def invoke(
         self,
@@ -78,7 +78,7 @@ class CompiledGraph:
             "interrupt_after": interrupt_after,
             "on_busy": on_busy,
         }
-        return _session().call(self, lambda client: client.ainvoke(input, config, **options))
+        return _session().call(self.registry, lambda client: client.ainvoke(input, config, **options))
 
     async def ainvoke(
         self,
@@ -95,7 +95,7 @@ class CompiledGraph:
             "interrupt_after": interrupt_after,
             "on_busy": on_busy,
         }
-        return await _session().acall(self, lambda client: client.ainvoke(input, config, **options))
+        return await _session().acall(self.registry, lambda client: client.ainvoke(input, config, **options))
 
     def update_state(self, config: Config, values: Any, as_node: str | None = None) -> dict[str, Any]:
         """Writes values by hand, and gives the config of the checkpoint this makes: the new head. Nothing runs.
@@ -113,19 +113,19 @@ class CompiledGraph:
             InvalidUpdateError: the values do not fit, there is no such node, or several nodes wrote last.
             CheckpointNotFoundError: the thread has no such checkpoint.
         """
-        return _session().call(self, lambda client: client.aupdate_state(config, values, as_node))
+        return _session().call(self.registry, lambda client: client.aupdate_state(config, values, as_node))
 
     async def aupdate_state(self, config: Config, values: Any, as_node: str | None = None) -> dict[str, Any]:
         """`update_state`, awaited."""
-        return await _session().acall(self, lambda client: client.aupdate_state(config, values, as_node))
+        return await _session().acall(self.registry, lambda client: client.aupdate_state(config, values, as_node))
 
     def bulk_update_state(self, config: Config, supersteps: Supersteps) -> dict[str, Any]:
         """Several updates at once, all or none: each super-step is a list of ``(values, as_node)`` made together."""
-        return _session().call(self, lambda client: client.abulk_update_state(config, supersteps))
+        return _session().call(self.registry, lambda client: client.abulk_update_state(config, supersteps))
 
     async def abulk_update_state(self, config: Config, supersteps: Supersteps) -> dict[str, Any]:
         """`bulk_update_state`, awaited."""
-        return await _session().acall(self, lambda client: client.abulk_update_state(config, supersteps))
+        return await _session().acall(self.registry, lambda client: client.abulk_update_state(config, supersteps))
 
     def fork(
         self, config: Config, values: Any = None, as_node: str | None = None, thread_id: Any = None
@@ -142,13 +142,13 @@ class CompiledGraph:
             ThreadError: there is such a thread already, or nothing to fork.
             NodeError: as `invoke`, and the rest of what `update_state` and it raise.
         """
-        return _session().call(self, lambda client: client.afork(config, values, as_node, thread_id))
+        return _session().call(self.registry, lambda client: client.afork(config, values, as_node, thread_id))
 
     async def afork(
         self, config: Config, values: Any = None, as_node: str | None = None, thread_id: Any = None
     ) -> dict[str, Any]:
         """`fork`, awaited."""
-        return await _session().acall(self, lambda client: client.afork(config, values, as_node, thread_id))
+        return await _session().acall(self.registry, lambda client: client.afork(config, values, as_node, thread_id))
 
     def get_state(self, config: Config) -> StateSnapshot:
         """The thread's head, or the checkpoint that the config names; an empty snapshot for an unknown thread.
@@ -157,11 +157,11 @@ class CompiledGraph:
             CheckpointNotFoundError: the thread has no such checkpoint.
             CheckpointExpiredError: retention has removed it.
         """
-        return _session().call(self, lambda client: client.aget_state(config))
+        return _session().call(self.registry, lambda client: client.aget_state(config))
 
     async def aget_state(self, config: Config) -> StateSnapshot:
         """`get_state`, awaited."""
-        return await _session().acall(self, lambda client: client.aget_state(config))
+        return await _session().acall(self.registry, lambda client: client.aget_state(config))
 
     def get_state_history(
         self,
@@ -180,7 +180,7 @@ class CompiledGraph:
             limit: how many at the most.
         """
         return _session().stream(
-            self, lambda client: client.aget_state_history(config, filter=filter, before=before, limit=limit)
+            self.registry, lambda client: client.aget_state_history(config, filter=filter, before=before, limit=limit)
         )
 
     def aget_state_history(
@@ -193,7 +193,7 @@ class CompiledGraph:
     ) -> AsyncIterator[StateSnapshot]:
         """`get_state_history`, for ``async for``."""
         return _session().astream(
-            self, lambda client: client.aget_state_history(config, filter=filter, before=before, limit=limit)
+            self.registry, lambda client: client.aget_state_history(config, filter=filter, before=before, limit=limit)
         )
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from stepgraph.engine.constants import END, RESERVED, START
 from stepgraph.engine.spec import GraphSpec
-from stepgraph.errors import GraphDefinitionError, near_miss
+from stepgraph.errors import GraphDefinitionError, suggest
 from stepgraph.execution.state_schema import StateSchema
-from stepgraph.serde.type_codec import first_line
+from stepgraph.serde.error_text import first_line
 
 _GRAPH_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _NODE_NAME_MAX = 200
@@ -160,5 +160,5 @@ def _possible_targets(spec: GraphSpec, name: str, reached: set[str]) -> list[str
 
 def _unknown(spec: GraphSpec, name: str, where: str) -> GraphDefinitionError:
     return GraphDefinitionError(
-        f"The {where} names a node {name!r} that does not exist.{near_miss(name, spec.node_names)}", node=name
+        f"The {where} names a node {name!r} that does not exist.{suggest(name, spec.node_names)}", node=name
     )

@@ -21,11 +21,11 @@ from temporalio.envconfig import ClientConfigProfile
 from temporalio.service import RPCError, RPCStatusCode
 
 from stepgraph.errors import NoServerError
-from stepgraph.hosting import embedded_server as embedded
-from stepgraph.hosting.sdk_runtime import runtime
+from stepgraph.hosting import _embedded_server as embedded
+from stepgraph.hosting._sdk_runtime import runtime
 from stepgraph.temporal.daemon_executor import off_loop
 from stepgraph.temporal.settings import text
-from stepgraph.temporal.storage import of_settings
+from stepgraph.temporal.storage import storage_from_settings
 
 LOCAL_ADDRESS = "localhost:7233"
 LOCAL_PORT = 7233
@@ -71,7 +71,7 @@ async def connect() -> tuple[Client, Server]:
     """
     profile = _profile()
     options: dict[str, Any] = dict(profile.to_client_connect_config())
-    options["data_converter"] = replace(DataConverter.default, external_storage=of_settings())
+    options["data_converter"] = replace(DataConverter.default, external_storage=storage_from_settings())
     namespace = options.get("namespace") or "default"
     if profile.address:
         client = await _configured(profile.address, options)
@@ -105,7 +105,7 @@ async def _configured(address: str, options: Mapping[str, Any]) -> Client:
 
 async def _embedded(namespace: str) -> tuple[Client, Server]:
     """A client of the server that is this project's own: plain, and with whatever namespace is wanted."""
-    storage = of_settings(embedded_at=embedded.home() / "blobs")
+    storage = storage_from_settings(embedded_at=embedded.home() / "blobs")
     converter = replace(DataConverter.default, external_storage=storage)
     for pause in (*[0.1] * HEALTHY_ATTEMPTS, None):
         address, web_ui = await embedded.use(namespace)

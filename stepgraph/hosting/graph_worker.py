@@ -4,36 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from stepgraph.execution.registry import GraphRegistry
 from stepgraph.hosting.plugin import NODE_THREADS, GraphPlugin
 from stepgraph.temporal.daemon_executor import DaemonExecutor
 from stepgraph.temporal.settings import number
 from stepgraph_activities import activities_for
 
-if TYPE_CHECKING:
-    from stepgraph.graph.compiled import CompiledGraph
-
 WORKFLOW_THREADS = 8
 
-BRIEF = timedelta(seconds=0.5)
+SHORT_GRACE = timedelta(seconds=0.5)
 """How long the worker of a process that ends waits for nodes: those of threads nobody here waits for, or that the
 user interrupted. What is not done by then, another worker does again."""
 
-CACHED_RUNS = 300
+MAX_CACHED_WORKFLOWS = 300
 """Open runs that a worker keeps in memory, each with a few times its state; one that is not is replayed first when
 something happens on it."""
 
-STICKY = timedelta(seconds=3)
+STICKY_TIMEOUT = timedelta(seconds=3)
 """How long a run waits for the worker that knows it already, once that may be gone."""
 
 
-def worker_for(
+def graph_worker(
     client: Client,
-    graphs: Sequence[CompiledGraph],
+    graphs: Sequence[GraphRegistry],
     *,
     task_queue: str,
     grace: timedelta,
@@ -61,6 +59,6 @@ def worker_for(
         graceful_shutdown_timeout=grace,
         workflow_task_executor=workflow_threads,
         no_remote_activities=reads_only,
-        sticky_queue_schedule_to_start_timeout=STICKY,
-        max_cached_workflows=int(number("STEPGRAPH_CACHED_RUNS", CACHED_RUNS)),
+        sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+        max_cached_workflows=int(number("STEPGRAPH_MAX_CACHED_WORKFLOWS", MAX_CACHED_WORKFLOWS)),
     )

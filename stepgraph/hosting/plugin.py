@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from temporalio.converter import DataConverter
 from temporalio.plugin import SimplePlugin
@@ -14,19 +14,17 @@ from temporalio.worker import ReplayerConfig, Worker, WorkerConfig, WorkflowRunn
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from stepgraph.errors import GraphDefinitionError
-from stepgraph.execution.registry import GraphCode
+from stepgraph.execution.registry import GraphRegistry, HasRegistry
 from stepgraph.execution.state_cache import MAX_BYTES, states
-from stepgraph.protocol.wire import WORKFLOW_TASK_SECONDS
-from stepgraph.serde.type_codec import type_name
+from stepgraph.protocol.names import WORKFLOW_TASK_SECONDS
+from stepgraph.serde.error_text import type_name
+from stepgraph.temporal import sdk_internals
 from stepgraph.temporal.logs import quiet_sdk
 from stepgraph.temporal.search_attributes import register
 from stepgraph.temporal.settings import number
-from stepgraph.temporal.storage import able_to_say_so, no_storage, read_only, stores
+from stepgraph.temporal.storage import no_storage, read_only_storage, uses_storage, with_storage_errors
 from stepgraph_activities import activities_for
 from stepgraph_workflows import workflow_for
-
-if TYPE_CHECKING:
-    from stepgraph.graph.compiled import CompiledGraph
 
 HEARTBEAT_THROTTLE = timedelta(seconds=1)
 """How often progress reaches the server at the most. The SDK's own default would hold it back for most of a heartbeat
@@ -52,7 +50,7 @@ class GraphPlugin(SimplePlugin):
     The plugin brings a dynamic workflow and a dynamic activity, of which a worker can have one each.
     """
 
-    def __init__(self, graphs: Iterable[CompiledGraph]) -> None:
+    def __init__(self, graphs: Iterable[GraphRegistry | HasRegistry]) -> None:
         self.graphs = _by_name(graphs)
         self.executor = ThreadPoolExecutor(NODE_THREADS, thread_name_prefix="stepgraph-node")
         self._workflow: Any = workflow_for(self.graphs)
@@ -67,8 +65,8 @@ class GraphPlugin(SimplePlugin):
         """Adds the graphs to a worker that has none yet."""
         self._make_sure_it_is_alone(config.get("workflows", []))
         quiet_sdk()
-        config["client"] = able_to_say_so(config["client"])
-        self._workflow.stored = stores(config["client"])
+        config["client"] = with_storage_errors(config["client"])
+        self._workflow.uses_external_storage = uses_storage(config["client"])
         states.resize(int(number("STEPGRAPH_STATE_CACHE_BYTES", MAX_BYTES)))
         config = super().configure_worker(config)
         config["max_heartbeat_throttle_interval"] = min(
@@ -83,16 +81,16 @@ class GraphPlugin(SimplePlugin):
         if converter.external_storage is None:
             config["data_converter"] = replace(converter, external_storage=no_storage())
         else:
-            config["data_converter"] = replace(converter, external_storage=read_only(converter.external_storage))
+            config["data_converter"] = replace(
+                converter, external_storage=read_only_storage(converter.external_storage)
+            )
             config["debug_mode"] = True  # without the SDK's limit of 2 seconds: see `run_worker`
         return super().configure_replayer(config)
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
         """Runs the worker, with the search attributes registered where that is allowed."""
-        if stores(worker.client) and worker._workflow_worker is not None:
-            # The SDK takes 2 seconds of work in a workflow for a deadlock, and has no setting for it. Committing a
-            # state of 50 MB takes longer.
-            worker._workflow_worker._deadlock_timeout_seconds = WORKFLOW_TASK_SECONDS
+        if uses_storage(worker.client):  # committing a state of 50 MB takes longer than the default of 2 seconds
+            sdk_internals.set_deadlock_timeout(worker, WORKFLOW_TASK_SECONDS)
         await register(worker.client)
         await super().run_worker(worker, next)
 
@@ -101,7 +99,7 @@ class GraphPlugin(SimplePlugin):
             if other.__module__ == self._workflow.__module__:
                 raise GraphDefinitionError(
                     "A worker takes one GraphPlugin, its client's included, and this one has two: for "
-                    f"{_names(other.graphs)}, and for {_names(self.graphs)}. Give all graphs to one: "
+                    f"{_names(other.registries)}, and for {_names(self.graphs)}. Give all graphs to one: "
                     "GraphPlugin([a, b])."
                 )
 
@@ -115,20 +113,20 @@ def _with_stepgraph_passed_through(runner: WorkflowRunner | None) -> WorkflowRun
     return replace(runner, restrictions=passed)
 
 
-def _by_name(graphs: Iterable[CompiledGraph]) -> dict[str, GraphCode]:
+def _by_name(graphs: Iterable[GraphRegistry | HasRegistry]) -> dict[str, GraphRegistry]:
     if not isinstance(graphs, Iterable):
         raise GraphDefinitionError(f"GraphPlugin takes a list of graphs, GraphPlugin([graph]); got {graphs!r}.")
-    found: dict[str, GraphCode] = {}
+    found: dict[str, GraphRegistry] = {}
     for graph in graphs:
-        code = getattr(graph, "code", None)
-        if not isinstance(code, GraphCode):
+        registry = graph if isinstance(graph, GraphRegistry) else getattr(graph, "registry", None)
+        if not isinstance(registry, GraphRegistry):
             mend = " Compile it first: .compile(name=...)." if hasattr(graph, "compile") else ""
             raise GraphDefinitionError(f"GraphPlugin takes compiled graphs; got {type_name(graph)}.{mend}")
-        if code.name in found:
+        if registry.name in found:
             raise GraphDefinitionError(
-                f"Two graphs are named {code.name!r}. Give each a name of its own.", graph=code.name
+                f"Two graphs are named {registry.name!r}. Give each a name of its own.", graph=registry.name
             )
-        found[code.name] = code
+        found[registry.name] = registry
     if not found:
         raise GraphDefinitionError("GraphPlugin needs at least one graph.")
     return found

@@ -14,35 +14,33 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from temporalio.client import Client
 from temporalio.worker import Worker
 
 from stepgraph.client import GraphClient
 from stepgraph.errors import StepgraphError
+from stepgraph.execution.registry import GraphRegistry
 from stepgraph.hosting.connection import Server, connect
-from stepgraph.hosting.graph_worker import BRIEF, worker_for
+from stepgraph.hosting.graph_worker import SHORT_GRACE, graph_worker
 from stepgraph.temporal.logs import get_logger
 from stepgraph.temporal.settings import text
-
-if TYPE_CHECKING:
-    from stepgraph.graph.compiled import CompiledGraph
 
 T = TypeVar("T")
 Call = Callable[[GraphClient], Awaitable[T]]
 Stream = Callable[[GraphClient], AsyncIterator[T]]
 
-STOP_SECONDS = BRIEF.total_seconds() + 2
+STOP_SECONDS = SHORT_GRACE.total_seconds() + 2
 """How long the end of the process waits for its workers to take their leave of the server."""
 log = get_logger("session")
 
 
 @dataclass(frozen=True)
-class _Working:
+class _RunningWorker:
     """A worker that serves graphs in this process, on one task queue."""
 
-    graphs: dict[str, CompiledGraph]
+    graphs: dict[str, GraphRegistry]
     worker: Worker
     task: asyncio.Task[None]
 
@@ -66,7 +64,7 @@ class Session:
         self._thread = threading.Thread(target=self._loop.run_forever, name="stepgraph-session", daemon=True)
         self._thread.start()
         self._connecting: asyncio.Task[tuple[Client, Server]] | None = None
-        self._working: dict[str, _Working] = {}
+        self._working: dict[str, _RunningWorker] = {}
         self._lock: asyncio.Lock | None = None
         atexit.register(self.close)
 
@@ -75,15 +73,15 @@ class Session:
         """Whether calls can be made: not after `close`, and not in a forked child."""
         return self._pid == os.getpid() and not self._loop.is_closed() and self._thread.is_alive()
 
-    def call(self, graph: CompiledGraph, call: Call[T]) -> T:
+    def call(self, graph: GraphRegistry, call: Call[T]) -> T:
         """Makes a call and waits for it, whether or not an event loop is running here."""
         return self._wait(self._called(graph, call))
 
-    async def acall(self, graph: CompiledGraph, call: Call[T]) -> T:
+    async def acall(self, graph: GraphRegistry, call: Call[T]) -> T:
         """Makes a call from somebody's event loop, without blocking it."""
         return await self._await(self._called(graph, call))
 
-    def stream(self, graph: CompiledGraph, stream: Stream[T]) -> Iterator[T]:
+    def stream(self, graph: GraphRegistry, stream: Stream[T]) -> Iterator[T]:
         """Items one after the other, each fetched when it is asked for."""
         items = self.call(graph, _iterator(stream))
         try:
@@ -95,7 +93,7 @@ class Session:
         finally:
             self._let_go_of(items)
 
-    async def astream(self, graph: CompiledGraph, stream: Stream[T]) -> AsyncIterator[T]:
+    async def astream(self, graph: GraphRegistry, stream: Stream[T]) -> AsyncIterator[T]:
         """The same from somebody's event loop."""
         items = await self.acall(graph, _iterator(stream))
         try:
@@ -157,10 +155,10 @@ class Session:
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(lambda: self._loop.create_task(_close(items)))
 
-    async def _called(self, graph: CompiledGraph, call: Call[T]) -> T:
+    async def _called(self, graph: GraphRegistry, call: Call[T]) -> T:
         client, _ = await self._connected()
         in_process = workers() == "in-process"
-        its_client = GraphClient(client, graph.name, schema=graph.code.schema, check_workers=not in_process)
+        its_client = GraphClient(client, graph.name, schema=graph.schema, check_workers=not in_process)
         if not in_process:
             return await call(its_client)
         working = await self._work_on(graph, its_client)
@@ -186,7 +184,7 @@ class Session:
         log.info(str(server))
         return client, server
 
-    async def _work_on(self, graph: CompiledGraph, client: GraphClient) -> _Working:
+    async def _work_on(self, graph: GraphRegistry, client: GraphClient) -> _RunningWorker:
         """The worker for the graph, of its latest definition under that name."""
         self._lock = self._lock or asyncio.Lock()
         async with self._lock:
@@ -196,8 +194,8 @@ class Session:
             graphs = {**(working.graphs if working else {}), graph.name: graph}
             if working is not None:
                 await working.stop()
-            worker = worker_for(client.client, list(graphs.values()), task_queue=client.task_queue, grace=BRIEF)
-            working = _Working(graphs, worker, asyncio.ensure_future(worker.run()))
+            worker = graph_worker(client.client, list(graphs.values()), task_queue=client.task_queue, grace=SHORT_GRACE)
+            working = _RunningWorker(graphs, worker, asyncio.ensure_future(worker.run()))
             self._working[client.task_queue] = working
             return working
 

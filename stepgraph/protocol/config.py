@@ -9,7 +9,7 @@ from typing import Any
 
 from stepgraph.engine.thread_view import DEFAULT_RECURSION_LIMIT
 from stepgraph.errors import InvalidThreadError
-from stepgraph.serde.type_codec import RoundTripError, as_json
+from stepgraph.serde.plain_json import RoundTripError, as_json
 
 Config = Mapping[str, Any]
 """LangGraph's: names the thread, and perhaps a checkpoint."""

@@ -6,20 +6,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from stepgraph.errors import InvalidInputError, ThreadError
+from stepgraph.protocol.commands import InvokeCommand, OnBusy, ResumeCommand, StateUpdate, UpdateCommand
 from stepgraph.protocol.config import Breaks, Config, RunConfig, parse_config
 from stepgraph.protocol.interrupts import Command
-from stepgraph.protocol.wire import InvokeOrder, OnBusy, Order, ResumeOrder, WrittenUpdate
-from stepgraph.serde.type_codec import RoundTripError, as_json
+from stepgraph.serde.plain_json import RoundTripError, as_json
 
 Encode = Callable[[Any], dict[str, Any] | None]
 """Turns a caller's values into JSON data that fits the state."""
 
 
-def invoke_order(
+def invoke_command(
     config: RunConfig, given: dict[str, Any] | None, before: Breaks, after: Breaks, *, on_busy: OnBusy = "refuse"
-) -> InvokeOrder:
+) -> InvokeCommand:
     """An input as JSON data, or none, with breakpoints."""
-    return InvokeOrder(
+    return InvokeCommand(
         input=given,
         on_busy=on_busy,
         checkpoint_id=config.checkpoint_id,
@@ -30,28 +30,30 @@ def invoke_order(
     )
 
 
-def resume_order(command: Command, before: Breaks, after: Breaks) -> ResumeOrder:
+def resume_command(command: Command, before: Breaks, after: Breaks) -> ResumeCommand:
     """An answer, with breakpoints; `InvalidInputError` for one that is no JSON."""
     answer = as_plain_json(command.resume, "An answer to an interrupt")
-    return ResumeOrder(resume=answer, interrupt_before=_names(before), interrupt_after=_names(after))
+    return ResumeCommand(resume=answer, interrupt_before=_names(before), interrupt_after=_names(after))
 
 
-def written_order(config: RunConfig, values: Any, as_node: str | None, encode: Encode) -> Order:
+def update_command(config: RunConfig, values: Any, as_node: str | None, encode: Encode) -> UpdateCommand:
     """An update, or a fork."""
-    return Order(values=encode(values), as_node=as_node, checkpoint_id=config.checkpoint_id)
+    return UpdateCommand(values=encode(values), as_node=as_node, checkpoint_id=config.checkpoint_id)
 
 
-def bulk_order(config: RunConfig, supersteps: Sequence[Sequence[tuple[Any, str | None]]], encode: Encode) -> Order:
+def bulk_update_command(
+    config: RunConfig, supersteps: Sequence[Sequence[tuple[Any, str | None]]], encode: Encode
+) -> UpdateCommand:
     """Several updates at once; `InvalidInputError` where there is none."""
     made = tuple(
-        tuple(WrittenUpdate(values=encode(each[0]), as_node=each[1]) for each in superstep) for superstep in supersteps
+        tuple(StateUpdate(values=encode(each[0]), as_node=each[1]) for each in superstep) for superstep in supersteps
     )
     if not made or not all(made):
         raise InvalidInputError("bulk_update_state needs at least one super-step, and an update in each.")
-    return Order(super_steps=made, checkpoint_id=config.checkpoint_id)
+    return UpdateCommand(super_steps=made, checkpoint_id=config.checkpoint_id)
 
 
-def older_than(before: Config | None, of: RunConfig) -> str | None:
+def checkpoint_before(before: Config | None, of: RunConfig) -> str | None:
     """The checkpoint that ``before`` of a history names; `ThreadError` if it names none."""
     if before is None:
         return None

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from stepgraph.engine.channels import Channels
-from stepgraph.engine.checkpoint import SEVERAL, Ask, Checkpoint, CheckpointData, TaskResult
-from stepgraph.engine.plan import names_to_run, plan
-from stepgraph.engine.record import Past, Record, outcomes_from
+from stepgraph.engine.checkpoint import SEVERAL, Checkpoint, CheckpointData, InterruptRequest, TaskResult
+from stepgraph.engine.plan import nodes_to_run, plan
+from stepgraph.engine.record import RecentCheckpoint, Record, outcomes_from
 from stepgraph.engine.task_outcomes import Outcome
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import InvalidUpdateError
@@ -75,34 +75,34 @@ def view(thread: Thread, checkpoint: Checkpoint, *, as_head: bool = False) -> di
     As the head, it says how things stand: the values have what finished tasks wrote, ``next`` names what is still to
     run, and shown are the questions that wait for an answer.
     """
-    outcomes = thread.outcomes(checkpoint)
-    asked = thread.waiting() if as_head else thread.asked(checkpoint)
+    outcomes = thread.task_outcomes(checkpoint)
+    asked = thread.waiting_by_task() if as_head else thread.last_interrupts(checkpoint)
     values: Mapping[str, Any]
     if as_head:
-        values = thread.shown
+        values = thread.values_with_pending_writes
     else:
         values = thread.state if checkpoint is thread.head else thread.channels.encode(checkpoint.values)
     return _view(thread.thread_id, checkpoint, values, outcomes, asked, as_head=as_head)
 
 
-def view_of_record(record: Record) -> dict[str, Any]:
+def head_in_record(record: Record) -> dict[str, Any]:
     """The head of a closed thread, from the record its last run left: no worker needed."""
     values = {**record.values, **record.pending_values}
     left = outcomes_from(record)
-    outcomes = left.of(record.checkpoint)
-    return _view(record.thread_id, record.checkpoint, values, outcomes, left.waiting(), as_head=True)
+    outcomes = left.by_task(record.checkpoint)
+    return _view(record.thread_id, record.checkpoint, values, outcomes, left.waiting_by_task(), as_head=True)
 
 
 def history_in_record(record: Record) -> Iterator[dict[str, Any]]:
     """The head and the checkpoints before it, as far as a record has them, newest first: no worker needed."""
     yield _shown(record, record, record.values)
-    yield from past_in_record(record, JsonValues.of(record.values))
+    yield from recent_in_record(record, JsonValues.of(record.values))
 
 
-def past_in_record(record: Record, values: JsonValues) -> Iterator[dict[str, Any]]:
+def recent_in_record(record: Record, values: JsonValues) -> Iterator[dict[str, Any]]:
     """The checkpoints before the head, whose values are given."""
     newer = record.checkpoint
-    for past in record.past:
+    for past in record.recent:
         values = past.difference.apply(values)
         if past.committed:
             results = {
@@ -115,9 +115,11 @@ def past_in_record(record: Record, values: JsonValues) -> Iterator[dict[str, Any
         newer = past.checkpoint
 
 
-def _shown(record: Record, of: Record | Past, values: Mapping[str, Any]) -> dict[str, Any]:
+def _shown(record: Record, of: Record | RecentCheckpoint, values: Mapping[str, Any]) -> dict[str, Any]:
     left = outcomes_from(of)
-    return _view(record.thread_id, of.checkpoint, values, left.of(of.checkpoint), left.asked(), as_head=False)
+    return _view(
+        record.thread_id, of.checkpoint, values, left.by_task(of.checkpoint), left.last_interrupts(), as_head=False
+    )
 
 
 def empty(thread_id: str) -> StateSnapshot:
@@ -162,7 +164,7 @@ def _view(
     checkpoint: Checkpoint | CheckpointData,
     values: Mapping[str, Any],
     outcomes: Sequence[Outcome],
-    asked: Mapping[str, Ask],
+    asked: Mapping[str, InterruptRequest],
     *,
     as_head: bool,
 ) -> dict[str, Any]:
@@ -174,7 +176,7 @@ def _view(
     interrupts = {name: [{"value": ask.value, "id": ask.id, "deadline": ask.deadline}] for name, ask in asked.items()}
     return {
         "values": dict(values),
-        "next": list(names_to_run(checkpoint, finished if as_head else ())),
+        "next": list(nodes_to_run(checkpoint, finished if as_head else ())),
         "config": config_for(thread_id, checkpoint.id),
         "metadata": metadata,
         "created_at": checkpoint.created_at,

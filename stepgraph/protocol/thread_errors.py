@@ -1,42 +1,46 @@
-"""Errors about threads that the client on Temporal and the runner in memory both raise."""
+"""Errors about threads that clients, the workflow and the in-memory runner raise alike."""
 
 from __future__ import annotations
 
-from stepgraph.engine.thread import Thread
 from stepgraph.errors import CheckpointNotFoundError, EmptyInputError, ThreadBusyError, ThreadError
-from stepgraph.protocol.config import RunConfig
 
 
-def busy(thread: Thread) -> ThreadBusyError:
-    """The thread is at work, and takes no second invoke."""
+def thread_busy(thread_id: str, run_id: str | None) -> ThreadBusyError:
+    """Return the error for a second invoke of a running thread."""
+    which = f" (run {run_id})" if run_id else ""
     return ThreadBusyError(
-        f"Thread {thread.thread_id!r} is running (run {thread.run_id}), and a thread has one writer. "
+        f"Thread {thread_id!r} is running{which}, and a thread has one writer. "
         "Wait for it to end, or use another thread id.",
-        thread_id=thread.thread_id,
-        run_id=thread.run_id,
+        thread_id=thread_id,
+        run_id=run_id,
     )
 
 
-def nothing_there(wanted: RunConfig, what: str) -> EmptyInputError:
-    """The thread does not exist; ``what`` says what follows."""
-    return EmptyInputError(f"Thread {wanted.thread_id!r} does not exist, {what}", thread_id=wanted.thread_id)
+def no_such_thread(thread_id: str, consequence: str) -> EmptyInputError:
+    """Return the error for a thread that does not exist; ``consequence`` ends the sentence: "so nothing can ..."."""
+    return EmptyInputError(f"Thread {thread_id!r} does not exist, {consequence}", thread_id=thread_id)
+
+
+def nothing_to_resume(thread_id: str) -> EmptyInputError:
+    """Return the error for resuming a thread that has no checkpoint."""
+    return EmptyInputError(f"Thread {thread_id!r} has nothing to resume. Start it with an input.", thread_id=thread_id)
 
 
 def nothing_to_fork(thread_id: str) -> EmptyInputError:
-    """The thread has no checkpoint."""
+    """Return the error for forking a thread that has no checkpoint."""
     return EmptyInputError(f"Thread {thread_id!r} has no checkpoint to fork.", thread_id=thread_id)
 
 
-def already_there(thread_id: str) -> ThreadError:
-    """The thread that a fork was to grow on."""
+def thread_exists(thread_id: str) -> ThreadError:
+    """Return the error for a fork onto a thread that exists already."""
     return ThreadError(
         f"There is a thread {thread_id!r} already; a fork grows on a new one. Choose another thread_id.",
         thread_id=thread_id,
     )
 
 
-def not_found(thread_id: str, checkpoint_id: str) -> CheckpointNotFoundError:
-    """The thread has no such checkpoint."""
+def no_such_checkpoint(thread_id: str, checkpoint_id: str) -> CheckpointNotFoundError:
+    """Return the error for a checkpoint that the thread does not have."""
     return CheckpointNotFoundError(
         f"Thread {thread_id!r} has no checkpoint {checkpoint_id!r}. Take an id from its history.",
         thread_id=thread_id,

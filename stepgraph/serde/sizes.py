@@ -15,12 +15,12 @@ STORED_LIMIT: Final = 64_000_000
 """The same with external storage. Every worker at work on a thread holds several copies of its state in memory."""
 
 
-def limit_for(*, stored: bool) -> int:
+def size_limit(*, uses_external_storage: bool) -> int:
     """What a state may weigh, with external storage or without."""
-    return STORED_LIMIT if stored else PAYLOAD_LIMIT
+    return STORED_LIMIT if uses_external_storage else PAYLOAD_LIMIT
 
 
-def weigh(what: str, sizes: Mapping[str, int], *, limit: int = PAYLOAD_LIMIT, **parts: Any) -> None:
+def check_size(what: str, sizes: Mapping[str, int], *, limit: int = PAYLOAD_LIMIT, **parts: Any) -> None:
     """Refuses ``what``, given as bytes by channel, if it is too large; names the largest channel, and the mend."""
     total = sum(sizes.values())
     if total <= limit:

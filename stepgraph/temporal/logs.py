@@ -16,6 +16,7 @@ import structlog
 
 from stepgraph.errors import StepgraphError
 from stepgraph.temporal import settings
+from stepgraph.temporal.sdk_internals import reports_activity_failure
 
 _SHARED: list[Any] = [
     structlog.stdlib.filter_by_level,
@@ -104,4 +105,4 @@ def _is_no_repetition(record: logging.LogRecord) -> bool:
     """Whether the SDK's record says what stepgraph has not: failures of other activities are none of its business."""
     error = record.exc_info[1] if record.exc_info else None
     reported = getattr(error, "reported_by_stepgraph", False)
-    return not (reported and record.getMessage().startswith("Completing activity as failed"))
+    return not (reported and reports_activity_failure(record))

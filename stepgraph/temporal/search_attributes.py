@@ -31,7 +31,7 @@ log = get_logger("search")
 _known: dict[tuple[str, str], tuple[float, bool]] = {}
 
 
-async def are_registered(client: Client) -> bool:
+async def attributes_registered(client: Client) -> bool:
     """Whether the namespace has the attributes; remembered, a no for a minute."""
     place = (client.service_client.config.target_host, client.namespace)
     at, known = _known.get(place, (0.0, False))

@@ -12,22 +12,28 @@ from typing import Any
 
 from stepgraph.engine.record import Record, record_of, thread_from
 from stepgraph.engine.thread import Thread
-from stepgraph.errors import EmptyInputError
-from stepgraph.execution.apply_command import AnyOrder, Kind
 from stepgraph.graph.compiled import CompiledGraph, Supersteps
+from stepgraph.protocol.commands import CommandKind, ThreadCommand
 from stepgraph.protocol.config import Breaks, Config, RunConfig, parse_config, parse_thread_id
 from stepgraph.protocol.interrupts import Command, Interrupt
 from stepgraph.protocol.method_arguments import (
-    bulk_order,
+    bulk_update_command,
     check_limit,
-    invoke_order,
-    older_than,
-    resume_order,
-    written_order,
+    checkpoint_before,
+    invoke_command,
+    resume_command,
+    update_command,
 )
+from stepgraph.protocol.opening import ReadRequest
 from stepgraph.protocol.snapshot import StateSnapshot, config_for, empty, matches, snapshot_from, view
-from stepgraph.protocol.thread_errors import already_there, busy, not_found, nothing_there, nothing_to_fork
-from stepgraph.protocol.wire import ReadRequest
+from stepgraph.protocol.thread_errors import (
+    no_such_checkpoint,
+    no_such_thread,
+    nothing_to_fork,
+    nothing_to_resume,
+    thread_busy,
+    thread_exists,
+)
 from stepgraph.testing.blocking import wait
 from stepgraph.testing.memory_run import MemoryRun
 
@@ -73,24 +79,21 @@ class MemoryRunner:
         latest = self._latest(wanted.thread_id)
         if isinstance(input, Command):
             if latest is None:
-                raise nothing_there(wanted, "so nothing waits for an answer.")
-            return await self._run_on(wanted, "resume", resume_order(input, interrupt_before, interrupt_after))
+                raise no_such_thread(wanted.thread_id, "so nothing waits for an answer.")
+            return await self._run_on(wanted, "resume", resume_command(input, interrupt_before, interrupt_after))
         given = self._encoded(input)
         if latest is not None and latest.busy:
-            raise busy(latest.thread)
+            raise thread_busy(wanted.thread_id, latest.thread.run_id)
         if wanted.checkpoint_id is not None and latest is None:
-            raise nothing_there(wanted, "so there is nothing to run again.")
+            raise no_such_thread(wanted.thread_id, "so there is nothing to run again.")
         if given is None and latest is None:
-            raise nothing_there(wanted, "so there is nothing to resume. Start it with an input.")
+            raise no_such_thread(wanted.thread_id, "so there is nothing to resume. Start it with an input.")
         if given is None and latest is not None and latest.thread.head is None:  # an update of it was refused
-            raise EmptyInputError(
-                f"Thread {wanted.thread_id!r} has nothing to resume. Start it with an input.",
-                thread_id=wanted.thread_id,
-            )
+            raise nothing_to_resume(wanted.thread_id)
         to_resume = given is None and wanted.checkpoint_id is None
         if to_resume and latest is not None and not latest.open and latest.thread.finished:
             return self._result(latest.thread)
-        return await self._run_on(wanted, "invoke", invoke_order(wanted, given, interrupt_before, interrupt_after))
+        return await self._run_on(wanted, "invoke", invoke_command(wanted, given, interrupt_before, interrupt_after))
 
     def update_state(self, config: Config, values: Any, as_node: str | None = None) -> dict[str, Any]:
         """`CompiledGraph.update_state`, in memory."""
@@ -99,8 +102,8 @@ class MemoryRunner:
     async def aupdate_state(self, config: Config, values: Any, as_node: str | None = None) -> dict[str, Any]:
         """`CompiledGraph.aupdate_state`, in memory."""
         wanted = parse_config(config)
-        order = written_order(wanted, values, as_node, self._encoded)
-        return (await self._order(wanted, "update", order))[1]
+        command = update_command(wanted, values, as_node, self._encoded)
+        return (await self._command(wanted, "update", command))[1]
 
     def bulk_update_state(self, config: Config, supersteps: Supersteps) -> dict[str, Any]:
         """`CompiledGraph.bulk_update_state`, in memory."""
@@ -109,7 +112,7 @@ class MemoryRunner:
     async def abulk_update_state(self, config: Config, supersteps: Supersteps) -> dict[str, Any]:
         """`CompiledGraph.abulk_update_state`, in memory."""
         wanted = parse_config(config)
-        return (await self._order(wanted, "update", bulk_order(wanted, supersteps, self._encoded)))[1]
+        return (await self._command(wanted, "update", bulk_update_command(wanted, supersteps, self._encoded)))[1]
 
     def fork(
         self, config: Config, values: Any = None, as_node: str | None = None, thread_id: Any = None
@@ -123,7 +126,7 @@ class MemoryRunner:
         """`CompiledGraph.afork`, in memory."""
         wanted = parse_config(config)
         source = self._latest(wanted.thread_id)
-        order = written_order(wanted, values, as_node, self._encoded)
+        command = update_command(wanted, values, as_node, self._encoded)
         if thread_id is not None:
             grown = parse_thread_id(thread_id)
             head = source.thread.head if source is not None else None
@@ -131,17 +134,17 @@ class MemoryRunner:
             if checkpoint_id is None:
                 raise nothing_to_fork(wanted.thread_id)
             if self._latest(grown) is not None:
-                raise already_there(grown)
-            order = order.model_copy(update={"checkpoint_id": checkpoint_id, "thread_id": wanted.thread_id})
+                raise thread_exists(grown)
+            command = command.model_copy(update={"checkpoint_id": checkpoint_id, "thread_id": wanted.thread_id})
             wanted = RunConfig(grown, None, wanted.recursion_limit, wanted.passed_on)
         elif source is None:
-            raise nothing_there(wanted, "so there is nothing to run again.")
-        return await self._run_on(wanted, "fork", order)
+            raise no_such_thread(wanted.thread_id, "so there is nothing to run again.")
+        return await self._run_on(wanted, "fork", command)
 
     def get_state(self, config: Config) -> StateSnapshot:
         """`CompiledGraph.get_state`, in memory."""
         wanted = parse_config(config)
-        channels = self.graph.code.schema.channels
+        channels = self.graph.registry.schema.channels
         for run in reversed(self._runs.get(wanted.thread_id, [])):
             thread = run.thread
             if wanted.checkpoint_id is None and thread.head is not None:
@@ -150,7 +153,7 @@ class MemoryRunner:
                 if checkpoint.id == wanted.checkpoint_id:
                     return snapshot_from(view(thread, checkpoint), channels)
         if wanted.checkpoint_id is not None:
-            raise not_found(wanted.thread_id, wanted.checkpoint_id)
+            raise no_such_checkpoint(wanted.thread_id, wanted.checkpoint_id)
         return empty(wanted.thread_id)
 
     async def aget_state(self, config: Config) -> StateSnapshot:
@@ -172,11 +175,11 @@ class MemoryRunner:
             return
         check_limit(limit, wanted)
         shown = self._newest_first(wanted.thread_id)
-        if (last := older_than(before, wanted)) is not None:
+        if (last := checkpoint_before(before, wanted)) is not None:
             newest = self.get_state(config_for(wanted.thread_id, last)).config
             shown = shown[[data["config"] for data in shown].index(newest) + 1 :]
         for data in [data for data in shown if matches(data, filter)][:limit]:
-            yield snapshot_from(data, self.graph.code.schema.channels)
+            yield snapshot_from(data, self.graph.registry.schema.channels)
 
     async def aget_state_history(
         self,
@@ -204,24 +207,26 @@ class MemoryRunner:
 
     def _next_run(self, wanted: RunConfig) -> MemoryRun:
         """A run that goes on from what the thread's last one left."""
-        code, runs = self.graph.code, self._runs.setdefault(wanted.thread_id, [])
+        registry, runs = self.graph.registry, self._runs.setdefault(wanted.thread_id, [])
         thread = thread_from(
             record_of(runs[-1].thread) if runs else None,
-            code.spec,
-            code.schema.channels,
+            registry.spec,
+            registry.schema.channels,
             thread_id=wanted.thread_id,
             run_id=f"run-{sum(map(len, self._runs.values())) + 1:04d}",
             clock=self._clock,
         )
-        thread.allow(wanted.recursion_limit)
-        runs.append(MemoryRun(code, thread, wanted.passed_on, read=self._read))
+        thread.limit_steps(wanted.recursion_limit)
+        runs.append(MemoryRun(registry, thread, wanted.passed_on, read=self._read))
         return runs[-1]
 
-    async def _run_on(self, wanted: RunConfig, kind: Kind, order: AnyOrder) -> dict[str, Any]:
-        run, _ = await self._order(wanted, kind, order)
+    async def _run_on(self, wanted: RunConfig, kind: CommandKind, command: ThreadCommand) -> dict[str, Any]:
+        run, _ = await self._command(wanted, kind, command)
         return self._result(run.thread)
 
-    async def _order(self, wanted: RunConfig, kind: Kind, order: AnyOrder) -> tuple[MemoryRun, dict[str, Any]]:
+    async def _command(
+        self, wanted: RunConfig, kind: CommandKind, command: ThreadCommand
+    ) -> tuple[MemoryRun, dict[str, Any]]:
         """Has an order carried out: by the run that is open, or by the thread's next one; which then runs on.
 
         The run comes back with the config of the checkpoint that the order made.
@@ -229,20 +234,20 @@ class MemoryRunner:
         run = self._latest(wanted.thread_id)
         if run is None or not (run.open or run.busy):
             run = self._next_run(wanted)
-        return run, await run.order(kind, order)
+        return run, await run.command(kind, command)
 
     async def _read(self, asked: ReadRequest) -> Record:
         for run in self._runs.get(asked.thread_id, []):  # the one that made it comes before those that took it over
             for checkpoint in run.thread.newest_first():
                 if checkpoint.id == asked.checkpoint_id and (record := record_of(run.thread, checkpoint)):
                     return record
-        raise not_found(asked.thread_id, asked.checkpoint_id)
+        raise no_such_checkpoint(asked.thread_id, asked.checkpoint_id)
 
     def _result(self, thread: Thread) -> dict[str, Any]:
         """The values; what the thread asks people is under ``__interrupt__``."""
-        values = self.graph.code.schema.channels.decode(thread.shown)
-        asked = [Interrupt(ask.value, ask.id, ask.deadline) for ask in thread.questions]
+        values = self.graph.registry.schema.channels.decode(thread.values_with_pending_writes)
+        asked = [Interrupt(ask.value, ask.id, ask.deadline) for ask in thread.waiting_interrupts]
         return {**values, "__interrupt__": asked} if asked else values
 
     def _encoded(self, values: Any) -> dict[str, Any] | None:
-        return None if values is None else self.graph.code.schema.encode_input(self.graph.name, values)
+        return None if values is None else self.graph.registry.schema.encode_input(self.graph.name, values)

@@ -229,7 +229,7 @@ class Project:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("TEMPORAL_", "STEPGRAPH_"))}
         kept.pop("COLUMNS", None)
         kept["HEARTBEAT"] = str(self.heartbeat)
-        kept["STEPGRAPH_EMBEDDED_LINGER"] = "0.5"
+        kept["STEPGRAPH_EMBEDDED_IDLE_SECONDS"] = "0.5"
         if self.address is not None:
             kept["TEMPORAL_ADDRESS"] = self.address
         return kept

@@ -13,6 +13,8 @@ from temporalio.client import Client
 from stepgraph import GraphClient
 from tests.commands.projects import Project, eventually, lives
 
+pytestmark = pytest.mark.xdist_group("localhost:7233")  # what embeds a server looks there for one first
+
 
 @pytest.fixture
 async def replayed(project: Project) -> AsyncIterator[Project]:

@@ -8,6 +8,8 @@ import pytest
 
 from tests.commands.projects import Ended, Project, embeds
 
+pytestmark = pytest.mark.xdist_group("localhost:7233")  # what embeds a server looks there for one first
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:

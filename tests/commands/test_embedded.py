@@ -20,6 +20,8 @@ import pytest
 from tests.commands.projects import Project, Running, eventually, listens, lives
 from tests.conftest import ROOT, temporal_binary
 
+pytestmark = pytest.mark.xdist_group("localhost:7233")  # what embeds a server looks there for one first
+
 LINE = r"Embedded Temporal at 127\.0\.0\.1:\d+, namespace 'default'\. Web UI: http://127\.0\.0\.1:\d+"
 
 WITHOUT_BINARY = """
@@ -237,7 +239,7 @@ def test_a_server_that_cannot_be_embedded_says_why(embedding: Project, spoilt: s
     message, env = {
         "database": (r"cannot be started\. .*server\.log says: .*file is not a database", {}),
         "folder": (r"cannot use .*/afile: .*Name another folder with STEPGRAPH_HOME", {"STEPGRAPH_HOME": "afile"}),
-        "linger": (r"STEPGRAPH_EMBEDDED_LINGER must be a number", {"STEPGRAPH_EMBEDDED_LINGER": "long"}),
+        "linger": (r"STEPGRAPH_EMBEDDED_IDLE_SECONDS must be a number", {"STEPGRAPH_EMBEDDED_IDLE_SECONDS": "long"}),
     }[spoilt]
     embedding.write("afile", "")
     if spoilt == "database":
@@ -251,7 +253,7 @@ def test_a_server_that_cannot_be_embedded_says_why(embedding: Project, spoilt: s
 
 def test_a_keeper_that_is_told_to_end_ends_its_server(embedding: Project) -> None:
     """With SIGTERM."""
-    told(checking(embedding, STEPGRAPH_EMBEDDED_LINGER="600"))
+    told(checking(embedding, STEPGRAPH_EMBEDDED_IDLE_SECONDS="600"))
     server = embedding.server()
     assert embedding.has_server()
     os.kill(server["keeper"], signal.SIGTERM)

@@ -15,6 +15,8 @@ import pytest
 from tests.commands.projects import Project, eventually
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.xdist_group("localhost:7233")  # what embeds a server looks there for one first
+
 
 @pytest.fixture
 async def replayed(project: Project) -> AsyncIterator[Project]:
@@ -119,8 +121,8 @@ async def test_a_node_that_runs_at_sigterm_finishes(replayed: Project) -> None:
 
 
 async def test_a_node_that_outlasts_the_drain_is_done_by_another_worker(replayed: Project) -> None:
-    """It is interrupted after STEPGRAPH_DRAIN_SECONDS, and runs again under the same key; the worker ends promptly."""
-    worker = replayed.worker("--graphs", "steps:graph", STEPGRAPH_DRAIN_SECONDS="0.5")
+    """It is interrupted after STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS, and runs again under the same key; the worker ends promptly."""
+    worker = replayed.worker("--graphs", "steps:graph", STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS="0.5")
     thread = replayed.thread()
     run(replayed, replayed.graph, thread, '{"wait": true}')
     eventually(lambda: "second" in replayed.ran(thread))
@@ -168,8 +170,16 @@ WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
     "no namespace": ([], {"TEMPORAL_NAMESPACE": "nosuch"}, "has no namespace 'nosuch'"),
     "no profile": ([], {"TEMPORAL_PROFILE": "nosuch"}, "cannot be read: Profile 'nosuch' not found"),
     "no config file": ([], {"TEMPORAL_CONFIG_FILE": "nosuch"}, "There is no file 'nosuch', which TEMPORAL_CONFIG_FILE"),
-    "drain": ([], {"STEPGRAPH_DRAIN_SECONDS": "x"}, "STEPGRAPH_DRAIN_SECONDS must be a number, 0 or more; got 'x'"),
-    "endless drain": ([], {"STEPGRAPH_DRAIN_SECONDS": "inf"}, "STEPGRAPH_DRAIN_SECONDS may be 86,400 at the most"),
+    "drain": (
+        [],
+        {"STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS": "x"},
+        "STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS must be a number, 0 or more; got 'x'",
+    ),
+    "endless drain": (
+        [],
+        {"STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS": "inf"},
+        "STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS may be 86,400 at the most",
+    ),
     "inline": ([], {"STEPGRAPH_INLINE_BYTES": "-1"}, "STEPGRAPH_INLINE_BYTES must be a number, 0 or more; got '-1'"),
     "log format": (["--log-format", "xml"], {}, "STEPGRAPH_LOG_FORMAT must be 'console' or 'json'; got 'xml'"),
     "log level": ([], {"STEPGRAPH_LOG_LEVEL": "loud"}, "STEPGRAPH_LOG_LEVEL must be debug, info, warning or error"),

@@ -145,7 +145,7 @@ def test_a_function_names_its_node() -> None:
     """`add_node(f)` is `add_node("f", f)`."""
     builder = StateGraph(Words).add_node(speak).add_node("then", speak_later)
     builder.add_edge(START, "speak").add_edge("speak", "then").add_edge("then", END)
-    assert builder.compile(name="g").code.spec.node_names == ("speak", "then")
+    assert builder.compile(name="g").registry.spec.node_names == ("speak", "then")
 
 
 def test_the_options_of_a_node_are_in_the_spec_in_seconds() -> None:
@@ -160,7 +160,7 @@ def test_the_options_of_a_node_are_in_the_spec_in_seconds() -> None:
         heartbeat_timeout=1.5,
         task_queue="gpu",
     )
-    odd, plain = builder.compile(name="g").code.spec.nodes
+    odd, plain = builder.compile(name="g").registry.spec.nodes
     assert (odd.timeout, odd.heartbeat_timeout, odd.task_queue) == (120.0, 1.5, "gpu")
     assert odd.retry is not None
     assert (odd.retry.max_attempts, odd.retry.initial_interval, odd.retry.max_interval) == (7, 200.0, 200.0)
@@ -170,14 +170,14 @@ def test_the_options_of_a_node_are_in_the_spec_in_seconds() -> None:
 def test_entry_and_finish_points_are_edges() -> None:
     """`set_entry_point` and `set_finish_point` draw from START and to END."""
     builder = StateGraph(Words).add_node(speak).set_entry_point("speak").set_finish_point("speak")
-    assert builder.compile(name="g").code.spec.edges == ((START, "speak"), ("speak", END))
+    assert builder.compile(name="g").registry.spec.edges == ((START, "speak"), ("speak", END))
 
 
 def test_an_edge_drawn_twice_is_one_edge() -> None:
     """Nothing runs twice for it, and the drawing shows it once."""
     compiled = graph(Words, "START > n, START > n, n+m > END, n+m > END, n > m, n > m", n=speak, m=speak)
-    assert compiled.code.spec.edges == ((START, "n"), ("n", "m"))
-    assert len(compiled.code.spec.joins) == 1
+    assert compiled.registry.spec.edges == ((START, "n"), ("n", "m"))
+    assert len(compiled.registry.spec.joins) == 1
     assert run(compiled, {}) == {"words": ["now", "now"]}
 
 
@@ -233,7 +233,7 @@ def test_a_router_says_where_it_may_lead_or_leads_anywhere(
         builder.add_node(name, lambda state, name=name: {"words": [name]})
     builder.add_edge(START, "a").add_conditional_edges("a", router, path_map).add_edge("b", END).add_edge("c", END)
     compiled = builder.compile(name="g")
-    assert compiled.code.spec.branches[0].ends == ends
+    assert compiled.registry.spec.branches[0].ends == ends
     assert run(compiled, {}) == {"words": ["a", "b"]}
 
 
@@ -272,7 +272,7 @@ def test_equal_graphs_have_equal_specs() -> None:
         )
         return graph(state, "START > y, START > x, x > END, y > END", y=speak, x=speak)
 
-    one, other = made().code.spec, made().code.spec
+    one, other = made().registry.spec, made().registry.spec
     assert one == other
     assert one.hash == other.hash
     assert one.node_names == ("x", "y")
@@ -283,7 +283,7 @@ def test_a_spec_travels_as_json() -> None:
     """What a run records of its graph is all it needs to go on."""
     builder = StateGraph(Words).add_node("a", speak, retry_policy=RetryPolicy()).add_node("b", speak)
     builder.add_edge(START, "a").add_edge(["a", "b"], END).add_conditional_edges("a", to_literal, ["b", END])
-    spec = builder.compile(name="g").code.spec
+    spec = builder.compile(name="g").registry.spec
     again = type(spec).model_validate_json(spec.model_dump_json())
     assert again == spec
     assert again.hash == spec.hash

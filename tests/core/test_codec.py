@@ -26,7 +26,9 @@ from typing_extensions import TypedDict
 
 from stepgraph.engine.channels import make_channel
 from stepgraph.errors import SerializationError
-from stepgraph.serde.type_codec import RoundTripError, TypeCodec, as_json, same
+from stepgraph.serde.equality import same
+from stepgraph.serde.plain_json import RoundTripError, as_json
+from stepgraph.serde.type_codec import TypeCodec
 
 
 class Colour(enum.Enum):
@@ -226,7 +228,7 @@ def test_a_value_of_its_declared_type_comes_back_as_it_was(typed: tuple[Any, Any
     assert same(value, again)
     assert codec.encode(again) == encoded
     assert codec.dump(again) == encoded
-    for copied in (codec.copy(value), codec.settle(value)):
+    for copied in (codec.copy(value), codec.round_trip(value)):
         assert same(value, copied)
         assert copied is not value or value is None or isinstance(value, str | int | bytes | float | tuple | enum.Enum)
 
@@ -354,7 +356,7 @@ def test_the_order_of_a_mapping_is_kept() -> None:
 def test_a_typed_dict_may_be_written_in_any_order() -> None:
     """It comes back in the order of its declaration, which makes it no other value."""
     for value in ({"tags": {"b", "a"}, "id": 1}, {"id": 1, "tags": {"b", "a"}}):
-        again = TypeCodec(Row).settle(value)
+        again = TypeCodec(Row).round_trip(value)
         assert again == value
     assert TypeCodec(list[Row]).encode([{"tags": {"b", "a"}, "point": Point(1.0)}]) == [
         {"tags": ["a", "b"], "point": {"x": 1.0, "y": 0.0}}
@@ -375,7 +377,7 @@ def test_a_model_speaks_for_itself() -> None:
     assert TypeCodec(Blob).encode(Blob(data=b"text")) == {"data": "text"}
     with pytest.raises(RoundTripError, match="utf-8"):
         TypeCodec(Blob).encode(Blob(data=b"\xff"))
-    assert TypeCodec(list[Sent]).settle([Sent(data=b"\xff")]) == [Sent(data=b"\xff")]
+    assert TypeCodec(list[Sent]).round_trip([Sent(data=b"\xff")]) == [Sent(data=b"\xff")]
 
 
 @pytest.mark.parametrize(

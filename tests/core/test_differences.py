@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stepgraph.engine._encoded_state import EncodedState
 from stepgraph.engine.channels import Write
 from stepgraph.engine.difference import Difference, difference
-from stepgraph.engine.encoded_state import EncodedState
 from stepgraph.execution.state_schema import StateSchema
+from stepgraph.serde.equality import identical
 from stepgraph.serde.json_values import JsonValues
-from stepgraph.serde.type_codec import identical
 
 
 def last_three(left: list[Any], right: list[Any]) -> list[Any]:
@@ -60,7 +60,7 @@ def test_text_that_grows_is_the_text_of_the_whole(steps: list[dict[str, Any]]) -
     encoded = EncodedState(CHANNELS, "the state")
     before: dict[str, Any] = {}
     for each in [*values, *reversed(values)]:
-        encoded.move(each, before)
+        encoded.set_values(each, before)
         assert encoded.values.to_data() == CHANNELS.encode(each)
         assert encoded.values.texts == JsonValues.of(CHANNELS.encode(each)).texts
         before = each

@@ -22,7 +22,7 @@ from stepgraph.errors import (
     SerializationError,
     StepgraphError,
     from_wire,
-    near_miss,
+    suggest,
 )
 from stepgraph.testing import MemoryRunner
 from tests.core.graphs import THREAD, graph
@@ -106,7 +106,7 @@ def test_an_error_of_a_later_version_is_at_least_ours(data: dict[str, Any]) -> N
 class DemandingError(Exception):
     def __init__(self, code: int, *, reason: str) -> None:
         super().__init__(code, reason)
-        self.code = code
+        self.registry = code
 
 
 class PropertiedError(Exception):
@@ -294,10 +294,10 @@ def test_a_node_that_its_code_lacks_is_told_apart() -> None:
     whole = graph(State, "START > n, n > m, m > END", n=lambda state: None, m=lambda state: None)
     lacking = graph(State, "START > n, n > END", n=lambda state: None)
     runner = MemoryRunner(whole)
-    runner.graph.code.nodes.pop("m")  # type: ignore[attr-defined]
+    runner.graph.registry.nodes.pop("m")  # type: ignore[attr-defined]
     with pytest.raises(MissingNodeError, match="This worker's code of graph 'g' has no node 'm'") as caught:
         runner.invoke({}, THREAD)
-    assert (caught.value.node, caught.value.run_spec) == ("m", whole.code.spec.hash)
+    assert (caught.value.node, caught.value.run_spec) == ("m", whole.registry.spec.hash)
     runner.graph = lacking
     with pytest.raises(MissingNodeError, match=r"Thread 't1' goes on at node 'm', but graph 'g' .* has no such node"):
         runner.invoke(None, THREAD)
@@ -313,4 +313,4 @@ def test_a_node_that_its_code_lacks_is_told_apart() -> None:
 )
 def test_a_near_miss_is_named(name: str, known: list[str], hint: str) -> None:
     """Otherwise all that would have been right."""
-    assert near_miss(name, known) == hint
+    assert suggest(name, known) == hint

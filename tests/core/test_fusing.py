@@ -18,14 +18,15 @@ from typing_extensions import TypedDict
 from stepgraph import END, START, RetryPolicy, StateGraph, interrupt
 from stepgraph.engine.checkpoint import Task
 from stepgraph.engine.failures import failure_from
-from stepgraph.engine.record import data_of
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import GraphDefinitionError, GraphRecursionError, InvalidUpdateError
-from stepgraph.execution.fused_steps import StepRow, StepsAnswer, StepsRequest
-from stepgraph.execution.run_node import request_for, run_task
+from stepgraph.execution.fused_steps import FusedSteps
+from stepgraph.execution.run_node import run_task
 from stepgraph.graph.compiled import CompiledGraph
+from stepgraph.protocol.fused_run import FusedStepsRequest, FusedStepsResult
 from stepgraph.protocol.snapshot import view
-from stepgraph_workflows.fused_dispatch import may_fuse, take_over
+from stepgraph.protocol.task_request import task_request
+from stepgraph_workflows.fused_dispatch import can_fuse, commit_fused
 
 NODES = ("a", "b", "c", "d")
 LAST = 12
@@ -89,54 +90,54 @@ class Play:
     """A thread as a workflow has it, whose tasks are run right here."""
 
     def __init__(self, graph: CompiledGraph) -> None:
-        self.code = graph.code
+        self.registry = graph.registry
         self.ticks = itertools.count()
-        channels = graph.code.schema.channels
-        self.thread = Thread(graph.code.spec, channels, thread_id="t", run_id="r", clock=self.clock)
+        channels = graph.registry.schema.channels
+        self.thread = Thread(graph.registry.spec, channels, thread_id="t", run_id="r", clock=self.clock)
         self.rows = 0
         self.error: Exception | None = None
 
     def clock(self) -> str:
         return f"tick {next(self.ticks)}"
 
-    def request(self, **bounds: Any) -> StepsRequest:
+    def request(self, **bounds: Any) -> FusedStepsRequest:
         thread = self.thread
         assert thread.head is not None
-        given = StepsRequest(
+        given = FusedStepsRequest(
             graph="g",
             thread_id="t",
             run_id="r",
             spec_hash=thread.spec.hash,
-            head=data_of(thread.head),
+            head=thread.head.to_data(),
             state=thread.state,
-            made=len(thread.made),
+            checkpoints_made=len(thread.checkpoints),
             steps_left=thread.steps_left,
             breaks=thread.breaks,
-            passed=thread.passes_on,
+            passes_breakpoint=thread.passes_breakpoint,
             **{"max_steps": 100, "max_seconds": 60.0, "max_bytes": 1_000_000, **bounds},
         )
-        return StepsRequest.model_validate_json(given.model_dump_json(exclude_defaults=True))  # as it travels
+        return FusedStepsRequest.model_validate_json(given.model_dump_json(exclude_defaults=True))  # as it travels
 
-    def row(self, request: StepsRequest) -> StepRow:
+    def row(self, request: FusedStepsRequest) -> FusedSteps:
         assert request.state is not None
-        return StepRow(self.code, request, request.state, run_sync=asyncio.to_thread, clock=self.clock)
+        return FusedSteps(self.registry, request, request.state, run_sync=asyncio.to_thread, clock=self.clock)
 
-    async def in_a_row(self, cuts: Callable[[], int], **bounds: Any) -> StepsAnswer:
+    async def in_a_row(self, cuts: Callable[[], int], **bounds: Any) -> FusedStepsResult:
         """One activity, whose worker is lost as often as ``cuts`` says, each time after so many super-steps."""
-        request, told = self.request(**bounds), StepsAnswer()
+        request, told = self.request(**bounds), FusedStepsResult()
         while True:
             row = self.row(request)
             row.go_on_after(told)
             cut = cuts()
-            await row.run(told_to_stop=lambda row=row, cut=cut: len(row.answer.steps) >= cut)  # type: ignore[misc]
-            told = StepsAnswer.model_validate_json(row.answer.model_dump_json(exclude_defaults=True))
+            await row.run(should_stop=lambda row=row, cut=cut: len(row.answer.steps) >= cut)  # type: ignore[misc]
+            told = FusedStepsResult.model_validate_json(row.answer.model_dump_json(exclude_defaults=True))
             if len(told.steps) < cut or cut > 50:
                 return told
 
     async def alone(self, task: Task) -> None:
-        request = request_for(self.thread, task, {})
+        request = task_request(self.thread, task, {})
         try:
-            result = await run_task(self.code, request, self.thread.state, run_sync=asyncio.to_thread)
+            result = await run_task(self.registry, request, self.thread.state, run_sync=asyncio.to_thread)
         except Exception as error:
             self.thread.fail(task, failure_from(error, attempts=1))
         else:
@@ -146,11 +147,11 @@ class Play:
         thread, alone = self.thread, None
         try:
             while tasks := thread.due():
-                if may_fuse(thread, tasks) and thread.head_id != alone:
+                if can_fuse(thread, tasks) and thread.head_id != alone:
                     answer = await self.in_a_row(cuts, **bounds)
-                    take_over(thread, answer)
+                    commit_fused(thread, answer)
                     self.rows += 1
-                    alone = thread.head_id if answer.alone else None
+                    alone = thread.head_id if answer.run_individually else None
                 else:
                     for task in tasks:
                         thread.start(task)
@@ -164,8 +165,8 @@ class Play:
 
     def told(self) -> Mapping[str, Any]:
         """All there is to see of the thread, but for the times."""
-        made = [replace(checkpoint, created_at="") for checkpoint in self.thread.made]
-        shown = [{**view(self.thread, each), "created_at": ""} for each in self.thread.made]
+        made = [replace(checkpoint, created_at="") for checkpoint in self.thread.checkpoints]
+        shown = [{**view(self.thread, each), "created_at": ""} for each in self.thread.checkpoints]
         failures = {task: (why.error_type, why.error_message) for task, why in self.thread.failures.items()}
         for each in shown:
             for task in each["tasks"]:
@@ -175,7 +176,7 @@ class Play:
             "shown": shown,
             "failures": failures,
             "results": self.thread.results,
-            "asked": self.thread.questions,
+            "asked": self.thread.waiting_interrupts,
             "paused": self.thread.paused,
             "left": self.thread.steps_left,
             "error": str(self.error),
@@ -193,11 +194,11 @@ def test_a_row_gives_the_checkpoints_of_super_steps_of_their_own(
     plays = []
     for alone in (True, False):
         play = Play(build(alone))
-        play.thread.allow(limit)
-        play.thread.accept({"total": 0})
+        play.thread.limit_steps(limit)
+        play.thread.accept_input({"total": 0})
         asyncio.run(play.go_on(lambda: data.draw(st.integers(1, 4) | st.just(99)), **bounds))
         if play.thread.paused:
-            play.thread.pass_on()
+            play.thread.pass_breakpoint()
             asyncio.run(play.go_on(lambda: 99, **bounds))
         plays.append(play)
     assert plays[0].rows == 0
@@ -214,7 +215,7 @@ def looping(node: Any, **options: Any) -> CompiledGraph:
 
 def begun(graph: CompiledGraph) -> Play:
     play = Play(graph)
-    play.thread.accept({"total": 0})
+    play.thread.accept_input({"total": 0})
     play.thread.due()
     return play
 
@@ -236,7 +237,7 @@ async def test_a_bound_ends_a_row_at_a_boundary() -> None:
         await row.run()
         assert len(row.answer.steps) == steps
     row = play.row(play.request())
-    await row.run(told_to_stop=lambda: True)
+    await row.run(should_stop=lambda: True)
     assert row.answer.ran == "step 2"
 
 
@@ -283,7 +284,7 @@ async def test_a_node_that_takes_too_long_is_left_to_temporal() -> None:
     row = play.row(play.request())
     await row.run()
     release.set()
-    assert row.answer.alone
+    assert row.answer.run_individually
     assert list(row.answer.results) == ["quick"]
     assert not row.answer.failures
 
@@ -310,7 +311,7 @@ async def test_a_row_that_is_cancelled_tells_what_it_did() -> None:
         await running
     assert row.answer.ran == "steps 2 to 3"
     assert list(row.answer.results) == ["quick"]
-    take_over(play.thread, row.answer)
+    commit_fused(play.thread, row.answer)
     assert [task.node for task in play.thread.due()] == ["slow"]
 
 
@@ -323,7 +324,7 @@ async def test_results_too_large_to_travel_together_are_run_again_alone() -> Non
     play = begun(looping(node))
     row = play.row(play.request(max_bytes=10_000_000, max_steps=2))
     await row.run()
-    assert (row.answer.ran, row.answer.alone) == ("step 2", True)
+    assert (row.answer.ran, row.answer.run_individually) == ("step 2", True)
 
 
 @pytest.mark.parametrize(
@@ -345,5 +346,5 @@ def test_a_node_with_a_task_queue_of_its_own_is_on_its_own() -> None:
     builder = StateGraph(State)
     builder.add_node("here", one).add_node("there", one, task_queue="gpu").add_node("careful", one, durability="sync")
     builder.add_edge(START, "here").add_edge("here", "there").add_edge("there", "careful").add_edge("careful", END)
-    spec = builder.compile(name="g", durability="async").code.spec
+    spec = builder.compile(name="g", durability="async").registry.spec
     assert [spec.fuses(node) for node in (START, "here", "there", "careful")] == [True, True, False, False]

@@ -15,7 +15,7 @@ from stepgraph import Command, Interrupt, interrupt
 from stepgraph.engine.record import Record, record_of, thread_from
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import EmptyInputError, InvalidInputError, InvalidUpdateError, NodeError, StepgraphError
-from stepgraph.protocol.snapshot import config_for, view, view_of_record
+from stepgraph.protocol.snapshot import config_for, head_in_record, view
 from stepgraph.testing import MemoryRunner
 from tests.core.graphs import THREAD, draw, graph
 
@@ -389,17 +389,17 @@ def through_json(thread: Thread) -> Thread:
     again = Record.model_validate_json(json.dumps(json.loads(record.model_dump_json())))
     assert again == record
     spec, channels = thread.spec, thread.channels
-    taken_up = thread_from(again, spec, channels, thread_id="t1", run_id="next", clock=lambda: "now")
+    restored = thread_from(again, spec, channels, thread_id="t1", run_id="next", clock=lambda: "now")
     assert thread.head is not None
-    assert taken_up.head is not None
+    assert restored.head is not None
     shown = view(thread, thread.head, as_head=True)
-    assert view_of_record(again) == view(taken_up, taken_up.head, as_head=True) == shown
-    assert (taken_up.questions, taken_up.interviews, taken_up.paused) == (
-        thread.questions,
-        thread.interviews,
+    assert head_in_record(again) == view(restored, restored.head, as_head=True) == shown
+    assert (restored.waiting_interrupts, restored.interrupts, restored.paused) == (
+        thread.waiting_interrupts,
+        thread.interrupts,
         thread.paused,
     )
-    return taken_up
+    return restored
 
 
 def test_an_interview_comes_through_the_record_whole() -> None:
@@ -408,9 +408,9 @@ def test_an_interview_comes_through_the_record_whole() -> None:
     stage.invoke({})
     stage.answer({stage.asked[1].id: "x"})
     again = through_json(stage.thread)
-    assert [ask.value for ask in again.questions] == ["A?", "B!"]
+    assert [ask.value for ask in again.waiting_interrupts] == ["A?", "B!"]
     assert again.due() == ()
-    again.answer({again.questions[1].id: "y"})
+    again.answer({again.waiting_interrupts[1].id: "y"})
     (task,) = again.due()
     assert (task.node, again.answers(task)) == ("b", ("x", "y"))
 
@@ -424,5 +424,5 @@ def test_a_breakpoint_comes_through_the_record() -> None:
     assert (record.paused, record.next) == (True, ("b",))
     again = through_json(stage.thread)
     assert again.due() == ()
-    again.pass_on()
+    again.pass_breakpoint()
     assert [task.node for task in again.due()] == ["b"]

@@ -16,7 +16,8 @@ from typing_extensions import TypedDict
 
 from stepgraph import END, START, StateGraph
 from stepgraph.errors import InvalidUpdateError, NodeError, PayloadTooLargeError, SerializationError
-from stepgraph.execution.run_node import TaskRequest, run_task
+from stepgraph.execution.run_node import run_task
+from stepgraph.protocol.task_request import TaskRequest
 from stepgraph.testing import MemoryRunner
 from tests.core.graphs import THREAD, graph
 
@@ -249,7 +250,7 @@ async def test_the_idempotency_key_is_the_same_on_every_attempt() -> None:
     def node(state: State, config: dict[str, Any]) -> None:
         keys.append((config["metadata"]["attempt"], config["metadata"]["idempotency_key"]))
 
-    code = graph(State, "START > n, n > END", n=node).code
+    code = graph(State, "START > n, n > END", n=node).registry
     request = TaskRequest(
         graph="g", node="n", step=2, thread_id="t", run_id="r", checkpoint_id="r.2", task_id="n", spec_hash="h"
     )

@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 
 from stepgraph import END, START, StateGraph
 from stepgraph.engine.channels import Channels
-from stepgraph.engine.checkpoint import Ask, Checkpoint, TaskFailure, TaskResult
+from stepgraph.engine.checkpoint import Checkpoint, InterruptRequest, TaskFailure, TaskResult
 from stepgraph.engine.commit import advance, commit
 from stepgraph.engine.plan import plan
 from stepgraph.engine.record import Record, record_of, thread_from
@@ -24,7 +24,7 @@ from stepgraph.engine.spec import GraphSpec, JoinSpec
 from stepgraph.engine.state_update import Update
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import InvalidUpdateError
-from stepgraph.protocol.snapshot import view, view_of_record
+from stepgraph.protocol.snapshot import head_in_record, view
 
 NODES = ("a", "b", "c", "d", "e")
 
@@ -77,7 +77,7 @@ def graphs(draw: st.DrawFn) -> GraphSpec:
             builder.add_edge(node, target)
     for _ in range(draw(st.integers(0, 2))):
         builder.add_edge(draw(st.lists(st.sampled_from(nodes), min_size=1, max_size=3)), draw(somewhere))
-    return builder.compile(name="g").code.spec
+    return builder.compile(name="g").registry.spec
 
 
 def updates(node: str) -> st.SearchStrategy[dict[str, Any]]:
@@ -124,7 +124,12 @@ def drive(thread: Thread, data: st.DataObject, steps: int) -> Iterator[dict[str,
 
 def logged(thread: Thread) -> list[Any]:
     """All that a thread says of itself, in the order in which it says it."""
-    return [*thread.made, thread.state, list(thread.state), [view(thread, checkpoint) for checkpoint in thread.made]]
+    return [
+        *thread.checkpoints,
+        thread.state,
+        list(thread.state),
+        [view(thread, checkpoint) for checkpoint in thread.checkpoints],
+    ]
 
 
 @settings(max_examples=60, deadline=None)
@@ -133,8 +138,8 @@ def test_any_order_of_finishing_gives_equal_checkpoints(spec: GraphSpec, data: s
     """Ids, times, values, triggers, joins and writes: the whole log is the same, and so is its JSON."""
     given_ = data.draw(updates(START))
     one, other = new_thread(spec), new_thread(spec)
-    one.accept(given_)
-    other.accept(given_)
+    one.accept_input(given_)
+    other.accept_input(given_)
     for made in drive(one, data, 5):
         tasks = other.due()
         assert [task.id for task in tasks] == list(made)
@@ -151,7 +156,7 @@ def test_any_order_of_finishing_gives_equal_checkpoints(spec: GraphSpec, data: s
 def test_a_commit_asks_nothing_but_the_checkpoint_and_the_results(spec: GraphSpec, data: st.DataObject) -> None:
     """Asked again, with its results in any order, it says the same; and it changes neither of them."""
     thread = new_thread(spec)
-    thread.accept(data.draw(updates(START)))
+    thread.accept_input(data.draw(updates(START)))
     for made in drive(thread, data, 3):
         head = thread.head
         assert head is not None
@@ -211,20 +216,20 @@ def test_values_at_any_checkpoint_are_the_fold_of_the_writes_on_its_lineage(
     thread = new_thread(spec)
     for _ in range(2):
         given_ = data.draw(updates(START))
-        accepted = thread.accept(given_)
+        accepted = thread.accept_input(given_)
         thread.due()
-        written[f"run.{len(thread.made):06d}"] = [({**given_},)]
+        written[f"run.{len(thread.checkpoints):06d}"] = [({**given_},)]
         assert accepted.input == given_
         for made in drive(thread, data, 4):
-            written[f"run.{len(thread.made) + 1:06d}"] = [made[name].writes for name in sorted(made)]
-    by_id = {checkpoint.id: checkpoint for checkpoint in thread.made}
-    for checkpoint in thread.made:
+            written[f"run.{len(thread.checkpoints) + 1:06d}"] = [made[name].writes for name in sorted(made)]
+    by_id = {checkpoint.id: checkpoint for checkpoint in thread.checkpoints}
+    for checkpoint in thread.checkpoints:
         lineage = [checkpoint]
         while lineage[0].parent_id is not None:
             lineage.insert(0, by_id[lineage[0].parent_id])
         assert dict(checkpoint.values) == folded(lineage, written)
         assert [each.step for each in lineage] == list(range(checkpoint.step + 1))
-    assert CHANNELS.decode(thread.state) == folded(thread.made, written)
+    assert CHANNELS.decode(thread.state) == folded(thread.checkpoints, written)
 
 
 @st.composite
@@ -244,15 +249,15 @@ class Journal:
 
     def note(self, by_hand: dict[str, list[tuple[dict[str, Any], ...]]] | None = None) -> None:
         """Takes down the checkpoints that are new."""
-        by_id = {checkpoint.id: checkpoint for checkpoint in self.thread.made}
-        for checkpoint in self.thread.made:
+        by_id = {checkpoint.id: checkpoint for checkpoint in self.thread.checkpoints}
+        for checkpoint in self.thread.checkpoints:
             if checkpoint.id in self.written or checkpoint.source == "input":
                 continue
             if by_hand is not None and checkpoint.id in by_hand:
                 self.written[checkpoint.id] = by_hand[checkpoint.id]
                 continue
             assert checkpoint.parent_id is not None
-            outcomes = self.thread.outcomes(by_id[checkpoint.parent_id])
+            outcomes = self.thread.task_outcomes(by_id[checkpoint.parent_id])
             self.written[checkpoint.id] = [result.writes for _, result, _ in outcomes if result is not None]
 
 
@@ -264,9 +269,9 @@ def test_values_are_the_fold_of_their_lineage_with_updates_and_forks_in_it(
     """From whatever checkpoint they grow, in whoever's name; no branch ever touches another one."""
     thread = new_thread(spec)
     journal = Journal(thread)
-    thread.accept(data.draw(updates(START)))
+    thread.accept_input(data.draw(updates(START)))
     for _ in range(data.draw(st.integers(1, 8))):
-        was = list(thread.made)
+        was = list(thread.checkpoints)
         match data.draw(st.sampled_from(["run", "part", "update", "update", "replay", "input"])):
             case "run":
                 for _ in drive(thread, data, 1):
@@ -275,16 +280,16 @@ def test_values_are_the_fold_of_their_lineage_with_updates_and_forks_in_it(
                 for task in thread.due()[:1]:
                     thread.finish(task, data.draw(results(spec, task.node)))
             case "input":
-                thread.accept(data.draw(updates(START)))
+                thread.accept_input(data.draw(updates(START)))
             case "replay":
-                target = data.draw(st.sampled_from(thread.made))
+                target = data.draw(st.sampled_from(thread.checkpoints))
                 after = thread.update(target, [], source="fork")
                 assert (after.values, after.triggers, after.parent_id) == (target.values, target.triggers, target.id)
                 assert thread.results == {}
                 journal.note({after.id: []})
             case "update":
-                target, update = data.draw(st.sampled_from(thread.made)), data.draw(signed(spec))
-                kept = {task.id: result for task, result, _ in thread.outcomes(target) if result is not None}
+                target, update = data.draw(st.sampled_from(thread.checkpoints)), data.draw(signed(spec))
+                kept = {task.id: result for task, result, _ in thread.task_outcomes(target) if result is not None}
                 gives_result = update.author in [task.node for task in plan(target) if task.id not in kept]
                 gives_result = gives_result and (target is thread.head or bool(kept))
                 elsewhere = target is not thread.head
@@ -300,10 +305,10 @@ def test_values_are_the_fold_of_their_lineage_with_updates_and_forks_in_it(
                     assert after.triggers == target.triggers or update.author != "human"
                     assert not after.triggers or update.author != END
         journal.note()
-        assert thread.made[: len(was)] == was
-    by_id = {checkpoint.id: checkpoint for checkpoint in thread.made}
-    assert len(by_id) == len(thread.made)
-    for checkpoint in thread.made:
+        assert thread.checkpoints[: len(was)] == was
+    by_id = {checkpoint.id: checkpoint for checkpoint in thread.checkpoints}
+    assert len(by_id) == len(thread.checkpoints)
+    for checkpoint in thread.checkpoints:
         lineage = [checkpoint]
         while lineage[0].parent_id is not None:
             lineage.insert(0, by_id[lineage[0].parent_id])
@@ -311,7 +316,7 @@ def test_values_are_the_fold_of_their_lineage_with_updates_and_forks_in_it(
         steps = [each for each in lineage if each.id not in replays]
         assert dict(checkpoint.values) == folded(steps, journal.written)
         assert [each.step for each in lineage] == list(range(checkpoint.step + 1))
-    assert CHANNELS.decode(thread.state) == by_id[thread.made[-1].id].values
+    assert CHANNELS.decode(thread.state) == by_id[thread.checkpoints[-1].id].values
     handed_over(thread, CHANNELS)
 
 
@@ -320,7 +325,7 @@ def test_values_are_the_fold_of_their_lineage_with_updates_and_forks_in_it(
 def test_an_order_taken_back_leaves_no_trace(spec: GraphSpec, data: st.DataObject) -> None:
     """Whatever updates were made since the mark: checkpoints, state, results and questions are as they were."""
     thread = new_thread(spec)
-    thread.accept(data.draw(updates(START)))
+    thread.accept_input(data.draw(updates(START)))
     for _ in drive(thread, data, data.draw(st.integers(0, 2))):
         pass
     for task in thread.due():
@@ -330,14 +335,14 @@ def test_an_order_taken_back_leaves_no_trace(spec: GraphSpec, data: st.DataObjec
             case "fail":
                 thread.fail(task, TaskFailure(error_type="builtins:ValueError", error_message="odd"))
             case "ask":
-                thread.ask(task, Ask(id="0" * 16, value="?"))
-    before = (logged(thread), record_of(thread), thread.questions, thread.steps_left)
-    mark = thread.mark()
-    target: Checkpoint | None = data.draw(st.sampled_from(thread.made))
+                thread.interrupt(task, InterruptRequest(id="0" * 16, value="?"))
+    before = (logged(thread), record_of(thread), thread.waiting_interrupts, thread.steps_left)
+    mark = thread.savepoint()
+    target: Checkpoint | None = data.draw(st.sampled_from(thread.checkpoints))
     for _ in range(data.draw(st.integers(1, 3))):
         target = thread.update(target, [data.draw(signed(spec))])
-    thread.back_to(mark)
-    assert (logged(thread), record_of(thread), thread.questions, thread.steps_left) == before
+    thread.roll_back(mark)
+    assert (logged(thread), record_of(thread), thread.waiting_interrupts, thread.steps_left) == before
 
 
 def handed_over(thread: Thread, channels: Channels) -> Thread:
@@ -355,7 +360,7 @@ def handed_over(thread: Thread, channels: Channels) -> Thread:
 def test_a_thread_comes_through_its_record_whole(spec: GraphSpec, data: st.DataObject) -> None:
     """State, due tasks and outcomes are equal at any point; going on gives the values it would have had."""
     thread = new_thread(spec)
-    thread.accept(data.draw(updates(START)))
+    thread.accept_input(data.draw(updates(START)))
     for _ in drive(thread, data, data.draw(st.integers(0, 3))):
         pass
     for task in thread.due():
@@ -370,12 +375,12 @@ def test_a_thread_comes_through_its_record_whole(spec: GraphSpec, data: st.DataO
     assert same_head is not None
     assert again.state == thread.state
     assert list(again.state) == list(thread.state)
-    assert again.outcomes(same_head) == thread.outcomes(head)
+    assert again.task_outcomes(same_head) == thread.task_outcomes(head)
     assert (again.results, again.failures) == (thread.results, thread.failures)
     assert view(again, same_head, as_head=True) == view(thread, head, as_head=True)
     record = record_of(thread)
     assert record is not None
-    assert view_of_record(record) == view(thread, head, as_head=True)
+    assert head_in_record(record) == view(thread, head, as_head=True)
     for _ in range(3):
         due, same_due = thread.due(), again.due()
         assert [(task.id, task.step) for task in same_due] == [(task.id, task.step) for task in due]
@@ -402,7 +407,7 @@ def test_a_thread_comes_through_its_record_whole(spec: GraphSpec, data: st.DataO
 def test_tasks_are_planned_in_the_order_of_their_names(spec: GraphSpec, data: st.DataObject) -> None:
     """Each once, whatever triggered it how often."""
     thread = new_thread(spec)
-    thread.accept(data.draw(updates(START)))
+    thread.accept_input(data.draw(updates(START)))
     for _ in drive(thread, data, 3):
         assert thread.head is not None
         planned = [task.node for task in plan(thread.head)]
@@ -416,8 +421,8 @@ def test_clashing_writers_are_named_in_their_order(writers: set[str], order: Any
     builder = StateGraph(State)
     for node in sorted(writers):
         builder.add_node(node, lambda state: None).add_edge(START, node).add_edge(node, END)
-    thread = new_thread(builder.compile(name="g").code.spec)
-    thread.accept({"latest": "in"})
+    thread = new_thread(builder.compile(name="g").registry.spec)
+    thread.accept_input({"latest": "in"})
     tasks = list(thread.due())
     order.shuffle(tasks)
     for task in tasks:

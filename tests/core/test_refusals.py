@@ -231,7 +231,7 @@ def test_a_call_refuses_what_could_never_be_right(mistake: Mistake, told: str) -
     wrong = builder()
     with pytest.raises(GraphDefinitionError, match=re.escape(told)):
         mistake(wrong)
-    assert wrong.compile(name="g").code.spec == builder().compile(name="g").code.spec
+    assert wrong.compile(name="g").registry.spec == builder().compile(name="g").registry.spec
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from stepgraph.engine.checkpoint import CheckpointData
-from stepgraph.execution.activity_input import abridged, in_full
-from stepgraph.execution.fused_steps import StepsRequest
-from stepgraph.execution.run_node import TaskRequest
+from stepgraph.protocol.activity_input import from_activity_input, to_activity_input
+from stepgraph.protocol.fused_run import FusedStepsRequest
+from stepgraph.protocol.task_request import TaskRequest
 
 RUN = "0199-run"
 TASK: dict[str, Any] = {
@@ -24,8 +24,8 @@ TASK: dict[str, Any] = {
 }
 
 
-def there_and_back(request: TaskRequest | StepsRequest, type: str) -> TaskRequest | StepsRequest:
-    return in_full(abridged(request), graph="research", type=type, thread_id="t1", run_id=RUN)
+def there_and_back(request: TaskRequest | FusedStepsRequest, type: str) -> TaskRequest | FusedStepsRequest:
+    return from_activity_input(to_activity_input(request), graph="research", type=type, thread_id="t1", run_id=RUN)
 
 
 @pytest.mark.parametrize(
@@ -48,13 +48,13 @@ def test_a_task_comes_back_whole(more: dict[str, Any]) -> None:
 def test_super_steps_come_back_whole() -> None:
     """Likewise."""
     head = CheckpointData(id=f"{RUN}.000002", step=2, source="loop", created_at="now", triggers=("analyze",))
-    request = StepsRequest(
+    request = FusedStepsRequest(
         graph="research",
         thread_id="t1",
         run_id=RUN,
         spec_hash="abc",
         head=head,
-        made=2,
+        checkpoints_made=2,
         steps_left=7,
         breaks=(("a",), ()),
         max_steps=1,
@@ -66,11 +66,11 @@ def test_super_steps_come_back_whole() -> None:
 
 def test_what_temporal_tells_is_not_told_again() -> None:
     """It would be in the history of every super-step."""
-    assert abridged(TaskRequest(**TASK)) == {"step": 3, "checkpoint_id": ".000002", "spec_hash": "abc"}
+    assert to_activity_input(TaskRequest(**TASK)) == {"step": 3, "checkpoint_id": ".000002", "spec_hash": "abc"}
 
 
 @pytest.mark.parametrize("given", [None, [], "x", {}, {"step": "three"}, {"head": {}}])
 def test_what_is_no_request_is_refused(given: Any) -> None:
     """With a `ValueError`, which pydantic's is."""
     with pytest.raises(ValueError, match=r".+"):
-        in_full(given, graph="research", type="research.a", thread_id="t1", run_id=RUN)
+        from_activity_input(given, graph="research", type="research.a", thread_id="t1", run_id=RUN)

@@ -372,7 +372,7 @@ def test_a_result_given_by_hand_that_cannot_be_committed_is_taken_back() -> None
     def refuse(left: Any, right: Any) -> Any:
         raise ValueError("no more")
 
-    channel = stage.runner.graph.code.schema.channels["log"]
+    channel = stage.runner.graph.registry.schema.channels["log"]
     object.__setattr__(channel, "reducer", refuse)
     with pytest.raises(ReducerError, match="no more"):
         stage.runner.update_state(THREAD, {"log": ["x"]}, as_node="b")

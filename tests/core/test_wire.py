@@ -15,17 +15,11 @@ from stepgraph.engine.checkpoint import CheckpointData, TaskResult
 from stepgraph.engine.record import PENDING_LIMIT, RECORD_LIMIT, Record, record_of
 from stepgraph.engine.thread import Thread
 from stepgraph.engine.thread_view import DEFAULT_RECURSION_LIMIT
-from stepgraph.protocol.snapshot import snapshot_from, view_of_record
-from stepgraph.protocol.wire import (
-    PAGE_SIZE,
-    HistoryRequest,
-    Pages,
-    StartOptions,
-    StateRequest,
-    activity_type,
-    in_pages,
-    task_queue_of,
-)
+from stepgraph.protocol.names import activity_type, task_queue_of
+from stepgraph.protocol.paging import PAGE_SIZE, Pages, in_pages
+from stepgraph.protocol.queries import HistoryRequest, StateRequest
+from stepgraph.protocol.snapshot import head_in_record, snapshot_from
+from stepgraph.protocol.start_options import ContinuedRun, StartOptions
 from tests.core.graphs import graph, state_of
 
 LARGE = {"text": "x" * (2 * PAGE_SIZE), "accents": "é€😀" * 1000, "numbers": list(range(1000))}
@@ -104,13 +98,12 @@ def test_a_run_started_by_hand_needs_no_options() -> None:
 
 def test_options_come_back_from_json() -> None:
     """With the record of a hand-over in them; fields of a later version are passed over."""
-    options = StartOptions(
-        after="r1", caller="c", recursion_limit=7, steps_left=0, config={"tags": []}, record=record()
-    )
+    continued = ContinuedRun(record=record(), steps_left=0)
+    options = StartOptions(after="r1", caller="c", recursion_limit=7, config={"tags": []}, continued=continued)
     data = json.loads(json.dumps(options.to_json()))
     assert StartOptions.model_validate({**data, "added_later": 1}) == options
-    assert data["steps_left"] == 0
-    assert "omitted" not in data["record"]
+    assert data["continued"]["steps_left"] == 0
+    assert "omitted" not in data["continued"]["record"]
 
 
 def test_names_are_made_of_the_graphs() -> None:
@@ -140,7 +133,7 @@ def record(**parts: Any) -> Record:
 
 def test_a_record_is_the_head_of_a_closed_thread() -> None:
     """Without a worker: values, what is left to run, and what became of each task."""
-    snapshot = snapshot_from(view_of_record(record()))
+    snapshot = snapshot_from(head_in_record(record()))
     assert (snapshot.values, snapshot.next, snapshot.checkpoint_id) == ({"x": "1"}, ("b",), "r.2")
     assert [(task.name, task.result, task.error) for task in snapshot.tasks] == [
         ("a", {"x": "2"}, None),
@@ -150,7 +143,7 @@ def test_a_record_is_the_head_of_a_closed_thread() -> None:
 
 def test_a_thread_without_checkpoints_leaves_no_record() -> None:
     """There is nothing to go on from."""
-    code = graph(state_of({"x": str}), "START > n, n > END", n=lambda state: None).code
+    code = graph(state_of({"x": str}), "START > n, n > END", n=lambda state: None).registry
     thread = Thread(code.spec, code.schema.channels, thread_id="t", run_id="r", clock=lambda: "now")
     assert record_of(thread) is None
     assert thread.due() == ()
@@ -165,11 +158,11 @@ def test_a_record_that_grows_too_large_leaves_out_what_can_be_had_otherwise() ->
     large = "x" * (RECORD_LIMIT // 2 - 1_000)
     code = graph(
         state_of({"x": str, "y": str}), "START > a, START > b, a > END, b > END", a=lambda s: None, b=lambda s: None
-    ).code
+    ).registry
 
     def thread() -> Thread:
         thread = Thread(code.spec, code.schema.channels, thread_id="t", run_id="r", clock=lambda: "now")
-        thread.accept({"x": large})
+        thread.accept_input({"x": large})
         thread.due()
         return thread
 
@@ -194,15 +187,15 @@ def test_a_record_carries_what_is_pending_unless_it_is_large() -> None:
     log = Annotated[list[str], add]
     code = graph(
         state_of({"x": str, "log": log}), "START > a, START > b, a > END, b > END", a=lambda s: None, b=lambda s: None
-    ).code
+    ).registry
     thread = Thread(code.spec, code.schema.channels, thread_id="t", run_id="r", clock=lambda: "now")
-    thread.accept({"x": "x", "log": ["in"]})
+    thread.accept_input({"x": "x", "log": ["in"]})
     a, _ = thread.due()
     thread.finish(a, wrote({"log": ["a"]}))
     small = record_of(thread)
     assert small is not None
     assert (small.values, small.pending_values) == ({"x": "x", "log": ["in"]}, {"log": ["in", "a"]})
-    assert view_of_record(small)["values"] == {"x": "x", "log": ["in", "a"]} == thread.shown
+    assert head_in_record(small)["values"] == {"x": "x", "log": ["in", "a"]} == thread.values_with_pending_writes
     thread.finish(a, wrote({"log": ["a" * PENDING_LIMIT]}))
     large = record_of(thread)
     assert large is not None

@@ -24,7 +24,7 @@ class Count(TypedDict):
 
 
 @dataclass
-class Order:
+class UpdateCommand:
     name: str = "nobody"
     count: int = 3
     note: str | None = None
@@ -244,16 +244,16 @@ def a_breakpoint_before_a_question_in_a_loop(d: Dialect) -> Any:
 @case(invoke({}), invoke({"count": 7}), update({"tags": ["hand"]}, as_node="f"), resume())
 def a_dataclass_with_defaults(d: Dialect) -> Any:
     return d.draw(
-        Order,
+        UpdateCommand,
         "START > f, f > g, g > END",
         f=lambda s: {"tags": [s.name, str(s.count), str(s.note), str(s.total)]},
         g=lambda s: {"total": 1},
     )
 
 
-@case(invoke(Order()), invoke(Order(name="x", note="y")))
+@case(invoke(UpdateCommand()), invoke(UpdateCommand(name="x", note="y")))
 def a_dataclass_of_defaults_as_the_input(d: Dialect) -> Any:
-    return d.draw(Order, "START > f, f > END", f=lambda s: Order(name=s.name, total=s.count))
+    return d.draw(UpdateCommand, "START > f, f > END", f=lambda s: UpdateCommand(name=s.name, total=s.count))
 
 
 @case(invoke({}), invoke({"count": 7}), update({"tags": ["hand"]}, as_node="f"), resume())

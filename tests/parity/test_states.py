@@ -54,7 +54,7 @@ class Reduced(TypedDict, total=False):
 
 
 @dataclass
-class Order:
+class UpdateCommand:
     name: str
     lines: Annotated[list[str], add] = field(default_factory=list)
     paid: bool = False
@@ -145,7 +145,7 @@ def an_input_without_keys_leaves_the_zeros(d: Dialect) -> Any:
 @case(invoke({"name": "x", "lines": ["one"]}))
 def a_dataclass(d: Dialect) -> Any:
     return d.draw(
-        Order,
+        UpdateCommand,
         "START > f, f > g, g > END",
         f=lambda s: {"lines": [s.name, str(s.paid)]},
         g=lambda s: {"paid": True},
@@ -154,12 +154,14 @@ def a_dataclass(d: Dialect) -> Any:
 
 @case(invoke({"name": "x"}))
 def a_dataclass_that_is_returned(d: Dialect) -> Any:
-    return d.draw(Order, "START > f, f > END", f=lambda s: Order(name=s.name + "!", lines=["one"], paid=True))
+    return d.draw(
+        UpdateCommand, "START > f, f > END", f=lambda s: UpdateCommand(name=s.name + "!", lines=["one"], paid=True)
+    )
 
 
-@case(invoke(Order(name="x", lines=["one"])))
+@case(invoke(UpdateCommand(name="x", lines=["one"])))
 def a_dataclass_as_the_input(d: Dialect) -> Any:
-    return d.draw(Order, "START > f, f > END", f=lambda s: {"lines": [s.name]})
+    return d.draw(UpdateCommand, "START > f, f > END", f=lambda s: {"lines": [s.name]})
 
 
 @case(invoke({"name": "x", "lines": ["one"]}))

@@ -1,4 +1,4 @@
-"""Records histories: ``python -m tests.replay.record row asking``, for new scenes.
+"""Records histories: ``python -m tests.replay.record row scratchpad``, for new scenes.
 
 Without names all are made anew: only after a change that breaks threads in flight.
 """
@@ -24,8 +24,8 @@ FOLDER = Path(__file__).parent / "histories"
 
 async def record(names: Collection[str]) -> None:
     """Plays scenes on a real server, and keeps their histories, oldest run first."""
-    os.environ["STEPGRAPH_HAND_OVER_STEPS"] = "5"
-    os.environ["STEPGRAPH_ASYNC_STEPS"] = "3"
+    os.environ["STEPGRAPH_CONTINUE_AS_NEW_STEPS"] = "5"
+    os.environ["STEPGRAPH_FUSED_STEPS"] = "3"
     FOLDER.mkdir(exist_ok=True)
     async with dev_server() as server:
         for name, (graph, play) in SCENES.items():

@@ -81,7 +81,7 @@ def row() -> CompiledGraph:
     return builder.compile(name="row", durability="async")
 
 
-def asking() -> CompiledGraph:
+def scratchpad() -> CompiledGraph:
     builder = StateGraph(State)
     builder.add_node("ask", lambda state: {"words": [interrupt({"turn": state["turns"]})]})
     builder.add_node("after", lambda state: {"text": " ".join(state["words"])})
@@ -142,5 +142,5 @@ SCENES: dict[str, tuple[CompiledGraph, Callable[[GraphClient, Config], Awaitable
     "looping": (looping(), run_into_the_limit_and_on),
     "clashing": (clashing(), clash),
     "row": (row(), ask_on_the_way),
-    "asking": (asking(), travel),
+    "asking": (scratchpad(), travel),
 }

@@ -13,10 +13,11 @@ from typing_extensions import TypedDict
 
 from stepgraph import END, START, Command, RetryPolicy, StateGraph, interrupt
 from stepgraph.errors import GraphRecursionError, NodeError, ReducerError, ThreadBusyError
-from stepgraph.execution.fused_steps import StepRow, StepsAnswer
+from stepgraph.execution.fused_steps import FusedSteps
 from stepgraph.execution.state_cache import states
 from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.protocol.config import parse_config
+from stepgraph.protocol.fused_run import FusedStepsResult
 from stepgraph.protocol.interrupts import Interrupt
 from stepgraph.protocol.snapshot import StateSnapshot
 from stepgraph.testing import MemoryRunner
@@ -89,8 +90,8 @@ async def test_a_long_loop_is_a_few_activities(stage: Stage) -> None:
 
 async def test_the_settings_say_how_much_is_run_in_a_row(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """And long runs hand over; a super-step in a row counts a quarter."""
-    monkeypatch.setenv("STEPGRAPH_ASYNC_STEPS", "10")
-    monkeypatch.setenv("STEPGRAPH_HAND_OVER_STEPS", "15")
+    monkeypatch.setenv("STEPGRAPH_FUSED_STEPS", "10")
+    monkeypatch.setenv("STEPGRAPH_CONTINUE_AS_NEW_STEPS", "15")
     graph = loop()
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
@@ -337,8 +338,8 @@ async def test_a_fault_of_a_row_is_left_to_the_workflow(
     def faulty(*_: Any, **__: Any) -> None:
         raise ValueError("a fault of a row")
 
-    monkeypatch.setattr(StepRow, part, faulty)
-    monkeypatch.setattr("stepgraph_activities.fused_activity._told_before", lambda info: StepsAnswer())
+    monkeypatch.setattr(FusedSteps, part, faulty)
+    monkeypatch.setattr("stepgraph_activities.fused_activity._told_before", lambda info: FusedStepsResult())
     graph = loop()
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):

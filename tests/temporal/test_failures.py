@@ -19,7 +19,8 @@ from stepgraph.errors import (
     ReducerError,
     RunEndedError,
 )
-from stepgraph.temporal.executions import closing_of, latest_run
+from stepgraph.temporal.executions import latest_run
+from stepgraph.temporal.run_outcome import outcome_of
 from tests.conftest import Stage
 from tests.temporal.graphs import chain, side_by_side
 
@@ -86,7 +87,7 @@ async def test_large_values_of_finished_siblings_are_shown_though_the_record_lea
         assert (await client.aget_state(config)).values["words"] == [large]
         run = await latest_run(client.client, config["configurable"]["thread_id"])
         assert run is not None
-        record = (await closing_of(client.client, run)).record
+        record = (await outcome_of(client.client, run)).record
         assert record is not None
         assert (record.omitted, record.values) == (("pending_values",), {"words": []})
         assert (await client.ainvoke(None, config))["words"] == [large, "yes"]
@@ -311,8 +312,8 @@ async def test_a_worker_without_the_node_says_which_and_nothing_is_lost(stage: S
         with pytest.raises(MissingNodeError, match="no node 'second'") as caught:
             await run.result()
         assert (caught.value.graph, caught.value.node) == ("changing", "second")
-        assert caught.value.run_spec == old.code.spec.hash
-        assert caught.value.worker_spec == new.code.spec.hash
+        assert caught.value.run_spec == old.registry.spec.hash
+        assert caught.value.worker_spec == new.registry.spec.hash
         with pytest.raises(MissingNodeError, match="goes on at node 'second'"):
             await client.ainvoke(None, config)
     async with stage.serving(old):
@@ -345,7 +346,7 @@ async def test_a_run_ended_from_outside_is_resumed_by_a_replay(stage: Stage, how
         assert caught.value.status == {"terminate": "terminated", "cancel": "cancelled"}[how]
         ended = await latest_run(stage.client, thread_id)
         assert ended is not None
-        assert (await closing_of(stage.client, ended)).record is None
+        assert (await outcome_of(stage.client, ended)).record is None
         assert (await client.aget_state(config)).values == {"words": ["first"]}
         go_on.set()
         assert (await client.ainvoke(None, config))["words"] == ["first", "slow"]

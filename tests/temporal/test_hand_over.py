@@ -12,7 +12,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from stepgraph import END, START, Command, StateGraph, interrupt
 from stepgraph.graph.compiled import CompiledGraph
-from stepgraph.protocol.wire import RESUME
+from stepgraph.protocol.names import RESUME
 from tests.conftest import Stage, dev_server
 from tests.temporal.graphs import chain
 

@@ -21,7 +21,7 @@ class Review(TypedDict):
     notes: Annotated[list[str], add]
 
 
-def asking(runs: list[str], **options: Any) -> CompiledGraph:
+def scratchpad(runs: list[str], **options: Any) -> CompiledGraph:
     """draft, then review, which asks twice, then publish."""
 
     def draft(state: Review) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def asking(runs: list[str], **options: Any) -> CompiledGraph:
 async def test_a_node_asks_and_goes_on_with_the_answers(stage: Stage) -> None:
     """The thread waits without a checkpoint; the node runs again from its top, and its answers match by order."""
     runs: list[str] = []
-    graph = asking(runs)
+    graph = scratchpad(runs)
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
         waiting = await client.ainvoke({"text": ""}, config)
@@ -149,7 +149,7 @@ async def test_breakpoints_stop_a_thread_before_and_after_nodes(stage: Stage) ->
 async def test_a_waiting_thread_takes_updates_and_inputs(stage: Stage) -> None:
     """An update as the node that waits answers for it; a new input discards the question."""
     runs: list[str] = []
-    graph = asking(runs)
+    graph = scratchpad(runs)
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
         await client.ainvoke({"text": ""}, config)
@@ -166,7 +166,7 @@ async def test_a_waiting_thread_takes_updates_and_inputs(stage: Stage) -> None:
 
 async def test_a_thread_that_waits_survives_its_worker(stage: Stage) -> None:
     """And a run that was terminated while it waited is answered in the next one."""
-    graph = asking([])
+    graph = scratchpad([])
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
         await client.ainvoke({"text": ""}, config)
@@ -180,7 +180,7 @@ async def test_a_thread_that_waits_survives_its_worker(stage: Stage) -> None:
 
 async def test_an_update_of_a_terminated_waiting_thread_keeps_its_answers(stage: Stage) -> None:
     """What was asked and answered is part of the record."""
-    graph = asking([])
+    graph = scratchpad([])
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
         await client.ainvoke({"text": ""}, config)

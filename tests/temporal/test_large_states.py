@@ -154,7 +154,7 @@ async def test_a_large_question_and_a_large_answer(large: Stage) -> None:
 
 async def test_a_large_state_is_handed_over(large: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """To the run that continues a long one; also when it is the bytes that have become many, not the steps."""
-    monkeypatch.setenv("STEPGRAPH_HAND_OVER_BYTES", str(12 * MEGABYTE))
+    monkeypatch.setenv("STEPGRAPH_CONTINUE_AS_NEW_BYTES", str(12 * MEGABYTE))
     size = 5 * MEGABYTE
 
     def again(state: State) -> dict[str, Any]:

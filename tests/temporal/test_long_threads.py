@@ -43,7 +43,7 @@ def talks(turns: int, size: int, *, fails_at: int | None = None) -> CompiledGrap
 @pytest.fixture
 def handing_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs hand over after a few steps."""
-    monkeypatch.setenv("STEPGRAPH_HAND_OVER_STEPS", "8")
+    monkeypatch.setenv("STEPGRAPH_CONTINUE_AS_NEW_STEPS", "8")
     monkeypatch.setattr(past, "SHORT_RUN", 5)
     monkeypatch.setattr(past, "PAST_STEPS", 4)
 

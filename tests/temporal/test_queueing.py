@@ -220,7 +220,7 @@ async def test_the_line_has_an_end(stage: Stage) -> None:
 
 async def test_the_line_goes_along_when_a_run_grows_long(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the run that began with a queued input may itself grow long."""
-    monkeypatch.setenv("STEPGRAPH_HAND_OVER_STEPS", "2")
+    monkeypatch.setenv("STEPGRAPH_CONTINUE_AS_NEW_STEPS", "2")
     go_on = asyncio.Event()
 
     async def node(state: Log) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tests.conftest import Stage
 from tests.temporal.terminal import Terminal, thread_id
 
 
-class Order(TypedDict, total=False):
+class UpdateCommand(TypedDict, total=False):
     amount: int
     notes: Annotated[list[str], add]
 
@@ -24,19 +24,19 @@ class Order(TypedDict, total=False):
 def shop(calls: list[str]) -> CompiledGraph:
     """price, then approve, which asks, then ship."""
 
-    def price(state: Order) -> dict[str, Any]:
+    def price(state: UpdateCommand) -> dict[str, Any]:
         calls.append("price")
         return {"amount": state["amount"] * 2}
 
-    def approve(state: Order) -> dict[str, Any]:
+    def approve(state: UpdateCommand) -> dict[str, Any]:
         calls.append("approve")
         return {"notes": [f"{interrupt('approve?')} to {state['amount']}"]}
 
-    def ship(state: Order) -> dict[str, Any]:
+    def ship(state: UpdateCommand) -> dict[str, Any]:
         calls.append("ship")
         return {"notes": ["shipped"]}
 
-    builder = StateGraph(Order).add_node(price).add_node(approve).add_node(ship)
+    builder = StateGraph(UpdateCommand).add_node(price).add_node(approve).add_node(ship)
     builder.add_edge(START, "price").add_edge("price", "approve").add_edge("approve", "ship").add_edge("ship", END)
     return builder.compile(name="shop")
 

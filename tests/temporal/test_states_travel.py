@@ -23,9 +23,9 @@ from temporalio.worker import (
 from stepgraph import Command, interrupt
 from stepgraph.execution.state_cache import states
 from stepgraph.graph.compiled import CompiledGraph
-from stepgraph.hosting.graph_worker import worker_for
+from stepgraph.hosting.graph_worker import graph_worker
+from stepgraph.protocol.names import GET_VALUES
 from stepgraph.protocol.snapshot import StateSnapshot
-from stepgraph.protocol.wire import GET_VALUES
 from stepgraph.temporal.payloads import from_raw
 from stepgraph.testing import MemoryRunner
 from tests.conftest import ROOT, Stage
@@ -70,7 +70,7 @@ async def worker_elsewhere(stage: Stage, task_queue: str, **env: str) -> AsyncIt
         sys.executable,
         str(ROOT / "worker.py"),
         *("--graphs", "tests.temporal.travelling:graph", "--task-queue", task_queue),
-        env={**os.environ, "TEMPORAL_ADDRESS": address, "STEPGRAPH_DRAIN_SECONDS": "0", **env},
+        env={**os.environ, "TEMPORAL_ADDRESS": address, "STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS": "0", **env},
         stderr=asyncio.subprocess.PIPE,
     )
     try:
@@ -185,10 +185,10 @@ async def test_to_several_processes_of_which_one_is_killed(
 
 async def test_a_worker_keeps_as_many_runs_as_it_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads that wait, and are not in its memory, go on just the same."""
-    monkeypatch.setenv("STEPGRAPH_CACHED_RUNS", "2")
+    monkeypatch.setenv("STEPGRAPH_MAX_CACHED_WORKFLOWS", "2")
     graph = chain(State, {"asks": lambda state: {"log": [interrupt("well?")]}}, name="waiting")
     client, configs = stage.use(graph), [stage.thread() for _ in range(6)]
-    worker = worker_for(stage.client, [graph], task_queue=stage.task_queue, grace=timedelta(seconds=1))
+    worker = graph_worker(stage.client, [graph], task_queue=stage.task_queue, grace=timedelta(seconds=1))
     assert worker.config(active_config=True)["max_cached_workflows"] == 2
     async with worker:
         for config in configs:

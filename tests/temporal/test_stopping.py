@@ -17,7 +17,7 @@ from stepgraph.errors import RunEndedError
 from stepgraph.graph.compiled import CompiledGraph
 from tests.conftest import Stage
 
-Kind = Literal["sync", "async", "in a row"]
+CommandKind = Literal["sync", "async", "in a row"]
 
 
 class Log(TypedDict):
@@ -27,7 +27,7 @@ class Log(TypedDict):
 class Slow:
     """A graph whose last node takes long at its first call, and tidies up when it is told to stop."""
 
-    def __init__(self, kind: Kind, *, tidying: float = 0.0) -> None:
+    def __init__(self, kind: CommandKind, *, tidying: float = 0.0) -> None:
         self.told: list[str] = []
         self.side_by_side = False
         self._tidying = tidying
@@ -80,7 +80,7 @@ class Slow:
 
 
 @pytest.mark.parametrize("kind", ["sync", "async", "in a row"])
-async def test_who_takes_its_turn_waits_until_the_nodes_have_really_stopped(stage: Stage, kind: Kind) -> None:
+async def test_who_takes_its_turn_waits_until_the_nodes_have_really_stopped(stage: Stage, kind: CommandKind) -> None:
     """The old super-step and the new one never run side by side; the node hears of it within seconds."""
     slow = Slow(kind, tidying=1.0)
     client, config = stage.use(slow.graph), stage.thread()
@@ -98,7 +98,7 @@ async def test_who_takes_its_turn_waits_until_the_nodes_have_really_stopped(stag
 
 
 @pytest.mark.parametrize("kind", ["sync", "async", "in a row"])
-async def test_temporals_cancel_stops_the_node_and_keeps_what_finished(stage: Stage, kind: Kind) -> None:
+async def test_temporals_cancel_stops_the_node_and_keeps_what_finished(stage: Stage, kind: CommandKind) -> None:
     """The run is cancelled once the node has stopped, and the thread can be resumed."""
     slow = Slow(kind)
     client, config = stage.use(slow.graph), stage.thread()

@@ -1,128 +1,115 @@
-"""Updates and forks that arrive while a run is open: queued, and carried out one after the other at a boundary."""
+"""The commands that an open run has received: queued on arrival, applied one after the other between super-steps."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
-from temporalio import workflow
-from temporalio.common import RawValue, RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, FailureError
+from pydantic import ValidationError
 
-from stepgraph.engine.record import Record
 from stepgraph.engine.thread import Thread
-from stepgraph.errors import StepgraphError, from_wire
-from stepgraph.execution import apply_command as orders
-from stepgraph.execution.apply_command import AnyOrder, Kind, Outside
-from stepgraph.execution.apply_command import check as check_order
-from stepgraph.execution.registry import GraphCode
-from stepgraph.execution.run_node import RouteRequest
+from stepgraph.errors import InvalidUpdateError, StepgraphError
+from stepgraph.execution.apply_command import apply_command
+from stepgraph.execution.registry import GraphRegistry
+from stepgraph.protocol.commands import CommandKind, InvokeCommand, ResumeCommand, ThreadCommand, UpdateCommand
 from stepgraph.protocol.snapshot import config_for
-from stepgraph.protocol.wire import READ_CHECKPOINT, ROUTE, ReadRequest
-from stepgraph.temporal.payloads import from_raw, to_raw
+from stepgraph.serde.error_text import first_line
+from stepgraph_workflows.local_activities import COMMAND_IO
 
-__all__ = ["AnyOrder", "Kind", "Orders", "Pending", "apply", "check_order"]
+_SHAPES: Mapping[CommandKind, tuple[type[ThreadCommand], str]] = {
+    "update": (UpdateCommand, '{"values": {...}, "as_node": "...", "checkpoint_id": "..."}'),
+    "fork": (UpdateCommand, '{"values": {...}, "as_node": "...", "checkpoint_id": "..."}'),
+    "resume": (ResumeCommand, '{"resume": "the answer"} or {"resume": {"<interrupt id>": "the answer"}}'),
+    "invoke": (InvokeCommand, '{"input": {...}}'),
+}
 
-ONCE = RetryPolicy(maximum_attempts=1)
-A_FEW_TIMES = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_attempts=5)
+
+def parse_command(kind: CommandKind, payload: dict[str, Any] | None) -> ThreadCommand:
+    """Return the command in the payload of an update or a signal; `InvalidUpdateError` names the shape it takes."""
+    model, shape = _SHAPES[kind]
+    try:
+        return model.model_validate(payload or {})
+    except ValidationError as error:
+        raise InvalidUpdateError(f"{kind!r} takes {shape}: {first_line(error)}.") from error
 
 
 @dataclass
-class Pending:
-    """An order, until it has been carried out."""
+class PendingCommand:
+    """A command from its arrival until it has been applied or refused."""
 
-    kind: Kind
-    order: AnyOrder
+    kind: CommandKind
+    command: ThreadCommand
     done: bool = False
     config: dict[str, Any] | None = None
-    """The config of the checkpoint it made."""
+    """The config of the checkpoint that the command made."""
     error: StepgraphError | None = None
-    heard: Callable[[StepgraphError], None] | None = None
-    """For an order by signal, which nobody waits for: who is told of an error."""
+    on_error: Callable[[StepgraphError], None] | None = None
+    """Receives the error of a command that came by signal, for which no caller waits."""
 
-
-class Orders:
-    """The orders of a run, in the order of their arrival."""
-
-    def __init__(self) -> None:
-        self.waiting: deque[Pending] = deque()
-
-    def add(self, kind: Kind, order: AnyOrder, heard: Callable[[StepgraphError], None] | None = None) -> Pending:
-        """Queues an order."""
-        pending = Pending(kind, order, heard=heard)
-        self.waiting.append(pending)
-        return pending
+    @property
+    def runs(self) -> bool:
+        """Whether nodes run after the command; after an update none do."""
+        return self.kind != "update"
 
     def refuse(self, error: StepgraphError) -> None:
-        """Tells the first in the queue that its turn will not come."""
-        pending = self.waiting.popleft()
-        pending.error = error
-        if pending.heard is not None:
-            pending.heard(error)
-        pending.done = True
+        """Report the error to whoever sent the command."""
+        self.error, self.done = error, True
+        if self.on_error is not None:
+            self.on_error(error)
 
-    async def carry_out(self, thread: Thread, code: GraphCode, config: dict[str, Any]) -> list[Pending]:
-        """Carries out what is queued; each order says itself how it went. Those that were, in order."""
+
+class CommandQueue:
+    """The commands of a run, in the order of their arrival."""
+
+    def __init__(self) -> None:
+        self._pending: deque[PendingCommand] = deque()
+        self._current: PendingCommand | None = None
+
+    def __len__(self) -> int:
+        """How many commands wait; the one that is being applied is not counted."""
+        return len(self._pending)
+
+    @property
+    def is_applying(self) -> bool:
+        """Whether a command is being applied, so that a local activity may be under way.
+
+        No update may be accepted meanwhile. The SDK runs an update before it resolves a local activity that finished
+        meanwhile, but a replay resolves the activity first: the update would be found in another place, for ever.
+        """
+        return self._current is not None
+
+    @property
+    def has_one_that_runs(self) -> bool:
+        """Whether a command that waits or is being applied lets nodes run, so that the thread is not idle any more."""
+        return any(pending.runs for pending in (*self._pending, *([self._current] if self._current else [])))
+
+    def add(
+        self, kind: CommandKind, command: ThreadCommand, *, on_error: Callable[[StepgraphError], None] | None = None
+    ) -> PendingCommand:
+        """Queue a command."""
+        pending = PendingCommand(kind, command, on_error=on_error)
+        self._pending.append(pending)
+        return pending
+
+    def refuse_all(self, error: StepgraphError) -> None:
+        """Refuse every command that waits."""
+        while self._pending:
+            self._pending.popleft().refuse(error)
+
+    async def apply_all(
+        self, thread: Thread, registry: GraphRegistry, config: Mapping[str, Any]
+    ) -> list[PendingCommand]:
+        """Apply every command that waits, and those that arrive meanwhile; return them in that order."""
         finished = []
-        while self.waiting:
-            pending = self.waiting.popleft()
+        while self._pending:
+            pending = self._current = self._pending.popleft()
             try:
-                await apply(thread, code, config, pending.kind, pending.order)
-                pending.config = config_for(thread.thread_id, thread.head_id)
+                await apply_command(thread, registry, config, pending.kind, pending.command, io=COMMAND_IO)
+                pending.config, pending.done = config_for(thread.thread_id, thread.head_id), True
             except StepgraphError as error:
-                pending.error = error
-                if pending.heard is not None:
-                    pending.heard(error)
-            pending.done = True
+                pending.refuse(error)
             finished.append(pending)
+        self._current = None
         return finished
-
-
-async def apply(thread: Thread, code: GraphCode, config: dict[str, Any], kind: Kind, order: AnyOrder) -> None:
-    """Carries out one order on the thread; what it needs of other runs and of routers, activities give.
-
-    Raises:
-        StepgraphError: it cannot be honoured; the thread is as it was.
-    """
-    await orders.carry_out(thread, code, config, kind, order, outside=Outside(_read, _route))
-
-
-async def _read(asked: ReadRequest) -> Record:
-    try:
-        answer = await workflow.execute_local_activity(
-            READ_CHECKPOINT,
-            to_raw(asked),
-            result_type=RawValue,
-            start_to_close_timeout=timedelta(seconds=60),
-            retry_policy=A_FEW_TIMES,
-            summary="read a checkpoint",
-        )
-    except FailureError as error:
-        raise _told(error) from error
-    return Record.model_validate(from_raw(answer))
-
-
-async def _route(request: RouteRequest) -> Sequence[str]:
-    try:
-        answer = await workflow.execute_local_activity(
-            ROUTE,
-            to_raw(request),
-            result_type=RawValue,
-            start_to_close_timeout=timedelta(minutes=5),
-            retry_policy=ONCE,
-            summary=f"routers of {request.task.node}",
-        )
-    except FailureError as error:
-        raise _told(error) from error
-    return tuple(from_raw(answer))
-
-
-def _told(error: FailureError) -> StepgraphError:
-    """What a local activity of ours failed with: the SDK hands its failure on bare, or inside an `ActivityError`."""
-    cause = error.cause if isinstance(error, ActivityError) else error
-    if isinstance(cause, ApplicationError) and cause.details and isinstance(cause.details[0], dict):
-        return from_wire(cause.details[0])
-    return StepgraphError(f"The update could not be made: {cause}")

@@ -1,57 +1,87 @@
-"""A run that grew long goes on in another: when, and with what."""
+"""Continue-as-new for a run whose history has grown: when, and with which options."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from temporalio import workflow
 
-from stepgraph.engine.recent_history import with_past
+from stepgraph.engine.recent_history import with_recent_history
 from stepgraph.engine.record import record_of
 from stepgraph.engine.thread import Thread
-from stepgraph.protocol.wire import Settings, StartOptions
+from stepgraph.protocol.commands import QueuedInput
+from stepgraph.protocol.opening import RunSettings
+from stepgraph.protocol.start_options import ContinuedRun, StartOptions
 
-MANY_EVENTS = 10_000
-LARGE_HISTORY = 20_000_000
-"""Events and bytes at which a run hands over when the server suggests it, whatever that costs; servers end a run at
-51,200 events or 50 MB."""
+MAX_EVENTS = 10_000
+MAX_HISTORY_BYTES = 20_000_000
+"""The size at which a run follows the server's suggestion to continue as new, whatever it costs. Servers terminate a
+run at 51,200 events or 50 MB."""
 
-HISTORY_FOR_STATE = 8
-"""How many times its state a run writes before it hands over because the server suggests it."""
+HISTORY_PER_STATE = 8
+"""How many times the size of its state a history must have before a run follows the suggestion earlier."""
+
+MAX_ERROR_CHARACTERS = 500
+"""Characters kept of each error of a refused signal."""
 
 
-def is_long(thread: Thread, settings: Settings, length: float) -> bool:
-    """Whether the run is to hand over: it takes long to replay, or the server suggests it.
+def should_continue_as_new(thread: Thread, settings: RunSettings, length: float) -> bool:
+    """Return whether the run has become long to replay, or the server suggests to continue as new.
 
-    A hand-over writes the state anew, twice, so a suggestion waits until the history has several times that; not
-    until it nears what the server takes. ``length`` is in super-steps.
+    Continue-as-new writes the state twice: as the end of one history and the beginning of the next. So a suggestion is
+    followed only when the history has several times the size of the state, or nears what the server accepts.
+
+    Args:
+        thread: the run's thread.
+        settings: the run's recorded settings.
+        length: how long the run is to replay, in super-steps with an activity each.
     """
-    if thread.finished or not thread.made:
+    if thread.finished or not thread.checkpoints:
         return False
-    if length >= settings.hand_over_steps:
+    if length >= settings.continue_as_new_steps:
         return True
-    if settings.hand_over_bytes is not None and thread.bytes_made >= settings.hand_over_bytes:
+    if settings.continue_as_new_bytes is not None and thread.bytes_encoded >= settings.continue_as_new_bytes:
         return True
     info = workflow.info()
     return info.is_continue_as_new_suggested() and (
-        info.get_current_history_length() >= MANY_EVENTS
-        or info.get_current_history_size() >= min(LARGE_HISTORY, HISTORY_FOR_STATE * thread.state_size)
+        info.get_current_history_length() >= MAX_EVENTS
+        or info.get_current_history_size() >= min(MAX_HISTORY_BYTES, HISTORY_PER_STATE * thread.state_size)
     )
 
 
-def options_after(options: StartOptions, thread: Thread) -> StartOptions:
-    """What the next run is to know of the thread, from what this one was told at its start."""
-    return options.model_copy(
-        update={
-            "after": thread.run_id,
-            "record": with_past(record_of(thread), thread),
-            "steps_left": thread.steps_left,
-            "recursion_limit": thread.step_limit,
-            "interrupt_before": thread.breaks[0],
-            "interrupt_after": thread.breaks[1],
-            "passed": thread.passes_on,
-            "update": None,
-            "fork": None,
-            "resume": None,
-            "turn": None,
-            "error": None,
-        }
+def next_start_options(
+    thread: Thread,
+    *,
+    caller: str | None,
+    config: dict[str, Any],
+    runs_due_tasks: bool,
+    errors: Sequence[str],
+    input_queue: tuple[QueuedInput, ...],
+) -> StartOptions:
+    """Return the options of the run that continues this one.
+
+    Args:
+        thread: the run's thread.
+        caller: the client that started this run, as `StartOptions.caller` names it.
+        config: what nodes see of the caller's config.
+        runs_due_tasks: whether the next run executes what is due, or waits for a command first.
+        errors: why signals were refused.
+        input_queue: the inputs that wait, the next one first.
+    """
+    return StartOptions(
+        after=thread.run_id,
+        caller=caller,
+        recursion_limit=thread.step_limit,
+        config=config,
+        interrupt_before=thread.breaks.before,
+        interrupt_after=thread.breaks.after,
+        continued=ContinuedRun(
+            record=with_recent_history(record_of(thread), thread),
+            steps_left=thread.steps_left,
+            runs_due_tasks=runs_due_tasks,
+            passes_breakpoint=thread.passes_breakpoint,
+            errors=tuple(error[:MAX_ERROR_CHARACTERS] for error in errors),
+            input_queue=input_queue,
+        ),
     )

@@ -1,51 +1,53 @@
-"""Super-steps in a row as one Temporal activity, for nodes whose durability is ``"async"``."""
+"""Fused super-steps as one Temporal activity, for nodes whose durability is ``"async"``."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
 
-from pydantic import ValidationError
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError
 
-from stepgraph.engine.checkpoint import Checkpoint, Task, TaskFailure
-from stepgraph.engine.record import data_of
+from stepgraph.engine.checkpoint import Checkpoint, Task
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import StepgraphError
-from stepgraph.execution.activity_input import abridged
-from stepgraph.execution.fused_steps import StepsAnswer, StepsRequest
-from stepgraph.protocol.wire import Settings, steps_type
+from stepgraph.protocol.activity_input import to_activity_input
+from stepgraph.protocol.fused_run import FusedStepsRequest, FusedStepsResult
+from stepgraph.protocol.names import steps_type
+from stepgraph.protocol.opening import RunSettings
 from stepgraph.temporal.payloads import from_raw, to_raw
-from stepgraph_workflows.task_dispatch import CANCELLED, ENTRY_ROUTER, failure_of, travels_inline
+from stepgraph_workflows.task_dispatch import (
+    CANCELLED,
+    ENTRY_ROUTERS,
+    failure_of,
+    travels_inline,
+    unreadable_answer,
+)
 
-MAX_BYTES = 250_000
-"""Bytes of results after which no other super-step is begun: they travel in one payload, and in heartbeats."""
+MAX_RESULT_BYTES = 250_000
+"""Bytes of results after which no further super-step begins: they travel in one payload, and in heartbeats."""
 
 GRACE = timedelta(minutes=1)
-"""Beyond a node's own timeout, which is kept by the worker."""
+"""How much longer the activity may take than its slowest node: the worker enforces the node's own timeout."""
 
-COST = 0.25
-"""What a super-step in a row adds to the length of a run, in super-steps of their own: it is a quarter to replay."""
-
-
-def may_fuse(thread: Thread, tasks: tuple[Task, ...]) -> bool:
-    """Whether the head's tasks, none of which has been begun, may be run together with those after them."""
-    begun = thread.results or thread.failures or thread.interviews
-    return not begun and all(thread.spec.fuses(task.node) for task in tasks)
+REPLAY_COST = 0.25
+"""What a fused super-step adds to the length of a run, in super-steps with activities of their own."""
 
 
-async def run_in_a_row(thread: Thread, settings: Settings, config: dict[str, Any], room: int) -> StepsAnswer:
-    """Has up to ``room`` super-steps run, from the head on.
+def can_fuse(thread: Thread, tasks: tuple[Task, ...]) -> bool:
+    """Return whether the head's tasks may run together with later super-steps. None of them may have begun."""
+    has_begun = thread.results or thread.failures or thread.interrupts
+    return not has_begun and all(thread.spec.fuses(task.node) for task in tasks)
 
-    A failure of the activity itself is told as one of each of the head's tasks.
-    """
-    nodes = [node for node in thread.spec.nodes if thread.spec.fuses(node.name)] or [ENTRY_ROUTER]
+
+async def run_fused(thread: Thread, settings: RunSettings, config: dict[str, Any], max_steps: int) -> FusedStepsResult:
+    """Execute up to ``max_steps`` super-steps from the head. If the activity fails, every task of the head fails."""
+    nodes = [node for node in thread.spec.nodes if thread.spec.fuses(node.name)] or [ENTRY_ROUTERS]
     try:
         answer = await workflow.execute_activity(
             steps_type(thread.spec.name),
-            to_raw(abridged(_request(thread, settings, config, room))),
+            to_raw(to_activity_input(_request(thread, settings, config, max_steps))),
             result_type=RawValue,
             start_to_close_timeout=timedelta(seconds=max(node.timeout for node in nodes)) + GRACE,
             heartbeat_timeout=timedelta(seconds=min(node.heartbeat_timeout for node in nodes)),
@@ -53,61 +55,62 @@ async def run_in_a_row(thread: Thread, settings: Settings, config: dict[str, Any
             retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1)),
             summary=f"steps from {_head(thread).step + 1}",
         )
-        return StepsAnswer.model_validate(from_raw(answer))
+        return FusedStepsResult.model_validate(from_raw(answer))
     except ActivityError as error:
-        why = failure_of(error)
-    except (ValidationError, ValueError) as error:
-        why = TaskFailure(
-            error_type="builtins:TypeError",
-            error_message=f"The worker answered what are no super-steps, so it runs another version: {error}",
-        )
-    return StepsAnswer(failures={task.id: why for task, _, _ in thread.outcomes(_head(thread))})
+        failure = failure_of(error)
+    except ValueError as error:  # pydantic's, too
+        failure = unreadable_answer("fused super-steps", error)
+    return FusedStepsResult(failures={task.id: failure for task, _, _ in thread.task_outcomes(_head(thread))})
 
 
-def without_cancelled(answer: StepsAnswer) -> StepsAnswer:
-    """The answer without the failures of tasks that were stopped, which did not fail: they are to be run again."""
-    failures = {task: why for task, why in answer.failures.items() if why.error_type != CANCELLED}
-    return answer.model_copy(update={"failures": failures})
+def without_cancelled(result: FusedStepsResult) -> FusedStepsResult:
+    """Return the result without the failures of cancelled tasks: they have not failed, and run again later."""
+    failures = {task: failure for task, failure in result.failures.items() if failure.error_type != CANCELLED}
+    return result.model_copy(update={"failures": failures})
 
 
-def take_over(thread: Thread, answer: StepsAnswer) -> None:
-    """Commits what was run, and keeps what was begun. Raises what a commit raises."""
-    for step in answer.steps:
-        tasks = {task.id for task, _, _ in thread.outcomes(_head(thread))}
-        if tasks != step.results.keys():
+def commit_fused(thread: Thread, result: FusedStepsResult) -> None:
+    """Commit the super-steps that were executed, and keep the outcomes of the one that was not complete.
+
+    Raises:
+        StepgraphError: the worker executed other tasks than this process plans; or whatever a commit raises.
+    """
+    for step in result.steps:
+        due = {task.id for task, _, _ in thread.task_outcomes(_head(thread))}
+        if due != step.results.keys():
             raise StepgraphError(
-                f"Graph {thread.spec.name!r} ran {sorted(step.results)} where {sorted(tasks)} were due: its reducers "
+                f"Graph {thread.spec.name!r} ran {sorted(step.results)} where {sorted(due)} were due: its reducers "
                 "or its code differ between worker processes. Mend that, then resume the thread."
             )
-        thread.take(step.results, created_at=step.at)
-    for task, _, _ in thread.outcomes(_head(thread)):
-        if task.id in answer.results:
+        thread.commit_results(step.results, created_at=step.at)
+    for task, _, _ in thread.task_outcomes(_head(thread)):
+        if task.id in result.results:
             thread.start(task)
-            thread.finish(task, answer.results[task.id])
-        elif task.id in answer.failures:
-            thread.fail(task, answer.failures[task.id])
+            thread.finish(task, result.results[task.id])
+        elif task.id in result.failures:
+            thread.fail(task, result.failures[task.id])
 
 
-def _request(thread: Thread, settings: Settings, config: dict[str, Any], room: int) -> StepsRequest:
-    return StepsRequest(
+def _request(thread: Thread, settings: RunSettings, config: dict[str, Any], max_steps: int) -> FusedStepsRequest:
+    return FusedStepsRequest(
         graph=thread.spec.name,
         thread_id=thread.thread_id,
         run_id=thread.run_id,
         spec_hash=thread.spec.hash,
-        head=data_of(_head(thread)).model_copy(update={"writes": None}),
+        head=_head(thread).to_data().model_copy(update={"writes": None}),
         state=thread.state if travels_inline(thread, settings) else None,
-        made=len(thread.made),
+        checkpoints_made=len(thread.checkpoints),
         steps_left=thread.steps_left,
         breaks=thread.breaks,
-        passed=thread.passes_on,
+        passes_breakpoint=thread.passes_breakpoint,
         config=config,
-        max_steps=min(settings.fused_steps, room),
+        max_steps=min(settings.fused_steps, max_steps),
         max_seconds=settings.fused_seconds,
-        max_bytes=MAX_BYTES,
-        stored=settings.stored,
+        max_bytes=MAX_RESULT_BYTES,
+        uses_external_storage=settings.uses_external_storage,
     )
 
 
 def _head(thread: Thread) -> Checkpoint:
-    assert thread.head is not None
+    assert thread.head is not None, "the caller has a task of the head"
     return thread.head

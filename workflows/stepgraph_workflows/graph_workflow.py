@@ -1,287 +1,262 @@
 """The workflow: one run of a thread, from the record of the run before it to the record it leaves.
 
-Theory of operation. A run's first act is one local activity, `open_thread`. Its recorded answer (the graph's spec, the
-settings, the record of the thread's previous run) is all that this run ever works from, so a later deployment of other
-code cannot change what a replay decides. Then the engine's `Thread` says what is due, the workflow has it done by
-activities, and the engine commits. Every way out leaves the thread's record:
+Theory of operation. A run's first act is the local activity `open_thread`. Its recorded answer (the graph's spec, the
+settings, the record of the thread's previous run) is all that the run works from, so a later deployment cannot
+change what a replay decides. Then the engine's `Thread` says which tasks are due, activities run them, and the engine
+commits::
 
-* the graph is done: the record is the result;
-* something failed: the record rides in the failure's details, beside the error;
-* what the run was started for is refused: the record is as it was, and the result says so;
-* the run grew long: the record is an argument of the next one (continue-as-new);
-* inputs wait in line: likewise, with the first of them, and with the error if something failed.
+    while tasks := thread.due():
+        run(tasks)
+        thread.commit()
 
-Nothing here raises anything but a `FailureError`, so no workflow task fails for ever.
+That loop is `RunLoop`; what it shares with the handlers below is `RunState`. Commands from clients are queued on
+arrival and applied between super-steps. What a run accepts at any moment is its phase's to say
+(`stepgraph_workflows.phases`). Every way out leaves the thread's record:
+
+* the graph has finished: the record is the result;
+* something failed: the record is in the failure's details, beside the error;
+* the command that the run was started for is refused: the result is a `CommandRefused` with the record as it was;
+* the history has grown: the record is in the arguments of the next run (continue-as-new);
+* inputs are queued: likewise, with the next of them, and with the error if something failed.
+
+Nothing here raises anything but a `FailureError`, because any other exception fails the workflow task again and again.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
 
-from stepgraph.engine.checkpoint import Task
-from stepgraph.engine.failures import node_error
-from stepgraph.engine.recent_history import with_past
-from stepgraph.engine.record import Record, record_of
-from stepgraph.engine.thread import Thread
-from stepgraph.errors import EmptyInputError, InvalidInputError, StepgraphError, ThreadBusyError
-from stepgraph.protocol.wire import WORKFLOW_TASK_SECONDS, InvokeOrder, Refusal, StartOptions
-from stepgraph.temporal.payloads import failure, to_raw
-from stepgraph.temporal.search_attributes import GRAPH
-from stepgraph_workflows.command_queue import AnyOrder, Kind, apply
-from stepgraph_workflows.continue_as_new import is_long, options_after
-from stepgraph_workflows.handlers import Graphs, Handlers
-from stepgraph_workflows.restore import arguments, open_run, take_up, without_values
-from stepgraph_workflows.super_steps import Stepper
+from stepgraph.engine.record import record_of
+from stepgraph.errors import StepgraphError, ThreadBusyError
+from stepgraph.execution.apply_command import check_command
+from stepgraph.protocol.commands import CommandKind, IdleAnswer, InvokeCommand, ThreadCommand
+from stepgraph.protocol.names import (
+    CHECK,
+    FORK,
+    GET_HISTORY,
+    GET_RECORD,
+    GET_STATE,
+    GET_VALUES,
+    INVOKE,
+    RESUME,
+    UPDATE_NOT_READY,
+    UPDATE_STATE,
+    WAIT_UNTIL_IDLE,
+)
+from stepgraph.protocol.thread_errors import thread_busy
+from stepgraph.temporal import sdk_internals
+from stepgraph.temporal.payloads import to_raw
+from stepgraph_workflows import query_answers
+from stepgraph_workflows.command_queue import parse_command
+from stepgraph_workflows.run_loop import RunLoop
+from stepgraph_workflows.run_state import Registries, RunState
+
+IDLE_ANSWER_BYTES = 4_096
+"""Size of a state above which `wait_until_idle` leaves the record out: an update's answer stays in the history, and in
+the worker's memory."""
+
+NO_ARGUMENT = to_raw(None)
+"""The argument of a query that was made without one."""
 
 
-class GraphRun(Handlers):
-    """One run; the workflow classes made by `workflow_for` add the graphs that their worker has."""
+class GraphWorkflow:
+    """One run, with its updates, signals and queries. `workflow_for` adds the registries of the worker's graphs."""
+
+    registries: Registries
+    uses_external_storage: bool = False
+    """Whether this worker has external storage, so that a query's answer need not come in pages."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self._given: Any = None
-        """The input, until it is taken."""
-        self._steps = Stepper(lambda: self._stopping)
+        self._state = RunState(self.registries)
 
     async def execute(self, args: Sequence[RawValue]) -> RawValue:
-        """The whole run. Its result is the thread's record."""
-        error: StepgraphError | None = None
+        """Run. The result is the thread's record, or a `CommandRefused`."""
+        return await RunLoop(self._state).run(args)
+
+    # Updates. A validator refuses what can be seen to be wrong before it enters the history.
+
+    @workflow.update(name=UPDATE_STATE)
+    async def update_state(self, payload: dict[str, Any] | None = None) -> RawValue:
+        """Write values by hand before the next super-step; the answer is the new checkpoint's config."""
+        return await self._apply("update", payload)
+
+    @update_state.validator
+    def _validate_update_state(self, payload: dict[str, Any] | None = None) -> None:
+        self._validate("update", payload)
+
+    @workflow.update(name=FORK)
+    async def fork(self, payload: dict[str, Any] | None = None) -> RawValue:
+        """Go on from a checkpoint before the next super-step; the answer is the new checkpoint's config."""
+        return await self._apply("fork", payload)
+
+    @fork.validator
+    def _validate_fork(self, payload: dict[str, Any] | None = None) -> None:
+        self._validate("fork", payload)
+
+    @workflow.update(name=RESUME)
+    async def resume(self, payload: dict[str, Any] | None = None) -> RawValue:
+        """Answer interrupts; the thread runs on."""
+        return await self._apply("resume", payload)
+
+    @resume.validator
+    def _validate_resume(self, payload: dict[str, Any] | None = None) -> None:
+        self._validate("resume", payload)
+
+    @workflow.update(name=INVOKE)
+    async def invoke(self, payload: dict[str, Any] | None = None) -> RawValue:
+        """Give an idle thread an input, or have it pass a breakpoint; queue the input of a running one."""
+        if self._state.is_free:
+            return await self._apply("invoke", payload)
+        update = workflow.current_update_info()
+        assert update is not None
+        self._state.queue_input(update.id, InvokeCommand.model_validate(payload or {}))
+        return to_raw({"queued_input_id": update.id})
+
+    @invoke.validator
+    def _validate_invoke(self, payload: dict[str, Any] | None = None) -> None:
+        self._validate("invoke", payload)
+        if self._state.is_free:
+            return
+        info, command = workflow.info(), InvokeCommand.model_validate(payload or {})
         try:
-            try:
-                self._given, options = arguments(args)
-            except InvalidInputError:
-                await self._open(StartOptions())  # the run fails, but hands on what the thread has
-                raise
-            if isinstance(args, list):
-                args.clear()  # the SDK holds the list as long as the run is open, and its payloads several times over
-            self._queue.take_over(options.queue)
-            await self._open(options)
-            options = options.model_copy(update={"record": without_values(options.record)})
-            await self._run(options)
-        except asyncio.CancelledError:  # by Temporal
-            await self._let_go_of_callers()
-            raise
-        except StepgraphError as told:
-            error = told
-            await self._let_go_of_callers()
-        except Exception as fault:  # one of ours must not fail the workflow task for ever
-            error = StepgraphError(f"A fault in stepgraph ended the run: {type(fault).__name__}: {fault}")
-        return self._end(error)
+            if command.on_busy == "refuse":
+                raise thread_busy(info.workflow_id, info.run_id)
+            self._state.inputs.check_room(info.workflow_id, command)
+        except ThreadBusyError as error:
+            raise _update_failure(error) from None
 
-    async def _let_go_of_callers(self) -> None:
-        """Answers whoever waits, before the run ends: an unanswered update would be lost to its caller."""
-        self._ending = True
-        while self._orders.waiting or not workflow.all_handlers_finished():
-            while self._orders.waiting:
-                self._orders.refuse(ThreadBusyError("The run ended before the turn of this came. Ask again."))
-            await self._orders_or_silence()
+    @workflow.update(name=WAIT_UNTIL_IDLE)
+    async def wait_until_idle(self) -> RawValue:
+        """Answer once the thread is idle, or once its run is about to end or to continue as new."""
+        await workflow.wait_condition(lambda: self._state.is_idle or self._state.phase.is_over)
+        thread = self._state.restored_thread
+        if thread is None or self._state.phase.is_over or not (thread.waiting_interrupts or thread.paused):
+            return to_raw(IdleAnswer())
+        if thread.state_size > IDLE_ANSWER_BYTES:
+            return to_raw(IdleAnswer(query_record=True))
+        return to_raw(IdleAnswer(record=record_of(thread)))
 
-    async def _open(self, options: StartOptions) -> None:
-        info = workflow.info()
-        self._log = self._log.bind(graph=info.workflow_type, thread=info.workflow_id, run=info.run_id)
-        self._opening = await open_run(options)
+    @wait_until_idle.validator
+    def _validate_wait_until_idle(self) -> None:
+        self._refuse_if_not_ready()
 
-    async def _run(self, options: StartOptions) -> None:
-        assert self._opening is not None
-        thread = self._thread = take_up(self._opening, lambda: self._code)
-        self._opening = self._opening.model_copy(update={"record": without_values(self._opening.record)})
-        steps_left = options.recursion_limit if options.steps_left is None else options.steps_left
-        thread.allow(steps_left, limit=options.recursion_limit)
-        self._config = options.config
-        self._running = options.running
-        self._errors = list(options.errors)
-        await self._begin(thread, options)
-        self._asking = False
-        if options.record is None:  # otherwise the run before has set them
-            self._tell(search=[GRAPH.value_set(thread.spec.name), *self._origin(thread)])
-        elif options.turn is not None:
-            self._tell()
-        await self._go_on(thread, options)
+    # Signals, for senders that cannot send updates. One that is refused fails nothing: the state shows why.
 
-    async def _begin(self, thread: Thread, options: StartOptions) -> None:
-        """Does what the run was started for; what its caller asked for is run, and nothing else."""
-        given, self._given = self._given, None
-        thread.break_at(options.interrupt_before, options.interrupt_after)
-        ordered: list[tuple[Kind, AnyOrder | None]] = [
-            ("update", options.update),
-            ("fork", options.fork),
-            ("resume", options.resume),
-        ]
-        for kind, order in ordered:
-            if order is not None:
-                self._refusing = True  # unless it succeeds
-                await apply(thread, self._code, self._config, kind, order)
-                self._refusing = False
-                self._running = kind != "update"
-                return
-        if given is not None:
-            thread.accept(self._code.schema.check_input(thread.spec.name, given))
-        elif thread.head is None:
-            raise EmptyInputError(
-                f"Thread {thread.thread_id!r} has nothing to resume. Start it with an input.",
-                thread_id=thread.thread_id,
-            )
-        elif options.record is None or options.turn is not None or options.passed:
-            thread.pass_on()
+    @workflow.signal(name=UPDATE_STATE)
+    def update_state_signal(self, payload: dict[str, Any] | None = None) -> None:
+        """Queue an update by hand."""
+        self._queue_command("update", payload)
 
-    async def _go_on(self, thread: Thread, options: StartOptions) -> None:
-        """Super-step after super-step, with the orders that arrived in between, until nothing is left to do."""
-        while True:
-            await self._carry_out_orders(thread)
-            if self._stopping:
-                self._settled = True
-                await self._orders_or_silence()
-                if not self._orders.waiting:
-                    return
-                continue
-            if self._is_long(thread):
-                await self._hand_over(thread, options)
-                continue
-            if self._running and (tasks := thread.due()):
-                await self._step(thread, tasks)
-            elif self._running and thread.complete:
-                self._commit(thread)
-            elif (thread.questions or thread.paused) and not self._queue:
-                await self._wait_for_people(thread)
-            elif not self._orders.waiting:
-                self._settled = True
-                await self._orders_or_silence()
-                if not self._orders.waiting:
-                    return
+    @workflow.signal(name=FORK)
+    def fork_signal(self, payload: dict[str, Any] | None = None) -> None:
+        """Queue a fork."""
+        self._queue_command("fork", payload)
 
-    async def _orders_or_silence(self) -> None:
-        """Until an order comes, or nobody waits for an answer any more."""
-        await workflow.wait_condition(lambda: bool(self._orders.waiting) or workflow.all_handlers_finished())
+    @workflow.signal(name=RESUME)
+    def resume_signal(self, payload: dict[str, Any] | None = None) -> None:
+        """Queue an answer to interrupts."""
+        self._queue_command("resume", payload)
 
-    async def _wait_for_people(self, thread: Thread) -> None:
-        """Until an order comes, or a question's time is up and its default answers."""
-        self._running, self._settled = False, True
-        self._tell()
-        dated = [ask for ask in thread.questions if ask.deadline is not None]
-        first = min(dated, key=lambda ask: str(ask.deadline), default=None)
-        if first is None or first.deadline is None:
-            await workflow.wait_condition(lambda: bool(self._orders.waiting))
-            return
-        left = datetime.fromisoformat(first.deadline) - workflow.now()
+    @workflow.signal(name=INVOKE)
+    def invoke_signal(self, payload: dict[str, Any] | None = None) -> None:
+        """Give an idle thread an input; queue the input of a running one."""
         try:
-            await workflow.wait_condition(
-                lambda: bool(self._orders.waiting), timeout=max(left, timedelta()), timeout_summary="answer by default"
-            )
-        except TimeoutError:
-            thread.answer({first.id: first.default})
-            self._running = True
-            self._tell()
-            self._say("answered by default", interrupt=first.id)
-
-    async def _step(self, thread: Thread, tasks: tuple[Task, ...]) -> None:
-        """Has the tasks run, and commits what came of them; or ends the run, if one failed."""
-        assert self._opening is not None
-        ran = await self._steps.run(thread, tasks, self._opening.settings, self._config)
-        if ran:
-            self._show()
-            self._say("super-steps done", ran=ran, checkpoint_id=thread.head_id)
-        if thread.failures:
-            await self._carry_out_orders(thread)  # one of them may mend it, or go on from elsewhere
-            if thread.failures:
-                raise node_error(thread)
+            command = self._checked("invoke", payload)
+            assert isinstance(command, InvokeCommand)
+            self._state.inputs.check_room(workflow.info().workflow_id, command)
+        except StepgraphError as error:
+            self._state.show_signal_error(error)
             return
-        if thread.complete:
-            self._commit(thread)
+        if self._state.is_free:
+            self._state.commands.add("invoke", command, on_error=self._state.show_signal_error)
+        else:
+            self._state.queue_input(str(workflow.uuid4()), command)
 
-    def _is_long(self, thread: Thread) -> bool:
-        assert self._opening is not None
-        return is_long(thread, self._opening.settings, self._steps.length(thread))
+    # Queries
 
-    async def _hand_over(self, thread: Thread, options: StartOptions) -> None:
-        """Goes on in a new run once every caller has an answer; an order that comes meanwhile goes first."""
-        self._ending = True
-        await self._orders_or_silence()
-        self._ending = False
-        if self._orders.waiting or self._stopping:
-            return
-        self._say("run hands over", step=thread.head.step if thread.head else None)
-        after = options_after(options, thread).model_copy(
-            update={
-                "config": self._config,
-                "running": self._running,
-                "errors": tuple(error[:500] for error in self._errors),
-                "queue": self._queue.waiting,
-            }
-        )
-        seconds = timedelta(seconds=WORKFLOW_TASK_SECONDS) if thread.stored else None
-        workflow.continue_as_new(
-            args=[to_raw(None), to_raw(after.to_json(), repeats=self._stores)], task_timeout=seconds
+    @workflow.query(name=GET_STATE)
+    def get_state(self, request: RawValue = NO_ARGUMENT) -> RawValue:
+        """Return the head, or the checkpoint asked for, as a `StateSnapshot`."""
+        return query_answers.state(
+            self._state.restored_thread, request, self._state.signal_errors, in_one_piece=self.uses_external_storage
         )
 
-    def _commit(self, thread: Thread) -> None:
-        checkpoint = thread.commit()
-        self._show()
-        self._say("super-step done", step=checkpoint.step, checkpoint_id=checkpoint.id, next=list(checkpoint.triggers))
+    @workflow.query(name=GET_HISTORY)
+    def get_state_history(self, request: RawValue = NO_ARGUMENT) -> RawValue:
+        """Return this run's checkpoints, newest first, and which run has the older ones."""
+        restored = self._state.restored_record
+        return query_answers.history(
+            self._state.restored_thread, restored, request, in_one_piece=self.uses_external_storage
+        )
 
-    async def _carry_out_orders(self, thread: Thread) -> None:
-        self._asking = True
-        carried_out = await self._orders.carry_out(thread, self._code, self._config)
-        self._asking = False
-        for done in carried_out:
-            if isinstance(done.order, InvokeOrder) and done.error is None:
-                self._config = done.order.config
-            if done.error is None:
-                self._running = self._running or done.kind != "update"
-                self._settled = self._settled and not self._running
-                self._tell()
-                self._say(f"{done.kind} made", checkpoint_id=thread.head_id)
+    @workflow.query(name=GET_RECORD)
+    def get_record(self, request: RawValue = NO_ARGUMENT) -> RawValue:
+        """Return the record that this run would leave if it ended now, or that of a checkpoint."""
+        restored = self._state.restored_record
+        return query_answers.record(
+            self._state.restored_thread, restored, request, in_one_piece=self.uses_external_storage
+        )
 
-    def _end(self, error: StepgraphError | None) -> RawValue:
-        """Leaves the thread's record, and the error if there is one: nothing is lost. The next in line begins."""
-        thread, opening = self._thread, self._opening
-        record = opening.record if opening is not None else None
-        if thread is not None:
-            record = with_past(record_of(thread), thread)
-        if self._queue and opening is not None:
-            self._say("next in line begins", error=error.message if error is not None else None)
-            given, options = self._queue.next_run(workflow.info().run_id, record, error)
-            workflow.continue_as_new(args=[to_raw(given), to_raw(options.to_json(), repeats=self._stores)])
-        if error is not None and self._refusing:
-            if record is not None:
-                self._tell(search=[GRAPH.value_set(record.graph)])
-            self._say("order refused", error=error.message)
-            return to_raw(Refusal(refused=error.to_wire(), record=record), repeats=self._stores)
-        if error is not None:
-            self._fail(error, record)
-        self._tell()
-        self._say("graph is done" if thread is not None and thread.finished else "run ends where it was told to")
-        return to_raw(record, repeats=self._stores)
+    @workflow.query(name=GET_VALUES)
+    def get_values(self, request: RawValue = NO_ARGUMENT) -> RawValue:
+        """Return the values at a checkpoint, for an activity that does not have them in its cache."""
+        return query_answers.values(self._state.restored_thread, request, in_one_piece=self.uses_external_storage)
 
-    @property
-    def _stores(self) -> bool:
-        return self._opening is not None and self._opening.settings.stored
+    @workflow.query(name=CHECK)
+    def check(self, request: RawValue = NO_ARGUMENT) -> RawValue:
+        """Return the error with which the thread's next run would refuse a command, as far as this one can see."""
+        return query_answers.check(self._state.restored_thread, self._state.registry, request)
 
-    def _fail(self, error: StepgraphError, record: Record | None) -> NoReturn:
-        self._tell()
-        self._say("run failed", checkpoint_id=record.checkpoint.id if record else None, error=error.message)
-        told = error.to_wire()
-        stack_trace = str(told["parts"].pop("traceback", ""))  # the node's own; the client puts it back
-        raise failure(error.message, told, record, type=type(error).__name__, stack_trace=stack_trace) from None
+    # What handlers share
+
+    def _checked(self, kind: CommandKind, payload: dict[str, Any] | None) -> ThreadCommand:
+        """Return the command in a payload; `StepgraphError` if it can be seen to be wrong."""
+        command = parse_command(kind, payload)
+        if self._state.restored_thread is not None:
+            check_command(self._state.restored_thread, self._state.registry, kind, command)
+        return command
+
+    def _validate(self, kind: CommandKind, payload: dict[str, Any] | None) -> None:
+        self._refuse_if_not_ready()
+        try:
+            self._checked(kind, payload)
+        except StepgraphError as error:
+            raise _update_failure(error) from None
+
+    def _refuse_if_not_ready(self) -> None:
+        """Refuse an update that the phase does not accept, or a local activity forbids; its client sends it again."""
+        if not self._state.phase.accepts_updates or self._state.commands.is_applying:
+            raise ApplicationError("The run is not ready yet; ask again.", type=UPDATE_NOT_READY, non_retryable=True)
+
+    async def _apply(self, kind: CommandKind, payload: dict[str, Any] | None) -> RawValue:
+        """Queue a command, and return the config of the checkpoint that it makes."""
+        pending = self._state.commands.add(kind, parse_command(kind, payload))  # the validator has parsed it, too
+        await workflow.wait_condition(lambda: pending.done)
+        if pending.error is not None:
+            raise _update_failure(pending.error)
+        return to_raw(pending.config)
+
+    def _queue_command(self, kind: CommandKind, payload: dict[str, Any] | None) -> None:
+        try:
+            self._state.commands.add(kind, parse_command(kind, payload), on_error=self._state.show_signal_error)
+        except StepgraphError as error:
+            self._state.show_signal_error(error)
 
 
-def workflow_for(graphs: Graphs) -> type:
-    """The workflow class for a worker that serves these graphs, each under its own name as the workflow type.
+def _update_failure(error: StepgraphError) -> ApplicationError:
+    """Return what an update raises so that its caller gets the error."""
+    return ApplicationError(error.message, to_raw(error.to_wire()), type=type(error).__name__, non_retryable=True)
 
-    It runs outside the SDK's sandbox: the graphs' modules are the worker's own, loaded once, and nothing here reads a
-    clock, a random number or the world.
+
+def workflow_for(registries: Registries) -> type:
+    """Return the workflow class of a worker that serves these graphs, each under its own name as the workflow type.
+
+    It runs outside the SDK's sandbox: the worker loads the graphs' modules once, and nothing here reads a clock, a
+    random number or the outside world.
     """
-
-    async def run(self, args: Sequence[RawValue]) -> RawValue:  # type: ignore[no-untyped-def]  # the SDK counts annotations
-        answer: RawValue = await self.execute(args)
-        return answer
-
-    # The SDK refuses local classes, for its sandbox imports a workflow by its qualified name; this one has no sandbox.
-    run.__qualname__ = "ServedGraphRun.run"
-    members = {"run": workflow.run(run), "graphs": dict(graphs), "__module__": __name__}
-    return workflow.defn(dynamic=True, sandboxed=False)(type("ServedGraphRun", (GraphRun,), members))
+    return sdk_internals.dynamic_workflow(GraphWorkflow, {"registries": dict(registries)}, module=__name__)

@@ -1,95 +1,102 @@
-"""The inputs that wait in line for a running thread to stand still.
+"""The inputs that wait until a running thread is idle.
 
-The line goes from run to run (`StartOptions.queue`), so a client that has its ticket may go away. Each input begins a
-run of its own, by continue-as-new, which is also how the invocation before it ends while others wait: its record, and
-the error if it failed, are in that event.
+The queue crosses continue-as-new (`ContinuedRun.input_queue`), so a client that has its queued input's id may go away.
+Each input begins a run of its own, by continue-as-new. That is also how the invocation before it ends while others
+wait: its record, and its error if it failed, are in that event.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
-from stepgraph.engine.constants import START
 from stepgraph.engine.record import Record
 from stepgraph.errors import StepgraphError, ThreadBusyError
-from stepgraph.protocol.wire import InvokeOrder, Order, Queued, StartOptions
-from stepgraph.serde.type_codec import json_size
+from stepgraph.protocol.commands import InvokeCommand, QueuedInput
+from stepgraph.protocol.start_options import ContinuedRun, StartOptions
+from stepgraph.serde.plain_json import json_size
 
-MAX_QUEUED = 100
+MAX_QUEUED_INPUTS = 100
 MAX_QUEUED_BYTES = 100_000
-"""Of all inputs in line: they share a payload with the thread's record."""
+"""Bytes of all queued inputs together: they share a payload with the thread's record."""
 
 MAX_ERROR_BYTES = 20_000
-"""Of the error of the invocation before, beside them."""
+"""Bytes of the error of the invocation before, which shares that payload, too."""
 
 
-class Queue:
-    """The line."""
+class InputQueue:
+    """The inputs that wait, the next one first."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Queued] = deque()
+        self._inputs: deque[QueuedInput] = deque()
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._inputs)
 
     @property
-    def waiting(self) -> tuple[Queued, ...]:
-        """Who waits, the next one first."""
-        return tuple(self._waiting)
+    def inputs(self) -> tuple[QueuedInput, ...]:
+        """All that wait, the next one first."""
+        return tuple(self._inputs)
 
-    def take_over(self, waiting: Sequence[Queued]) -> None:
-        """Goes on with the line of the run before."""
-        self._waiting.extend(waiting)
+    def restore(self, inputs: Sequence[QueuedInput]) -> None:
+        """Continue with the queue of the run before."""
+        self._inputs.extend(inputs)
 
-    def check(self, thread_id: str, order: InvokeOrder) -> None:
-        """`ThreadBusyError` where one more would be too many."""
-        size = json_size(order) + sum(json_size(each.order) for each in self._waiting)
-        if len(self) < MAX_QUEUED and size <= MAX_QUEUED_BYTES:
+    def check_room(self, thread_id: str, command: InvokeCommand) -> None:
+        """Raise `ThreadBusyError` if one more input would exceed the queue's limits."""
+        size = json_size(command) + sum(json_size(each.command) for each in self._inputs)
+        if len(self) < MAX_QUEUED_INPUTS and size <= MAX_QUEUED_BYTES:
             return
         raise ThreadBusyError(
-            f"Thread {thread_id!r} is running, and {len(self)} inputs wait in line already. All together they may be "
-            f"{MAX_QUEUED} and have {MAX_QUEUED_BYTES:,} bytes, which this one would exceed. Wait, or use another "
-            "thread id.",
+            f"Thread {thread_id!r} is running, and {len(self)} inputs are queued already. The queue takes at most "
+            f"{MAX_QUEUED_INPUTS} inputs with {MAX_QUEUED_BYTES:,} bytes together, which this one would exceed. Wait, "
+            "or use another thread id.",
             thread_id=thread_id,
         )
 
-    def add(self, ticket: str, order: InvokeOrder) -> None:
-        """The last in line; the first, if it had the nodes stopped."""
-        queued = Queued(ticket=ticket, order=order)
-        if order.on_busy == "cancel":
-            self._waiting.appendleft(queued)
+    def add(self, id: str, command: InvokeCommand) -> None:
+        """Queue an input: as the last one, or as the next one if it had the running nodes cancelled."""
+        queued = QueuedInput(id=id, command=command)
+        if command.on_busy == "cancel":
+            self._inputs.appendleft(queued)
         else:
-            self._waiting.append(queued)
+            self._inputs.append(queued)
 
     def next_run(
         self, run_id: str, record: Record | None, error: StepgraphError | None
-    ) -> tuple[dict[str, object] | None, StartOptions]:
-        """The input and the options of the run that the first in line begins."""
-        first = self._waiting.popleft()
-        order, given, fork = first.order, first.order.input, None
-        if order.checkpoint_id is not None:
-            fork = Order(values=given, as_node=None if given is None else START, checkpoint_id=order.checkpoint_id)
-            given = None
-        return given, StartOptions(
+    ) -> tuple[dict[str, Any] | None, StartOptions]:
+        """Take the next input, and return the arguments of the run that begins with it.
+
+        Args:
+            run_id: the run that ends now.
+            record: the thread's record.
+            error: what the invocation that ends now failed with.
+        """
+        queued = self._inputs.popleft()
+        command = queued.command
+        is_fork = command.checkpoint_id is not None
+        return None if is_fork else command.input, StartOptions(
             after=run_id,
-            caller=first.ticket,
-            turn=first.ticket,
-            recursion_limit=order.recursion_limit,
-            config=order.config,
-            record=record,
-            error=_short(error) if error is not None else None,
-            queue=self.waiting,
-            fork=fork,
-            interrupt_before=order.interrupt_before,
-            interrupt_after=order.interrupt_after,
+            caller=queued.id,
+            recursion_limit=command.recursion_limit,
+            config=command.config,
+            interrupt_before=command.interrupt_before,
+            interrupt_after=command.interrupt_after,
+            fork=command.as_fork() if is_fork else None,
+            continued=ContinuedRun(
+                record=record,
+                queued_input_id=queued.id,
+                error=_shortened(error) if error is not None else None,
+                input_queue=self.inputs,
+            ),
         )
 
 
-def _short(error: StepgraphError) -> dict[str, object]:
-    """An error as it is told, without what would make it too large to be handed on."""
-    told = error.to_wire()
-    if json_size(told) > MAX_ERROR_BYTES:
-        told["parts"] = {name: part for name, part in told["parts"].items() if json_size(part) < MAX_ERROR_BYTES // 20}
-        told["message"] = told["message"][: MAX_ERROR_BYTES // 4]
-    return told
+def _shortened(error: StepgraphError) -> dict[str, Any]:
+    """Return an error in its wire form, without the parts that would make it too large to cross continue-as-new."""
+    data = error.to_wire()
+    if json_size(data) > MAX_ERROR_BYTES:
+        data["parts"] = {name: part for name, part in data["parts"].items() if json_size(part) < MAX_ERROR_BYTES // 20}
+        data["message"] = data["message"][: MAX_ERROR_BYTES // 4]
+    return data

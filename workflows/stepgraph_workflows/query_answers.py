@@ -1,9 +1,9 @@
-"""Answers to queries. An error is part of one, so that its parts reach the asker. No user code runs but reducers."""
+"""Answers to queries. A query never raises: an error is its answer, so that the error's parts reach the client."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from temporalio.common import RawValue
@@ -12,135 +12,139 @@ from stepgraph.engine.difference import difference
 from stepgraph.engine.record import Record, record_of
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import StepgraphError
-from stepgraph.execution.apply_command import check_closed
-from stepgraph.execution.registry import GraphCode
-from stepgraph.protocol.snapshot import matches, past_in_record, view
-from stepgraph.protocol.wire import (
+from stepgraph.execution.apply_command import check_command_on_closed
+from stepgraph.execution.registry import GraphRegistry
+from stepgraph.protocol.paging import PAGE_SIZE, in_pages
+from stepgraph.protocol.queries import (
     HISTORY_BYTES,
     HISTORY_PAGE,
-    PAGE_SIZE,
     CheckRequest,
     HistoryRequest,
-    Opening,
     StateRequest,
     ValuesRequest,
-    in_pages,
 )
+from stepgraph.protocol.snapshot import matches, recent_in_record, view
+from stepgraph.serde.error_text import first_line
 from stepgraph.serde.json_values import JsonValues
-from stepgraph.serde.type_codec import first_line, json_size
+from stepgraph.serde.plain_json import json_size
 from stepgraph.temporal.payloads import from_raw, to_raw
 
 
-def state(thread: Thread | None, request: RawValue, errors: list[str], *, stored: bool = False) -> RawValue:
-    """A snapshot; `None` on a thread without checkpoints."""
+def state(thread: Thread | None, argument: RawValue, errors: Sequence[str], *, in_one_piece: bool) -> RawValue:
+    """Answer with a snapshot: of the checkpoint asked for, or of the head with the errors of refused signals.
 
-    def found(asked: StateRequest) -> Any:
-        if thread is None or thread.head is None:
-            return None
-        if asked.checkpoint_id is None:
-            return {**view(thread, thread.head, as_head=True), "errors": errors}
-        return view(thread, thread.checkpoint(asked.checkpoint_id))
-
-    return _answer(StateRequest, request, found, stored)
-
-
-def history(thread: Thread | None, taken_up: Record | None, request: RawValue, *, stored: bool = False) -> RawValue:
-    """The run's checkpoints, newest first, down to the one it took over, and as many before it as came with that.
-
-    `None` for a run that has not taken its thread up yet.
+    The answer is `None` if the thread has no checkpoint. ``in_one_piece``: external storage takes large answers.
     """
 
-    def found(asked: HistoryRequest) -> Any:
+    def snapshot(request: StateRequest) -> dict[str, Any] | None:
+        if thread is None or thread.head is None:
+            return None
+        if request.checkpoint_id is None:
+            return {**view(thread, thread.head, as_head=True), "errors": list(errors)}
+        return view(thread, thread.checkpoint(request.checkpoint_id))
+
+    return _answer(StateRequest, argument, snapshot, in_one_piece=in_one_piece)
+
+
+def history(thread: Thread | None, restored: Record | None, argument: RawValue, *, in_one_piece: bool) -> RawValue:
+    """Answer with the run's checkpoints, newest first, and with those before them that the restored record has.
+
+    The answer is `None` if the run has not restored its thread yet.
+    """
+
+    def page(request: HistoryRequest) -> dict[str, Any] | None:
         if thread is None:
             return None
         snapshots: list[dict[str, Any]] = []
-        limit = HISTORY_PAGE if asked.limit is None else min(HISTORY_PAGE, asked.limit)
-        more, begun, size = None, asked.before is None, 0
-        for checkpoint_id, shown in _history(thread, taken_up):
-            if not begun:
-                begun = checkpoint_id == asked.before
+        limit = HISTORY_PAGE if request.limit is None else min(HISTORY_PAGE, request.limit)
+        more_before, reached, size = None, request.before is None, 0
+        for checkpoint_id, make_snapshot in _newest_first(thread, restored):
+            if not reached:
+                reached = checkpoint_id == request.before
                 continue
             if len(snapshots) == limit or size > HISTORY_BYTES:
                 break
-            made = shown()
-            more = checkpoint_id
-            if matches(made, asked.filter):
-                snapshots.append(made)
-                size += json_size(made)
+            snapshot = make_snapshot()
+            more_before = checkpoint_id
+            if matches(snapshot, request.filter):
+                snapshots.append(snapshot)
+                size += json_size(snapshot)
         else:
-            if asked.before is not None and not begun:
-                thread.checkpoint(asked.before)  # says that there is none
-            if taken_up is None or not taken_up.past:
-                more = None
+            if request.before is not None and not reached:
+                thread.checkpoint(request.before)  # raises: there is no such checkpoint
+            if restored is None or not restored.recent:
+                more_before = None
         return {
             "snapshots": snapshots,
-            "more_before": more,
-            "previous_run_id": taken_up.run_id if taken_up is not None else None,
+            "more_before": more_before,
+            "previous_run_id": restored.run_id if restored is not None else None,
         }
 
-    return _answer(HistoryRequest, request, found, stored)
+    return _answer(HistoryRequest, argument, page, in_one_piece=in_one_piece)
 
 
-def _history(thread: Thread, taken_up: Record | None) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
-    """Checkpoints by id, newest first, each with how it is to be shown."""
+def _newest_first(thread: Thread, restored: Record | None) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
+    """Yield each checkpoint's id, and a function that makes its snapshot."""
     for checkpoint in thread.newest_first():
         yield checkpoint.id, functools.partial(view, thread, checkpoint)
-    if taken_up is not None and thread.base is not None:
+    if restored is not None and thread.base is not None:
         values = JsonValues.of(thread.channels.encode(thread.base.values))
-        for past, shown in zip(taken_up.past, past_in_record(taken_up, values), strict=True):
-            yield past.checkpoint.id, functools.partial(dict, shown)
+        for recent, snapshot in zip(restored.recent, recent_in_record(restored, values), strict=True):
+            yield recent.checkpoint.id, functools.partial(dict, snapshot)
 
 
-def record(thread: Thread | None, opening: Opening | None, request: RawValue, *, stored: bool = False) -> RawValue:
-    """The record as of now, or of a checkpoint."""
+def record(thread: Thread | None, restored: Record | None, argument: RawValue, *, in_one_piece: bool) -> RawValue:
+    """Answer with the record that the run would leave now, or with that of the checkpoint asked for."""
 
-    def found(asked: StateRequest) -> Any:
-        if thread is not None and asked.checkpoint_id is not None:
-            made = record_of(thread, thread.checkpoint(asked.checkpoint_id))
+    def data(request: StateRequest) -> dict[str, Any] | None:
+        if thread is None:
+            record = restored
+        elif request.checkpoint_id is None:
+            record = record_of(thread)
         else:
-            made = record_of(thread) if thread is not None else opening.record if opening is not None else None
-        return made.model_dump(mode="json") if made is not None else None
+            record = record_of(thread, thread.checkpoint(request.checkpoint_id))
+        return record.model_dump(mode="json") if record is not None else None
 
-    return _answer(StateRequest, request, found, stored)
+    return _answer(StateRequest, argument, data, in_one_piece=in_one_piece)
 
 
-def check(thread: Thread | None, code: GraphCode, request: RawValue) -> RawValue:
-    """`None`, or the error with which an order will be refused as far as can be seen from here."""
+def check(thread: Thread | None, registry: GraphRegistry, argument: RawValue) -> RawValue:
+    """Answer with `None`, or with the error with which the thread's next run would refuse a command."""
 
-    def found(asked: CheckRequest) -> None:
+    def refusal(request: CheckRequest) -> None:
         if thread is not None:
-            check_closed(thread, code, asked.kind, asked.order)
+            check_command_on_closed(thread, registry, request.kind, request.command)
 
-    return _answer(CheckRequest, request, found)
+    return _answer(CheckRequest, argument, refusal, in_one_piece=False)
 
 
-def values(thread: Thread | None, request: RawValue, *, stored: bool = False) -> RawValue:
-    """The values at a checkpoint, or what tells them from those of another one that the asker has."""
+def values(thread: Thread | None, argument: RawValue, *, in_one_piece: bool) -> RawValue:
+    """Answer with the values at a checkpoint, or with the difference from those that the client has."""
 
-    def found(asked: ValuesRequest) -> Any:
+    def values_or_difference(request: ValuesRequest) -> dict[str, Any]:
         if thread is None or thread.head is None:
             return {"values": {}}
-        wanted = thread.checkpoint(asked.checkpoint_id) if asked.checkpoint_id is not None else thread.head
-        before = next((each for each in thread.newest_first() if each.id == asked.since), None)
-        if before is not None:
-            return {"difference": difference(thread.channels, before.values, wanted.values).to_json()}
-        if wanted is thread.head:
+        checkpoint = thread.checkpoint(request.checkpoint_id) if request.checkpoint_id is not None else thread.head
+        known = next((each for each in thread.newest_first() if each.id == request.since), None)
+        if known is not None:
+            return {"difference": difference(thread.channels, known.values, checkpoint.values).to_json()}
+        if checkpoint is thread.head:
             return {"values": thread.state.to_data()}
-        return {"values": thread.channels.encode(wanted.values)}
+        return {"values": thread.channels.encode(checkpoint.values)}
 
-    return _answer(ValuesRequest, request, found, stored)
+    return _answer(ValuesRequest, argument, values_or_difference, in_one_piece=in_one_piece)
 
 
-def _answer(model: type[Any], request: RawValue, found: Callable[[Any], Any], stored: bool = False) -> RawValue:
+def _answer(model: type[Any], argument: RawValue, answer_to: Callable[[Any], Any], *, in_one_piece: bool) -> RawValue:
     try:
-        given = from_raw(request)
-        asked = model.model_validate({} if given is None else given)
-        answer = found(asked)
-        if stored and json_size(answer) > PAGE_SIZE:
+        data = from_raw(argument)
+        request = model.model_validate({} if data is None else data)
+        answer = answer_to(request)
+        if in_one_piece and json_size(answer) > PAGE_SIZE:
             return to_raw(answer)
-        return to_raw(in_pages(answer, asked.page))
+        return to_raw(in_pages(answer, request.page))
     except StepgraphError as error:
         return to_raw({"error": error.to_wire()})
     except ValueError as error:  # pydantic's, too
-        wrong = StepgraphError(f"The query's argument is not understood: {first_line(error)}.")
-        return to_raw({"error": wrong.to_wire()})
+        invalid = StepgraphError(f"The query's argument is not understood: {first_line(error)}.")
+        return to_raw({"error": invalid.to_wire()})

@@ -1,4 +1,4 @@
-"""Super-steps as Temporal activities: one by one, or several in a row."""
+"""Super-steps as Temporal activities: an activity for each task, or one for several super-steps together."""
 
 from __future__ import annotations
 
@@ -11,100 +11,105 @@ from temporalio import workflow
 
 from stepgraph.engine.checkpoint import Task
 from stepgraph.engine.thread import Thread
-from stepgraph.execution.fused_steps import StepsAnswer
-from stepgraph.protocol.wire import Settings
-from stepgraph_workflows.fused_dispatch import COST, may_fuse, run_in_a_row, take_over, without_cancelled
-from stepgraph_workflows.task_dispatch import CANCELLED, perform
+from stepgraph.protocol.fused_run import FusedStepsResult
+from stepgraph.protocol.opening import RunSettings
+from stepgraph_workflows.fused_dispatch import REPLAY_COST, can_fuse, commit_fused, run_fused, without_cancelled
+from stepgraph_workflows.task_dispatch import CANCELLED, run_task_activity
 
-STOP_PATIENCE = timedelta(seconds=60)
-"""How long nodes that are told to stop may take; then the run goes on without them."""
+STOP_TIMEOUT = timedelta(seconds=60)
+"""How long cancelled nodes may take to end; then the run goes on without them."""
 
 
-class Stepper:
-    """Has tasks run, and tells the thread what came of them.
+class SuperSteps:
+    """Has tasks executed, and records their outcomes in the thread.
 
     Args:
-        told_to_stop: whether nodes that run are to be stopped. What was stopped has not failed: it is to be run again.
+        should_stop: whether running nodes are to be cancelled. A cancelled task has not failed: it runs again later.
     """
 
-    def __init__(self, told_to_stop: Callable[[], bool]) -> None:
-        self._told_to_stop = told_to_stop
-        self._cancelled = False
-        self._in_a_row = 0
-        self._fusing = True
-        """Whether the workers have the code that the run was started with."""
-        self._alone: str | None = None
-        """The checkpoint whose tasks are not to be run in a row with others."""
+    def __init__(self, should_stop: Callable[[], bool]) -> None:
+        self._should_stop = should_stop
+        self._run_cancelled = False
+        """Whether Temporal has cancelled the run."""
+        self._fused_count = 0
+        """How many super-steps of this run were fused."""
+        self._may_fuse = True
+        """Whether the workers have the spec that the run was started with."""
+        self._run_individually: str | None = None
+        """The checkpoint whose tasks must not be fused."""
 
     def length(self, thread: Thread) -> float:
-        """How long the run is to replay, in super-steps of their own."""
-        return len(thread.made) - self._in_a_row * (1 - COST)
+        """Return how long the run is to replay, in super-steps with an activity for each task."""
+        return len(thread.checkpoints) - self._fused_count * (1 - REPLAY_COST)
 
-    async def run(self, thread: Thread, tasks: tuple[Task, ...], settings: Settings, config: dict[str, Any]) -> str:
-        """Runs the tasks that are due, and perhaps those of super-steps after them, which are committed then.
+    async def run(self, thread: Thread, tasks: tuple[Task, ...], settings: RunSettings, config: dict[str, Any]) -> str:
+        """Execute the tasks that are due; fused with later super-steps where the graph allows it.
 
-        What was run in a row, in words. Raises `asyncio.CancelledError` once the nodes have stopped, when Temporal
-        cancels the run.
+        Fused super-steps are committed; otherwise the caller commits. Returns which super-steps were fused, as text for
+        people: ``steps 3 to 41``.
+
+        Raises:
+            asyncio.CancelledError: Temporal has cancelled the run, and the nodes have ended.
         """
-        if self._fusing and self._alone != thread.head_id and may_fuse(thread, tasks):
-            return await self._several(thread, settings, config)
-        await self._one(thread, tasks, settings, config)
+        if self._may_fuse and self._run_individually != thread.head_id and can_fuse(thread, tasks):
+            return await self._run_fused(thread, settings, config)
+        await self._run_tasks(thread, tasks, settings, config)
         return ""
 
-    async def _several(self, thread: Thread, settings: Settings, config: dict[str, Any]) -> str:
-        """By one activity; their checkpoints are made when it tells of them."""
-        room = max(1, int((settings.hand_over_steps - self.length(thread)) / COST))
-        work = asyncio.create_task(run_in_a_row(thread, settings, config, room))
-        await self._done_or_stopped([work])
-        answer = await work if work.done() else StepsAnswer()
+    async def _run_fused(self, thread: Thread, settings: RunSettings, config: dict[str, Any]) -> str:
+        max_steps = max(1, int((settings.continue_as_new_steps - self.length(thread)) / REPLAY_COST))
+        work = asyncio.create_task(run_fused(thread, settings, config, max_steps))
+        await self._wait_or_cancel([work])
+        result = await work if work.done() else FusedStepsResult()
         if self._stopping:
-            answer = without_cancelled(answer)
-        take_over(thread, answer)
-        self._in_a_row += len(answer.steps)
-        self._fusing = not answer.unknown
-        self._alone = thread.head_id if answer.alone else None
-        self._tell_of_cancellation()
-        return answer.ran
+            result = without_cancelled(result)
+        commit_fused(thread, result)
+        self._fused_count += len(result.steps)
+        self._may_fuse = not result.spec_mismatch
+        self._run_individually = thread.head_id if result.run_individually else None
+        self._raise_if_cancelled()
+        return result.ran
 
-    async def _one(self, thread: Thread, tasks: tuple[Task, ...], settings: Settings, config: dict[str, Any]) -> None:
-        """By an activity for each of its tasks."""
+    async def _run_tasks(
+        self, thread: Thread, tasks: tuple[Task, ...], settings: RunSettings, config: dict[str, Any]
+    ) -> None:
         step = tasks[0].step
         group = [workflow.create_event_group(f"step-{step}", label=f"step {step}")] if len(tasks) > 1 else []
-        work = [asyncio.create_task(self._perform(thread, task, settings, config, group)) for task in tasks]
-        await self._done_or_stopped(work)
+        work = [asyncio.create_task(self._run_task(thread, task, settings, config, group)) for task in tasks]
+        await self._wait_or_cancel(work)
         for each in work:
             if each.done() and not each.cancelled():
                 each.result()
-        self._tell_of_cancellation()
+        self._raise_if_cancelled()
 
-    async def _perform(
+    async def _run_task(
         self,
         thread: Thread,
         task: Task,
-        settings: Settings,
+        settings: RunSettings,
         config: dict[str, Any],
         group: Sequence[workflow.EventGroup],
     ) -> None:
-        await perform(thread, task, settings, config, group)
-        failed = thread.failures.get(task.id)
-        if self._stopping and failed is not None and failed.error_type == CANCELLED:
+        await run_task_activity(thread, task, settings, config, group)
+        failure = thread.failures.get(task.id)
+        if self._stopping and failure is not None and failure.error_type == CANCELLED:
             thread.start(task)
 
     @property
     def _stopping(self) -> bool:
-        return self._cancelled or self._told_to_stop()
+        return self._run_cancelled or self._should_stop()
 
-    async def _done_or_stopped(self, work: Sequence[asyncio.Task[Any]]) -> None:
-        """Until all is done, or has stopped because that was asked for."""
+    async def _wait_or_cancel(self, work: Sequence[asyncio.Task[Any]]) -> None:
+        """Wait for the work to end; cancel it when nodes are to stop, and wait until no node runs any more."""
         try:
             await workflow.wait_condition(lambda: self._stopping or all(each.done() for each in work))
         except asyncio.CancelledError:
-            self._cancelled = True
+            self._run_cancelled = True
         if self._stopping:
             for each in work:
                 each.cancel()
-            await workflow.wait(work, timeout=STOP_PATIENCE.total_seconds())  # no node runs on beside what comes next
+            await workflow.wait(work, timeout=STOP_TIMEOUT.total_seconds())
 
-    def _tell_of_cancellation(self) -> None:
-        if self._cancelled:
+    def _raise_if_cancelled(self) -> None:
+        if self._run_cancelled:
             raise asyncio.CancelledError

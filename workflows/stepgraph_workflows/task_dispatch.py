@@ -1,4 +1,4 @@
-"""One task as a Temporal activity: its options from the spec, its outcome as the engine's data."""
+"""One task as a Temporal activity: its options come from the spec, its outcome is the engine's data."""
 
 from __future__ import annotations
 
@@ -17,29 +17,31 @@ from stepgraph.engine.constants import START
 from stepgraph.engine.spec import NodeSpec
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import StorageError
-from stepgraph.execution.activity_input import abridged
-from stepgraph.execution.run_node import ENTRY_TIMEOUT, TaskRequest, request_for
 from stepgraph.execution.state_cache import states
-from stepgraph.protocol.wire import Settings, activity_type
+from stepgraph.protocol.activity_input import to_activity_input
+from stepgraph.protocol.names import activity_type
+from stepgraph.protocol.opening import RunSettings
+from stepgraph.protocol.task_request import ENTRY_TIMEOUT, task_request
 from stepgraph.temporal.payloads import from_raw, to_raw
 
 CANCELLED = "asyncio.exceptions:CancelledError"
-"""The type of a task's failure when it was stopped."""
+"""The error type of a cancelled task's failure."""
 
-ENTRY_ROUTER = NodeSpec(name=START, timeout=ENTRY_TIMEOUT, heartbeat_timeout=30.0)
-"""How the routers of the start node are run."""
+ENTRY_ROUTERS = NodeSpec(name=START, timeout=ENTRY_TIMEOUT, heartbeat_timeout=30.0)
+"""The options with which the routers of the start node run."""
 
 
-async def perform(
-    thread: Thread, task: Task, settings: Settings, config: dict[str, Any], groups: Sequence[workflow.EventGroup]
+async def run_task_activity(
+    thread: Thread, task: Task, settings: RunSettings, config: dict[str, Any], groups: Sequence[workflow.EventGroup]
 ) -> None:
-    """Runs one task to its end, and tells the thread of it."""
-    node = ENTRY_ROUTER if task.node == START else thread.spec.node(task.node)
+    """Execute one task to its end, and record its result or failure in the thread."""
+    node = ENTRY_ROUTERS if task.node == START else thread.spec.node(task.node)
+    request = task_request(thread, task, config, with_state=travels_inline(thread, settings))
     thread.start(task)
     try:
         answer = await workflow.execute_activity(
             activity_type(thread.spec.name, node.name),
-            to_raw(abridged(_request(thread, task, settings, config))),
+            to_raw(to_activity_input(request)),
             result_type=RawValue,
             task_queue=node.task_queue,
             start_to_close_timeout=timedelta(seconds=node.timeout),
@@ -52,26 +54,20 @@ async def perform(
         thread.finish(task, TaskResult.model_validate(from_raw(answer)))
     except ActivityError as error:
         thread.fail(task, failure_of(error))
-    except (ValidationError, ValueError) as error:
-        thread.fail(
-            task,
-            TaskFailure(
-                error_type="builtins:TypeError",
-                error_message=f"The worker answered what is no task result, so it runs another version: {error}",
-            ),
-        )
+    except ValueError as error:  # pydantic's, too
+        thread.fail(task, unreadable_answer("a task result", error))
 
 
 def failure_of(error: ActivityError) -> TaskFailure:
-    """Why an activity failed for good."""
+    """Return why an activity failed for good."""
     cause = error.cause
     if isinstance(cause, ApplicationError) and cause.details and isinstance(cause.details[0], dict):
         try:
             return TaskFailure.model_validate(cause.details[0])
         except ValidationError:
             if cause.type == StorageError.__name__ and "message" in cause.details[0]:
-                told = cause.details[0]["message"]
-                return TaskFailure(error_type=f"{StorageError.__module__}:{cause.type}", error_message=told)
+                message = cause.details[0]["message"]
+                return TaskFailure(error_type=f"{StorageError.__module__}:{cause.type}", error_message=message)
     if isinstance(cause, ActivityTimeoutError):
         kind = cause.type.name.replace("_", "-").lower() if cause.type is not None else "unknown"
         return TaskFailure(
@@ -80,16 +76,20 @@ def failure_of(error: ActivityError) -> TaskFailure:
         )
     if isinstance(cause, CancelledError):
         return TaskFailure(error_type=CANCELLED, error_message="cancelled")
-    named = cause.type if isinstance(cause, ApplicationError) else None
-    return TaskFailure(error_type=named or type(cause).__name__, error_message=str(cause))
+    error_type = cause.type if isinstance(cause, ApplicationError) else None
+    return TaskFailure(error_type=error_type or type(cause).__name__, error_message=str(cause))
 
 
-def _request(thread: Thread, task: Task, settings: Settings, config: dict[str, Any]) -> TaskRequest:
-    return request_for(thread, task, config, with_state=travels_inline(thread, settings))
+def unreadable_answer(expected: str, error: ValueError) -> TaskFailure:
+    """Return the failure of a task whose activity answered with something else than it should."""
+    return TaskFailure(
+        error_type="builtins:TypeError",
+        error_message=f"The worker did not answer with {expected}, so it runs another version: {error}",
+    )
 
 
-def travels_inline(thread: Thread, settings: Settings) -> bool:
-    """Whether the head's values go into an activity's input; otherwise they are laid out for this process's own."""
+def travels_inline(thread: Thread, settings: RunSettings) -> bool:
+    """Return whether the head's values go into an activity's input. Larger ones go into this process's cache."""
     inline = thread.state_size <= settings.inline_bytes
     if not inline and thread.head is not None and not workflow.unsafe.is_replaying():
         states.put(thread.run_id, thread.head.id, thread.state)
@@ -97,10 +97,10 @@ def travels_inline(thread: Thread, settings: Settings) -> bool:
 
 
 def _retry_policy(node: NodeSpec) -> RetryPolicy:
-    """Temporal's policy for a node.
+    """Return Temporal's retry policy for a node.
 
-    Which exceptions are final is the activity's to say. Without a policy of the author's, what is left to retry are
-    crashes and timeouts, and those are retried for as long as it takes.
+    The activity itself decides which exceptions are final. Without a policy of the author, Temporal retries only
+    crashes and timeouts, for as long as it takes.
     """
     if node.retry is None:
         return RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1))

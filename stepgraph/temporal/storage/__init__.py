@@ -10,17 +10,24 @@ Every process of a deployment, worker or client, needs the same storage. For a c
     client = await Client.connect("localhost:7233", data_converter=DataConverter(external_storage=storage))
 """
 
-from stepgraph.temporal.storage.driver import NoStorage, Storage, stores
-from stepgraph.temporal.storage.setup import able_to_say_so, check, external_storage, no_storage, of_settings, read_only
+from stepgraph.temporal.storage.driver import NoStorage, Storage, uses_storage
+from stepgraph.temporal.storage.setup import (
+    check,
+    external_storage,
+    no_storage,
+    read_only_storage,
+    storage_from_settings,
+    with_storage_errors,
+)
 
 __all__ = [
     "NoStorage",
     "Storage",
-    "able_to_say_so",
     "check",
     "external_storage",
     "no_storage",
-    "of_settings",
-    "read_only",
-    "stores",
+    "read_only_storage",
+    "storage_from_settings",
+    "uses_storage",
+    "with_storage_errors",
 ]

@@ -26,6 +26,7 @@ from temporalio.converter import (
 from temporalio.exceptions import ApplicationError
 
 from stepgraph.errors import StorageError
+from stepgraph.temporal import sdk_internals
 from stepgraph.temporal.payloads import failure
 from stepgraph.temporal.storage.place import AbsentError, Place, PlaceError, UnreachableError
 
@@ -51,7 +52,9 @@ class FinalStorageError(StorageError, ApplicationError):
         ApplicationError.__init__(self, message, type=StorageError.__name__, non_retryable=True)
         StorageError.__init__(self, message, **parts)
         # As of every failure of a run: the error, and here no record.
-        self._failure = failure(message, self.to_wire(), None, type=StorageError.__name__).failure
+        own = failure(message, self.to_wire(), None, type=StorageError.__name__).failure
+        assert own is not None
+        sdk_internals.with_failure(self, own)
 
 
 class Storage(StorageDriver):
@@ -144,7 +147,7 @@ class NoStorage(StorageDriver):
         )
 
 
-def stores(client: Client) -> bool:
+def uses_storage(client: Client) -> bool:
     """Whether a client's large payloads go to external storage, of stepgraph's or any other driver."""
     storage = client.data_converter.external_storage
     return storage is not None and not any(isinstance(driver, NoStorage) for driver in storage.drivers)

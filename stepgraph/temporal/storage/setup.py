@@ -12,7 +12,7 @@ from temporalio.client import Client
 from temporalio.converter import ExternalStorage
 
 from stepgraph.errors import StepgraphError, StorageError
-from stepgraph.protocol.wire import PAGE_SIZE
+from stepgraph.protocol.paging import PAGE_SIZE
 from stepgraph.temporal.payloads import REPEATS, REPEATS_FROM
 from stepgraph.temporal.settings import text
 from stepgraph.temporal.storage.driver import NoStorage, Storage
@@ -45,12 +45,12 @@ def no_storage() -> ExternalStorage:
     return ExternalStorage([NoStorage()], driver_selector=lambda context, payload: None)
 
 
-def read_only(storage: ExternalStorage) -> ExternalStorage:
+def read_only_storage(storage: ExternalStorage) -> ExternalStorage:
     """The same storage for a replay, which makes all that a run sent once more, and sends nothing."""
     return replace(storage, driver_selector=lambda context, payload: None)
 
 
-def of_settings(*, embedded_at: Path | None = None) -> ExternalStorage:
+def storage_from_settings(*, embedded_at: Path | None = None) -> ExternalStorage:
     """The storage that `STEPGRAPH_STORAGE` names; without it, none, or the embedded server's own."""
     given = text("STEPGRAPH_STORAGE")
     if given == "none" or (given is None and embedded_at is None):
@@ -58,7 +58,7 @@ def of_settings(*, embedded_at: Path | None = None) -> ExternalStorage:
     return external_storage(given or str(embedded_at))
 
 
-def able_to_say_so(client: Client) -> Client:
+def with_storage_errors(client: Client) -> Client:
     """The client, which if it has no storage then fails with a clear error where something was stored."""
     config: Any = client.config(active_config=True)
     if client.data_converter.external_storage is not None or config["plugins"]:

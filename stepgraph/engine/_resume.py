@@ -6,24 +6,28 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stepgraph.engine.checkpoint import Ask, Interview
+from stepgraph.engine.checkpoint import InterruptRequest, TaskInterrupts
 from stepgraph.errors import InvalidUpdateError
 
 
 def answered(
-    interviews: Mapping[str, Interview], questions: Sequence[Ask], resume: Any, *, thread_id: str
-) -> dict[str, Interview]:
+    interrupts: Mapping[str, TaskInterrupts],
+    waiting_interrupts: Sequence[InterruptRequest],
+    resume: Any,
+    *,
+    thread_id: str,
+) -> dict[str, TaskInterrupts]:
     """The interviews with an answer to the one question that waits, or to several by a mapping from their ids.
 
     Raises:
         InvalidUpdateError: nothing waits, several do and none is named, or an id is not one of theirs.
     """
-    given = _by_id([ask.id for ask in questions], resume, thread_id)
-    after = dict(interviews)
-    for task_id, interview in interviews.items():
-        if interview.open is not None and interview.open.id in given:
-            answers = (*interview.answers, given[interview.open.id])
-            after[task_id] = interview.model_copy(update={"answers": answers})
+    given = _by_id([ask.id for ask in waiting_interrupts], resume, thread_id)
+    after = dict(interrupts)
+    for task_id, asked in interrupts.items():
+        if asked.waiting is not None and asked.waiting.id in given:
+            answers = (*asked.answers, given[asked.waiting.id])
+            after[task_id] = asked.model_copy(update={"answers": answers})
     return after
 
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stepgraph.execution.fused_steps import StepsRequest
-from stepgraph.execution.run_node import TaskRequest
-from stepgraph.protocol.wire import activity_type
+from stepgraph.protocol.fused_run import FusedStepsRequest
+from stepgraph.protocol.names import activity_type
+from stepgraph.protocol.task_request import TaskRequest
 
 
-def abridged(request: TaskRequest | StepsRequest) -> dict[str, Any]:
+def to_activity_input(request: TaskRequest | FusedStepsRequest) -> dict[str, Any]:
     """A request as JSON data."""
     left_out = {"graph", "thread_id", "run_id"}
-    if isinstance(request, StepsRequest):
+    if isinstance(request, FusedStepsRequest):
         return request.model_dump(mode="json", exclude_defaults=True, exclude=left_out)
     left_out |= {"node"}
     if request.task_id == request.node:
@@ -27,13 +27,15 @@ def abridged(request: TaskRequest | StepsRequest) -> dict[str, Any]:
     return short
 
 
-def in_full(given: Any, *, graph: str, type: str, thread_id: str, run_id: str) -> TaskRequest | StepsRequest:
+def from_activity_input(
+    given: Any, *, graph: str, type: str, thread_id: str, run_id: str
+) -> TaskRequest | FusedStepsRequest:
     """The request, from its JSON data and from what the activity is told of itself. `ValueError` if it is none."""
     if not isinstance(given, Mapping):
         raise ValueError("not a JSON object")
     told = {"graph": graph, "thread_id": thread_id, "run_id": run_id, **given}
     if "head" in given:
-        return StepsRequest.model_validate(told)
+        return FusedStepsRequest.model_validate(told)
     node = type.removeprefix(activity_type(graph, ""))
     told = {"node": node, "task_id": node, **told}
     if str(told.get("checkpoint_id", "")).startswith("."):

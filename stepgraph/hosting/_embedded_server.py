@@ -1,6 +1,6 @@
 """The embedded server: Temporal's own development server on a SQLite file, shared by all processes of a project.
 
-Its database, log and address are under ``.stepgraph/``. A *keeper* process (`stepgraph.hosting.server_keeper`) starts it,
+Its database, log and address are under ``.stepgraph/``. A *keeper* process (`stepgraph.hosting._server_keeper`) starts it,
 starts it again should it die, and stops it some minutes after its last user. Who uses it holds a shared lock on
 ``users.lock``, which the operating system lets go of however the user ends.
 """
@@ -44,7 +44,7 @@ async def use(namespace: str) -> tuple[str, str]:
     Raises:
         NoServerError: it does not come up; the message has the end of its log.
     """
-    return await off_loop(_use, home(), namespace, number("STEPGRAPH_EMBEDDED_LINGER", DEFAULT_LINGER))
+    return await off_loop(_use, home(), namespace, number("STEPGRAPH_EMBEDDED_IDLE_SECONDS", DEFAULT_LINGER))
 
 
 def _use(folder: Path, namespace: str, linger: float) -> tuple[str, str]:
@@ -84,7 +84,7 @@ def _become_user(folder: Path) -> None:
 
 
 def _running(folder: Path, namespace: str, linger: float) -> tuple[str, str]:
-    from stepgraph.hosting.server_keeper import is_locked, read_address
+    from stepgraph.hosting._server_keeper import is_locked, read_address
 
     log = folder / "server.log"
     log_begins = log.stat().st_size if log.exists() else 0
@@ -114,7 +114,7 @@ def _running(folder: Path, namespace: str, linger: float) -> tuple[str, str]:
 
 def _start_keeper(folder: Path, namespace: str, linger: float) -> subprocess.Popen[bytes]:
     """A process of its own session, with a Python that loads nothing from the working directory."""
-    command = [str(Path(__file__).with_name("keeper.py")), str(folder), str(binary()), namespace, str(linger)]
+    command = [str(Path(__file__).with_name("_server_keeper.py")), str(folder), str(binary()), namespace, str(linger)]
     with open(folder / "server.log", "ab") as log:
         return subprocess.Popen(
             [sys.executable, "-I", *command],

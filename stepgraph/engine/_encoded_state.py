@@ -8,7 +8,7 @@ from typing import Any
 from stepgraph.engine.channels import NOTHING, Channel, Channels, size_by_channel
 from stepgraph.engine.difference import common_start
 from stepgraph.serde.json_values import JsonValues, longer
-from stepgraph.serde.sizes import PAYLOAD_LIMIT, weigh
+from stepgraph.serde.sizes import PAYLOAD_LIMIT, check_size
 
 
 class EncodedState:
@@ -21,7 +21,7 @@ class EncodedState:
         self._channels = channels
         self._what = what
         self._limit = limit
-        self.moved = 0
+        self.bytes_encoded = 0
         """Bytes of all that was ever encoded: about what it takes to keep every state that there was."""
         self.values = JsonValues({})
 
@@ -30,20 +30,20 @@ class EncodedState:
         """Bytes of the values as JSON, not counting keys and separators."""
         return self.values.size
 
-    def move(self, values: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+    def set_values(self, values: Mapping[str, Any], before: Mapping[str, Any]) -> None:
         """Goes from the values ``before`` to others; raises `PayloadTooLargeError` before anything is kept."""
         moved = JsonValues(
             {name: self._text(self._channels[name], value, before.get(name, NOTHING)) for name, value in values.items()}
         )
-        weigh(self._what, moved.sizes, limit=self._limit)
+        check_size(self._what, moved.sizes, limit=self._limit)
         self.values = moved
 
-    def weigh_with(self, given: Mapping[str, Any]) -> None:
+    def check_size_with(self, given: Mapping[str, Any]) -> None:
         """Refuses an input that the state could not take."""
         sizes, more = self.values.sizes, size_by_channel(given)
         both = {name: sizes.get(name, 0) + more.get(name, 0) for name in sizes | more}
-        weigh(f"{self._what} with its input", both, limit=self._limit)
-        self.moved += sum(more.values())
+        check_size(f"{self._what} with its input", both, limit=self._limit)
+        self.bytes_encoded += sum(more.values())
 
     def clear(self) -> None:
         """There are no values."""
@@ -55,8 +55,8 @@ class EncodedState:
             return known
         if known is not None and channel.codec.concatenates and common_start(value, before) == len(before):
             added = channel.codec.text(value[len(before) :])
-            self.moved += len(added)
+            self.bytes_encoded += len(added)
             return longer(known, added)
         text = channel.codec.text(value)
-        self.moved += len(text)
+        self.bytes_encoded += len(text)
         return text

@@ -1,0 +1,103 @@
+"""Commands: what a client asks of a thread, in an update, in a signal, or as the first act of a run."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from stepgraph.engine.constants import START
+from stepgraph.engine.record import Record
+from stepgraph.engine.thread_view import DEFAULT_RECURSION_LIMIT
+from stepgraph.protocol.message import Message
+
+CommandKind = Literal["update", "fork", "resume", "invoke"]
+
+OnBusy = Literal["refuse", "enqueue", "cancel"]
+
+
+class StateUpdate(Message):
+    """One update by hand: values as JSON data, signed by ``as_node`` or, without it, by the last writer."""
+
+    values: dict[str, Any] | None = None
+    as_node: str | None = None
+
+
+class UpdateCommand(Message):
+    """What `UPDATE_STATE` and `FORK` carry.
+
+    Most callers need ``{"values": {...}, "as_node": "human"}`` alone; ``{}`` to `FORK` runs the head's tasks again.
+    """
+
+    values: dict[str, Any] | None = None
+    as_node: str | None = None
+    checkpoint_id: str | None = None
+    """The checkpoint that the new one grows from; the head by default."""
+    super_steps: tuple[tuple[StateUpdate, ...], ...] | None = None
+    """Several updates instead of ``values``. Each inner tuple is applied together, as one super-step."""
+    thread_id: str | None = None
+    """The thread that has ``checkpoint_id``; set in the first run of a fork onto a new thread."""
+
+    def steps(self, kind: Literal["update", "fork"]) -> tuple[tuple[StateUpdate, ...], ...]:
+        """Return the updates by super-step. A fork without updates is a replay: one super-step without updates."""
+        if self.super_steps is not None:
+            return self.super_steps
+        if kind == "fork" and self.values is None and self.as_node is None:
+            return ((),)
+        return ((StateUpdate(values=self.values, as_node=self.as_node),),)
+
+
+class ResumeCommand(Message):
+    """What `RESUME` carries: ``{"resume": "yes"}``, or ``{"resume": {"<interrupt id>": "yes"}}``."""
+
+    resume: Any = None
+    interrupt_before: tuple[str, ...] | None = None
+    """Breakpoints from now on; `None` leaves those of the graph."""
+    interrupt_after: tuple[str, ...] | None = None
+
+
+class InvokeOptions(Message):
+    """What a caller may set for one invoke; nodes find ``config`` in their own."""
+
+    recursion_limit: int = DEFAULT_RECURSION_LIMIT
+    """Super-steps that the invoke may take."""
+    config: dict[str, Any] = Field(default_factory=dict)
+    """The part of the caller's config that nodes see: ``configurable``, ``tags``, ``metadata``."""
+    interrupt_before: tuple[str, ...] | None = None
+    """Breakpoints of this invoke; `None` leaves those of the graph."""
+    interrupt_after: tuple[str, ...] | None = None
+
+
+class InvokeCommand(InvokeOptions):
+    """What `INVOKE` carries: an input for the thread, or none to continue from a breakpoint."""
+
+    input: dict[str, Any] | None = None
+    on_busy: OnBusy = "refuse"
+    """What to do while the thread runs: refuse; queue the input; or cancel the running nodes and be the next."""
+    checkpoint_id: str | None = None
+    """The checkpoint to continue from instead of the head; what came after it runs again."""
+
+    def as_fork(self) -> UpdateCommand:
+        """Return the fork that an invoke at an earlier checkpoint is: with its input, or as a replay without one."""
+        as_node = None if self.input is None else START
+        return UpdateCommand(values=self.input, as_node=as_node, checkpoint_id=self.checkpoint_id)
+
+
+ThreadCommand = UpdateCommand | ResumeCommand | InvokeCommand
+
+
+class QueuedInput(Message):
+    """An input in the queue of a busy thread. It begins a run of its own once the thread is idle."""
+
+    id: str
+    """The answer to `INVOKE` names it, and the run that begins with the input carries it."""
+    command: InvokeCommand
+
+
+class IdleAnswer(Message):
+    """The answer to `WAIT_UNTIL_IDLE`. Without a record and a query to make, the run has ended or continues as new."""
+
+    record: Record | None = None
+    """The thread's record, if the thread waits at an interrupt or breakpoint."""
+    query_record: bool = False
+    """The thread waits, and its record is too large for this answer: ask for it with `GET_RECORD`."""

@@ -1,0 +1,59 @@
+"""The options that a run is started with: those of its caller, and what the run before it handed over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stepgraph.engine.record import Record
+from stepgraph.protocol.commands import InvokeOptions, QueuedInput, ResumeCommand, UpdateCommand
+from stepgraph.protocol.message import Message
+
+
+class ContinuedRun(Message):
+    """What crosses continue-as-new, from a run to the next one of its chain.
+
+    A run continues as new because its history has grown (``steps_left`` and the rest of its state go along), or because
+    it is over and an input waits in the queue (``queued_input_id`` names the one that begins now).
+    """
+
+    record: Record | None = None
+    """The record that the run restores the thread from; `None` if the thread has no checkpoint."""
+    steps_left: int | None = None
+    """What is left of the recursion limit; `None` if the limit starts anew."""
+    runs_due_tasks: bool = True
+    """Whether the run executes the tasks that are due, or waits for a command first."""
+    passes_breakpoint: bool = False
+    """Whether a caller has already asked to pass the breakpoint at the head."""
+    errors: tuple[str, ...] = ()
+    """Why signals of earlier runs were refused."""
+    input_queue: tuple[QueuedInput, ...] = ()
+    queued_input_id: str | None = None
+    """The queued input that begins with this run; the invocation before it is over."""
+    error: dict[str, Any] | None = None
+    """The error that the invocation before it ended with."""
+
+
+class StartOptions(InvokeOptions):
+    """A run's second argument. Every field has a default, so a run that is started by hand needs none."""
+
+    after: str | None = None
+    """The run id of the thread's latest run, as the client saw it."""
+    caller: str | None = None
+    """Tells apart two clients that both asked for the run after ``after``; `None` for a run started by hand."""
+    update: UpdateCommand | None = None
+    """Apply this update and end; no node runs."""
+    fork: UpdateCommand | None = None
+    """Apply this fork, then run."""
+    resume: ResumeCommand | None = None
+    """Answer the interrupts that an externally ended run has left, then run."""
+    continued: ContinuedRun | None = None
+    """Set when the run before continued as new."""
+
+
+class CommandRefused(Message):
+    """The result of a run that was started for a command and refused it. The thread is unchanged."""
+
+    refused: dict[str, Any]
+    """The error that the caller of the command gets."""
+    record: Record | None = None
+    """The thread's record; `None` if the thread has no checkpoint."""

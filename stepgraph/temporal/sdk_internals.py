@@ -1,0 +1,88 @@
+"""Everything that depends on private parts of the Temporal SDK, or on behaviour that it does not document.
+
+Each function has a test in ``tests/temporal/test_sdk_internals.py`` that fails when an upgrade of the SDK changes what
+it depends on. ``temporalio`` has an upper bound in ``pyproject.toml`` for the same reason.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from temporalio import workflow
+from temporalio.api.failure.v1 import Failure
+from temporalio.client import Client
+from temporalio.common import RawValue
+from temporalio.converter import (
+    DataConverter,
+    StorageDriverStoreContext,
+    StorageDriverWorkflowInfo,
+    WorkflowSerializationContext,
+)
+from temporalio.exceptions import FailureError
+from temporalio.worker import Worker
+
+
+def dynamic_workflow(base: type, members: Mapping[str, Any], *, module: str) -> type:
+    """Return a dynamic workflow class that runs outside the sandbox, made from a class with an ``execute`` method.
+
+    The SDK refuses classes that are defined inside a function, because its sandbox imports a workflow by its qualified
+    name. A class without a sandbox needs no such import, so its ``run`` method gets the names that it would have there.
+
+    Args:
+        base: the class; its ``execute`` takes the arguments as a sequence of `RawValue`.
+        members: attributes of the new class.
+        module: the name of the module that the class belongs to.
+    """
+    name = f"Served{base.__name__}"
+
+    async def run(self, args: Sequence[RawValue]) -> RawValue:  # type: ignore[no-untyped-def]  # the SDK counts annotations
+        result: RawValue = await self.execute(args)
+        return result
+
+    run.__qualname__, run.__module__ = f"{name}.run", module
+    cls = type(name, (base,), {**members, "run": workflow.run(run), "__module__": module})
+    return workflow.defn(dynamic=True, sandboxed=False)(cls)
+
+
+def release_arguments(args: Sequence[RawValue]) -> None:
+    """Empty a dynamic workflow's list of arguments.
+
+    The SDK holds the list for as long as the run is open, so several copies of a record would stay in memory.
+    """
+    if isinstance(args, list):
+        args.clear()
+
+
+def set_deadlock_timeout(worker: Worker, seconds: int) -> None:
+    """Set how long a workflow task may compute before the SDK fails it as a deadlock; 2 seconds by default.
+
+    The SDK has no setting for it, except ``debug_mode``, which turns the detector off.
+    """
+    workflow_worker = worker._workflow_worker
+    if workflow_worker is not None:
+        workflow_worker._deadlock_timeout_seconds = seconds
+
+
+def workflow_data_converter(client: Client, *, thread_id: str, graph: str) -> DataConverter:
+    """Return the client's data converter as the SDK uses it for the arguments of one workflow.
+
+    Codecs then see the workflow id, and external storage files payloads under it.
+    """
+    return client.data_converter._with_contexts(
+        WorkflowSerializationContext(namespace=client.namespace, workflow_id=thread_id),
+        StorageDriverStoreContext(
+            target=StorageDriverWorkflowInfo(namespace=client.namespace, id=thread_id, type=graph)
+        ),
+    )
+
+
+def with_failure(error: FailureError, failure: Failure) -> None:
+    """Have the SDK send this failure for an exception, instead of the one it would make from the exception."""
+    error._failure = failure
+
+
+def reports_activity_failure(record: logging.LogRecord) -> bool:
+    """Return whether a log record of the SDK reports that an activity ended with a failure."""
+    return record.getMessage().startswith("Completing activity as failed")

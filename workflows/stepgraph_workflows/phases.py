@@ -1,0 +1,83 @@
+"""The phases of a run: where it is in its life, and what it accepts there.
+
+::
+
+                 run                       nothing due
+    OPENING ───────────────> RUNNING ──────────────────────> FINISHED ──────> ENDING
+       │                      │  ^ ^                            │  ^             ^
+       │ hold          wait   │  │ └──── command applied ───────┘  │             │
+       └────────> HOLDING <───┘  │                                 │             │
+                     │  └────────┘ command applied, time-out       │             │
+                     │                                             │             │
+                     │  stop              nodes stopped            │             │
+    any open ────────┴──────> STOPPING ───────────────> STOPPED ───┴─────────────┘
+
+    RUNNING, HOLDING ──> CONTINUING ──> continue-as-new, or back if a signal came
+
+========== ============== ==== ========= =======================================================================
+phase      runs due tasks idle  updates  meaning
+========== ============== ==== ========= =======================================================================
+OPENING    no             no   retry     `open_thread` or the command that the run was started for is under way
+RUNNING    yes            no   accepted  super-steps run
+HOLDING    no             yes  accepted  the thread waits for a command: at an interrupt, a breakpoint, after an update
+FINISHED   no             yes  accepted  no task is due; the run ends once every caller has its answer
+STOPPING   no             no   accepted  running nodes are being cancelled for an input with ``on_busy="cancel"``
+STOPPED    no             yes  accepted  they have stopped; the run ends once every caller has its answer
+CONTINUING no             no   retry     the run continues as new once every caller has its answer
+ENDING     no             no   retry     the run fails or ends; commands that were accepted are refused
+========== ============== ==== ========= =======================================================================
+
+*idle*: `wait_until_idle` answers, and an input begins at once if no other is queued. *retry*: an update is refused with
+`UPDATE_NOT_READY` and its client sends it again. Signals are accepted in every phase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final
+
+
+class Phase(Enum):
+    """Where a run is in its life. The table in the module's docstring says what each phase accepts."""
+
+    OPENING = "opening"
+    RUNNING = "running"
+    HOLDING = "holding"
+    FINISHED = "finished"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    CONTINUING = "continuing"
+    ENDING = "ending"
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs: callers that wait for that are answered, and an input may begin at once."""
+        return self in IDLE
+
+    @property
+    def accepts_updates(self) -> bool:
+        """Whether an update may enter the history."""
+        return self not in (Phase.OPENING, Phase.CONTINUING, Phase.ENDING)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether callers that wait for the thread to be idle get an answer although it is not."""
+        return self in (Phase.CONTINUING, Phase.ENDING)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a caller has asked for the running nodes to be cancelled."""
+        return self in (Phase.STOPPING, Phase.STOPPED)
+
+    def after_command(self, *, runs: bool) -> Phase:
+        """Return the phase after a command was applied; ``runs`` is false for an update, after which no node runs."""
+        if runs:
+            return AFTER_COMMAND.get(self, self)
+        return Phase.RUNNING if self is Phase.FINISHED else self
+
+
+IDLE: Final = frozenset({Phase.HOLDING, Phase.FINISHED, Phase.STOPPED})
+
+AFTER_COMMAND: Final[Mapping[Phase, Phase]] = {Phase.HOLDING: Phase.RUNNING, Phase.FINISHED: Phase.RUNNING}
+"""Where a fork, a resume or an invoke leads; from any other phase the run stays where it is."""

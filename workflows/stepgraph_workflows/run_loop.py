@@ -1,0 +1,280 @@
+"""The loop of a run: open the thread, run super-steps and commands, leave the record."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, NoReturn
+
+from temporalio import workflow
+from temporalio.common import RawValue
+
+from stepgraph.engine.checkpoint import Task
+from stepgraph.engine.failures import node_error
+from stepgraph.engine.recent_history import with_recent_history
+from stepgraph.engine.record import Record, record_of
+from stepgraph.engine.thread import Thread
+from stepgraph.errors import InvalidInputError, StepgraphError, ThreadBusyError
+from stepgraph.execution.apply_command import apply_command
+from stepgraph.protocol.commands import CommandKind, InvokeCommand, ThreadCommand
+from stepgraph.protocol.names import WORKFLOW_TASK_SECONDS
+from stepgraph.protocol.start_options import CommandRefused, ContinuedRun, StartOptions
+from stepgraph.protocol.thread_errors import nothing_to_resume
+from stepgraph.temporal import sdk_internals
+from stepgraph.temporal.payloads import failure, to_raw
+from stepgraph_workflows.continue_as_new import next_start_options, should_continue_as_new
+from stepgraph_workflows.local_activities import COMMAND_IO, open_thread
+from stepgraph_workflows.phases import Phase
+from stepgraph_workflows.publisher import graph_attribute, origin_attributes
+from stepgraph_workflows.restore import parse_arguments, restore_thread, without_values
+from stepgraph_workflows.run_state import RunState
+from stepgraph_workflows.super_steps import SuperSteps
+
+
+class StartCommandRefusedError(Exception):
+    """The command that the run was started for is refused, for the reason in `error`."""
+
+    def __init__(self, error: StepgraphError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+class RunLoop:
+    """Drives one run from its first act to its record."""
+
+    def __init__(self, state: RunState) -> None:
+        self._state = state
+        self._super_steps = SuperSteps(should_stop=lambda: state.phase.is_stopped)
+
+    async def run(self, args: Sequence[RawValue]) -> RawValue:
+        """Run from the first act to the last. The result is the thread's record, or a `CommandRefused`."""
+        error: StepgraphError | None = None
+        is_refusal = False
+        try:
+            caller = await self._start(args)
+            await self._loop(caller)
+        except asyncio.CancelledError:  # Temporal cancels the run
+            await self._answer_callers()
+            raise
+        except StartCommandRefusedError as refusal:
+            error, is_refusal = refusal.error, True
+            await self._answer_callers()
+        except StepgraphError as reason:
+            error = reason
+            await self._answer_callers()
+        except Exception as fault:  # a fault of stepgraph must not fail the workflow task for ever
+            error = StepgraphError(f"A fault in stepgraph ended the run: {type(fault).__name__}: {fault}")
+        return self._end(error, is_refusal=is_refusal)
+
+    async def _start(self, args: Sequence[RawValue]) -> str | None:
+        """Open the thread, restore it, and do what the run was started for; return which client started the run.
+
+        The options end with this method: an open run must not hold the record that was in them.
+        """
+        state = self._state
+        state.publisher.bind_log(workflow.info())
+        try:
+            input_data, options = parse_arguments(args)
+        except InvalidInputError:
+            state.opening = await open_thread(StartOptions())  # the run fails, and still leaves the thread's record
+            raise
+        sdk_internals.release_arguments(args)
+        continued = options.continued or ContinuedRun()
+        state.inputs.restore(continued.input_queue)
+        opening = state.opening = await open_thread(options)
+        thread = state.restored_thread = restore_thread(opening, lambda: state.registry)
+        state.opening = opening.model_copy(update={"record": without_values(opening.record)})
+        state.config = options.config
+        state.signal_errors = list(continued.errors)
+        thread.limit_steps(
+            options.recursion_limit if continued.steps_left is None else continued.steps_left,
+            limit=options.recursion_limit,
+        )
+        thread.set_breakpoints(options.interrupt_before, options.interrupt_after)
+        runs = await self._apply_start_command(thread, options)
+        if runs is None:
+            runs = continued.runs_due_tasks
+            self._take_input(thread, input_data, continued)
+        if state.phase is Phase.OPENING:  # a signal may have asked to stop already
+            state.phase = Phase.RUNNING if runs else Phase.HOLDING
+        if continued.record is None:  # otherwise the run before has published them
+            state.publish(more=[graph_attribute(thread.spec.name), *origin_attributes(thread)])
+        elif continued.queued_input_id is not None:
+            state.publish()
+        return options.caller
+
+    async def _apply_start_command(self, thread: Thread, options: StartOptions) -> bool | None:
+        """Apply the command that the run was started for; return whether nodes run then, `None` without a command."""
+        state = self._state
+        commands: Sequence[tuple[CommandKind, ThreadCommand | None]] = (
+            ("update", options.update),
+            ("fork", options.fork),
+            ("resume", options.resume),
+        )
+        for kind, command in commands:
+            if command is not None:
+                try:
+                    await apply_command(thread, state.registry, state.config, kind, command, io=COMMAND_IO)
+                except StepgraphError as error:
+                    raise StartCommandRefusedError(error) from error
+                return kind != "update"
+        return None
+
+    def _take_input(self, thread: Thread, input_data: Any, continued: ContinuedRun) -> None:
+        """Accept the input; without one, go on from the head, past a breakpoint if a caller asked for that."""
+        state = self._state
+        if input_data is not None:
+            thread.accept_input(state.registry.schema.check_input(thread.spec.name, input_data))
+        elif thread.head is None:
+            raise nothing_to_resume(thread.thread_id)
+        elif continued.record is None or continued.queued_input_id is not None or continued.passes_breakpoint:
+            thread.pass_breakpoint()
+
+    async def _loop(self, caller: str | None) -> None:
+        """Run super-step after super-step, with the commands that arrive in between, until nothing is left to do."""
+        state, thread, settings = self._state, self._state.thread, self._state.settings
+        while True:
+            await self._apply_commands()
+            if state.phase.is_stopped:
+                state.phase = Phase.STOPPED
+                if not await self._command_before_quiet():
+                    return
+            elif should_continue_as_new(thread, settings, self._super_steps.length(thread)):
+                await self._continue_as_new(caller)
+            elif state.phase is Phase.RUNNING and (tasks := thread.due()):
+                await self._run_tasks(tasks)
+            elif state.phase is Phase.RUNNING and thread.complete:
+                self._commit()
+            elif (thread.waiting_interrupts or thread.paused) and not state.inputs:
+                await self._wait_for_command()
+            else:
+                if state.phase is Phase.RUNNING:
+                    state.phase = Phase.FINISHED
+                if not await self._command_before_quiet():
+                    return
+
+    async def _run_tasks(self, tasks: tuple[Task, ...]) -> None:
+        """Run the tasks that are due, and commit; raise the `NodeError` if one failed and no command repaired that."""
+        state, thread = self._state, self._state.thread
+        fused = await self._super_steps.run(thread, tasks, state.settings, state.config)
+        if fused:
+            state.show_details()
+            state.publisher.log("super-steps done", ran=fused, checkpoint_id=thread.head_id)
+        if thread.failures:
+            await self._apply_commands()
+            if thread.failures:
+                raise node_error(thread)
+        elif thread.complete:
+            self._commit()
+
+    def _commit(self) -> None:
+        state = self._state
+        checkpoint = state.thread.commit()
+        state.show_details()
+        state.publisher.log(
+            "super-step done", step=checkpoint.step, checkpoint_id=checkpoint.id, next=list(checkpoint.triggers)
+        )
+
+    async def _apply_commands(self) -> None:
+        """Apply the queued commands, and enter the phase that they lead to."""
+        state, thread = self._state, self._state.thread
+        for pending in await state.commands.apply_all(thread, state.registry, state.config):
+            if pending.error is not None:
+                continue
+            if isinstance(pending.command, InvokeCommand):
+                state.config = pending.command.config
+            state.phase = state.phase.after_command(runs=pending.runs)
+            state.publish()
+            state.publisher.log(f"{pending.kind} made", checkpoint_id=thread.head_id)
+
+    async def _wait_for_command(self) -> None:
+        """Hold until a command comes, or until an interrupt's deadline has passed and its default is the answer."""
+        state, thread = self._state, self._state.thread
+        state.phase = Phase.HOLDING
+        state.publish()
+        dated = [request for request in thread.waiting_interrupts if request.deadline is not None]
+        first = min(dated, key=lambda request: str(request.deadline), default=None)
+        if first is None or first.deadline is None:
+            await workflow.wait_condition(lambda: bool(state.commands))
+            return
+        left = datetime.fromisoformat(first.deadline) - workflow.now()
+        try:
+            await workflow.wait_condition(
+                lambda: bool(state.commands), timeout=max(left, timedelta()), timeout_summary="answer by default"
+            )
+        except TimeoutError:
+            thread.answer({first.id: first.default})
+            state.phase = Phase.RUNNING
+            state.publish()
+            state.publisher.log("answered by default", interrupt=first.id)
+
+    async def _continue_as_new(self, caller: str | None) -> None:
+        """Continue as new once every caller has its answer; return if a command arrives meanwhile: it goes first."""
+        state, thread, before = self._state, self._state.thread, self._state.phase
+        state.phase = Phase.CONTINUING
+        await self._command_before_quiet()
+        if state.phase is Phase.CONTINUING:  # a signal may have asked to stop
+            state.phase = before
+        if state.commands or state.phase.is_stopped:
+            return
+        state.publisher.log("run continues as new", step=thread.head.step if thread.head else None)
+        options = next_start_options(
+            thread,
+            caller=caller,
+            config=state.config,
+            runs_due_tasks=state.phase is not Phase.HOLDING,
+            errors=state.signal_errors,
+            input_queue=state.inputs.inputs,
+        )
+        seconds = timedelta(seconds=WORKFLOW_TASK_SECONDS) if thread.uses_external_storage else None
+        workflow.continue_as_new(args=self._arguments(None, options), task_timeout=seconds)
+
+    async def _command_before_quiet(self) -> bool:
+        """Wait for a command, or until no caller waits for an answer any more; return whether a command came."""
+        state = self._state
+        await workflow.wait_condition(lambda: bool(state.commands) or workflow.all_handlers_finished())
+        return bool(state.commands)
+
+    async def _answer_callers(self) -> None:
+        """Refuse the commands that wait, before the run ends: an update without an answer is lost to its caller."""
+        state = self._state
+        state.phase = Phase.ENDING
+        while state.commands or not workflow.all_handlers_finished():
+            state.commands.refuse_all(ThreadBusyError("The run ended before this command was applied. Send it again."))
+            await self._command_before_quiet()
+
+    def _end(self, error: StepgraphError | None, *, is_refusal: bool) -> RawValue:
+        """Leave the thread's record, and the error if there is one; or begin the next input of the queue."""
+        state = self._state
+        thread, opening = state.restored_thread, state.opening
+        record = opening.record if opening is not None else None
+        if thread is not None:
+            record = with_recent_history(record_of(thread), thread)
+        if state.inputs and opening is not None:
+            state.publisher.log("next queued input begins", error=error.message if error is not None else None)
+            input_data, options = state.inputs.next_run(workflow.info().run_id, record, error)
+            workflow.continue_as_new(args=self._arguments(input_data, options))
+        repeats = state.opening is not None and state.settings.uses_external_storage
+        if error is not None and is_refusal:
+            if record is not None:
+                state.publish(more=[graph_attribute(record.graph)])
+            state.publisher.log("command refused", error=error.message)
+            return to_raw(CommandRefused(refused=error.to_wire(), record=record), repeats=repeats)
+        state.publish()
+        if error is not None:
+            self._fail(error, record)
+        state.publisher.log("graph has finished" if thread is not None and thread.finished else "run ends")
+        return to_raw(record, repeats=repeats)
+
+    def _fail(self, error: StepgraphError, record: Record | None) -> NoReturn:
+        state = self._state
+        checkpoint_id = record.checkpoint.id if record else None
+        state.publisher.log("run failed", checkpoint_id=checkpoint_id, error=error.message)
+        data = error.to_wire()
+        stack_trace = str(data["parts"].pop("traceback", ""))  # the node's own; the client puts it back
+        raise failure(error.message, data, record, type=type(error).__name__, stack_trace=stack_trace) from None
+
+    def _arguments(self, input_data: Any, options: StartOptions) -> list[RawValue]:
+        state = self._state
+        return [to_raw(input_data), to_raw(options.to_json(), repeats=state.settings.uses_external_storage)]

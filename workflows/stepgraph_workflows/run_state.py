@@ -1,0 +1,111 @@
+"""What the loop of a run and its handlers share: the phase, the thread, the queues, and what is published of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import SearchAttributeUpdate
+
+from stepgraph.engine.record import Record
+from stepgraph.engine.thread import Thread
+from stepgraph.errors import StepgraphError, UnknownGraphError
+from stepgraph.execution.registry import GraphRegistry
+from stepgraph.protocol.commands import InvokeCommand
+from stepgraph.protocol.opening import Opening, RunSettings
+from stepgraph_workflows.command_queue import CommandQueue
+from stepgraph_workflows.input_queue import InputQueue
+from stepgraph_workflows.phases import Phase
+from stepgraph_workflows.publisher import Publisher
+
+Registries = Mapping[str, GraphRegistry]
+"""By graph name."""
+
+MAX_SIGNAL_ERRORS = 20
+"""How many refused signals the state shows."""
+
+
+class RunState:
+    """The state of one run. `RunLoop` moves it on; the handlers of `GraphWorkflow` read it and fill its queues."""
+
+    def __init__(self, registries: Registries) -> None:
+        self._registries = registries
+        self.phase = Phase.OPENING
+        self.opening: Opening | None = None
+        """The answer of `open_thread`; `None` until there is one."""
+        self.restored_thread: Thread | None = None
+        """The thread; `None` until it has been restored from the opening."""
+        self.config: dict[str, Any] = {}
+        """What nodes see of the caller's config."""
+        self.signal_errors: list[str] = []
+        """Why signals were refused."""
+        self.commands = CommandQueue()
+        self.inputs = InputQueue()
+        self.publisher = Publisher()
+
+    @property
+    def thread(self) -> Thread:
+        """The thread, in a run that has restored it."""
+        assert self.restored_thread is not None, "the run has restored its thread"
+        return self.restored_thread
+
+    @property
+    def settings(self) -> RunSettings:
+        """The recorded settings, in a run that has been opened."""
+        assert self.opening is not None, "the run has been opened"
+        return self.opening.settings
+
+    @property
+    def restored_record(self) -> Record | None:
+        """The record that the thread was restored from."""
+        return self.opening.record if self.opening is not None else None
+
+    @property
+    def registry(self) -> GraphRegistry:
+        """The worker's registry of the graph. `UnknownGraphError` if this worker lost it since the run was opened."""
+        name = workflow.info().workflow_type
+        if name not in self._registries:
+            raise UnknownGraphError(f"This worker has no graph {name!r} any more.", graph=name)
+        return self._registries[name]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the thread runs nothing, and no command waits after which it would."""
+        return self.phase.is_idle and not self.commands.has_one_that_runs
+
+    @property
+    def is_free(self) -> bool:
+        """Whether an input may begin at once: the thread is idle, and no input is queued."""
+        return self.is_idle and not self.inputs
+
+    @property
+    def _is_running(self) -> bool:
+        """Whether the thread goes on by itself, as far as its status and its page say."""
+        return self.phase is not Phase.HOLDING
+
+    def queue_input(self, id: str, command: InvokeCommand) -> None:
+        """Queue an input for when the thread is idle; have the running nodes cancelled if its sender wants that."""
+        self.inputs.add(id, command)
+        if command.on_busy == "cancel" and self.phase is not Phase.ENDING:
+            self.phase = Phase.STOPPING
+        if self.restored_thread is not None:
+            self.show_details()
+
+    def show_signal_error(self, error: StepgraphError) -> None:
+        """Record why a signal is refused. It fails nothing: the log and the state show the error."""
+        self.signal_errors = [*self.signal_errors[-MAX_SIGNAL_ERRORS + 1 :], error.message]
+        self.publisher.log("signal refused", error=error.message)
+
+    def publish(self, more: Sequence[SearchAttributeUpdate[Any]] = ()) -> None:
+        """Publish the thread's page in the Web UI, and its search attributes where the namespace has them."""
+        if self.restored_thread is not None and self.opening is not None:
+            self.show_details()
+            if self.settings.search_attributes:
+                self.publisher.update_search_attributes(self.thread, running=self._is_running, more=more)
+
+    def show_details(self) -> None:
+        """Set the thread's page in the Web UI."""
+        self.publisher.show_details(
+            self.thread, running=self._is_running, errors=self.signal_errors, queued_inputs=len(self.inputs)
+        )
