@@ -1,5 +1,8 @@
 # The two commands a newcomer needs: make demo, make test. Both make the environment themselves.
 
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +12,19 @@ READY := $(VENV)/.ready
 BENCH_VENV := .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
 
-.PHONY: demo test check bench lock clean
+# $(call install,VENV,LOCK): makes an environment with the locked packages, and says how far it is.
+define install
+@echo "Making $(1) with $$(grep -c '==' $(2)) packages. This happens once, and takes a minute or more."
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "stepgraph needs Python 3.11 or later")'
+@$(PYTHON) -m venv $(1)
+@$(1)/bin/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r $(2) \
+	| awk '/^(Collecting|Processing) / && ++n % 20 == 0 { print "  " n " packages fetched"; fflush() } \
+	/^Installing collected/ { print "  installing them"; fflush() }'
+@$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+@touch $(1)/.ready
+endef
+
+.PHONY: demo test test-fast check docs bench lock clean
 
 demo: $(READY)
 	$(BIN)/python starter.py demo
@@ -17,11 +32,20 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n 3
 
+# What needs no server.
+test-fast: $(READY)
+	$(BIN)/python -m pytest -n 2 -m "not server"
+
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.house
+
+# The documentation site, under site/. A warning is an error.
+docs: $(READY)
+	$(BIN)/zensical build --strict --clean
 
 bench: $(BENCH_READY)
 	$(BENCH_VENV)/bin/python -m benchmarks $(BENCH)
@@ -37,17 +61,10 @@ lock: $(READY)
 		-o requirements/bench.lock pyproject.toml
 
 $(READY): requirements/dev.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "stepgraph needs Python 3.11 or later")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	touch $(READY)
+	$(call install,$(VENV),requirements/dev.lock)
 
 $(BENCH_READY): requirements/bench.lock pyproject.toml
-	$(PYTHON) -m venv $(BENCH_VENV)
-	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.lock
-	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	touch $(BENCH_READY)
+	$(call install,$(BENCH_VENV),requirements/bench.lock)
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) site .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,4 +1,4 @@
-"""The operator's command line: run, resume and read threads. ``python starter.py --help``"""
+"""The operator's command line: runs, resumes and reads threads. ``python starter.py --help`` lists its commands."""
 
 from stepgraph.cli.starter_app import main
 

@@ -1,4 +1,4 @@
-"""A worker process: which graphs, which task queue, which Temporal. ``python worker.py --help``"""
+"""Starts a worker process for graphs. ``python worker.py --help`` lists its options."""
 
 from stepgraph.cli.worker_app import main
 

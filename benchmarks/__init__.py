@@ -1,5 +1,5 @@
-"""stepgraph side by side with its peers, on the same work, in one run, on one real Temporal server.
+"""Benchmarks that compare stepgraph with its peers: the same jobs, in one run, on one real Temporal server.
 
-``python -m benchmarks --help``. Each peer lives in a process of its own (`benchmarks.host`), its worker beside its
-client, and they take turns; the figures are ratios of one run on one machine.
+``python -m benchmarks --help`` lists the options. Each peer runs in a process of its own (`benchmarks.peer_host`), with
+its worker beside its client, and the peers take turns. The results are ratios within one run on one machine.
 """

@@ -1,4 +1,7 @@
-"""The command: ``python -m benchmarks [--only steps,reads] [--peers ours,floor] [--rounds 3] [--quick] [--write]``."""
+"""The command ``python -m benchmarks [--only steps,reads] [--peers ours,floor] [--rounds 3] [--quick] [--write]``.
+
+Owns the options, the server of a run, and where the tables go. What is measured is up to `benchmarks.cases`.
+"""
 
 from __future__ import annotations
 
@@ -14,99 +17,116 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import report
-from benchmarks.bench import FULL, QUICK, Bench, Size
+from benchmarks.bench import FULL, QUICK, Bench, Workload
 from benchmarks.cases import CASES
-from benchmarks.figures import Outcome
-from benchmarks.hosted import hosted
+from benchmarks.measurements import CaseResult
+from benchmarks.peer_process import peer_process
 from benchmarks.peers import PEERS
-from benchmarks.peers.peer import Unable
+from benchmarks.peers.peer import PeerError
 from benchmarks.server import dev_server
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-QUIET = 0.5
-"""The load, per core, above which a machine is too busy to measure on."""
+BUSY_LOAD_PER_CORE = 0.5
+"""The load average per core above which the command warns that the machine is too busy."""
 PLOT = (
-    "![For each peer: wall time a step, steps a second, wall time a step with durability async, bytes stored a "
+    "![For each peer: wall time per step, steps per second, wall time per step with durability async, bytes stored per "
     "step](benchmarks.png)"
 )
 HEADLINE = (
-    "Measured side by side, in one run on one machine, against the bounds the project holds itself to "
-    "([all of it](docs/benchmarks.md); `make bench` does it again):"
+    "Measured side by side, in one run on one machine ([all of it](docs/benchmarks.md); `make bench` does it again):"
 )
 
 
 def main() -> int:
-    """The command; 1 if a bound is not met."""
-    wanted = _arguments().parse_args()
-    size = QUICK if wanted.quick else FULL
-    size = replace(size, rounds=wanted.rounds or size.rounds, chain=wanted.steps or size.chain)
-    began, load = time.perf_counter(), os.getloadavg()[0]
-    if load > QUIET * (os.cpu_count() or 1):
-        say(f"This machine has other work to do (load {load:.1f}): what is found will say little. Run it alone.")
-    outcomes, versions = asyncio.run(run(wanted.only, wanted.peers, size))
-    figures = [figure for outcome in outcomes.values() for figure in outcome.figures]
-    comparisons = [each for outcome in outcomes.values() for each in outcome.comparisons]
-    tables = f"{report.bounds(figures)}\n\n{report.peers(comparisons)}\n\n{report.machine(versions, load)}"
-    print(f"\n{tables}\n\n{time.perf_counter() - began:.0f} s in all.")
-    if wanted.write:
-        from benchmarks.plot import draw
+    """Runs the benchmarks and prints the tables. Returns 1 if a bound is not met, otherwise 0."""
+    options = _argument_parser().parse_args()
+    workload = QUICK if options.quick else FULL
+    workload = replace(
+        workload,
+        rounds=options.rounds or workload.rounds,
+        chain_steps=options.steps or workload.chain_steps,
+    )
+    start, load = time.perf_counter(), os.getloadavg()[0]
+    if load > BUSY_LOAD_PER_CORE * (os.cpu_count() or 1):
+        log(f"Warning: this machine is busy (load average {load:.1f}), so the measurements will be unreliable.")
+    results, versions = asyncio.run(run_cases(options.only, options.peers, workload))
+    measurements = [measurement for result in results.values() for measurement in result.measurements]
+    comparisons = [comparison for result in results.values() for comparison in result.comparisons]
+    tables = "\n\n".join(
+        [report.bounds_table(measurements), report.peers_table(comparisons), report.machine_line(versions, load)]
+    )
+    print(f"\n{tables}\n\nFinished in {time.perf_counter() - start:.0f} s.")
+    if options.write:
+        from benchmarks.plot import draw  # here, because it needs matplotlib
 
-        report.put(DOCS / "benchmarks.md", "figures", f"\n{PLOT}\n\n{tables}\n")
-        report.put(ROOT / "README.md", "benchmarks", f"\n{HEADLINE}\n\n{report.bounds(figures)}\n")
+        report.replace_section(DOCS / "benchmarks.md", "figures", f"\n{PLOT}\n\n{tables}\n")
+        report.replace_section(
+            ROOT / "README.md", "benchmarks", f"\n{HEADLINE}\n\n{report.headlines_table(measurements)}\n"
+        )
         draw(comparisons, DOCS / "benchmarks.png")
-    missed = sum(figure.met is False for figure in figures)
-    say(f"{missed or 'None'} of {len(figures)} bounds not met.")
+    missed = sum(measurement.met is False for measurement in measurements)
+    log(f"{missed} of {len(measurements)} bounds not met.")
     return int(missed > 0)
 
 
-async def run(cases: list[str], peers: list[str], size: Size) -> tuple[dict[str, Outcome], dict[str, str]]:
-    """The cases with the peers, on one server; what each found, and the versions of what took part."""
+async def run_cases(
+    cases: list[str], peers: list[str], workload: Workload
+) -> tuple[dict[str, CaseResult], dict[str, str]]:
+    """Runs benchmark cases on one server. A peer whose packages are not installed is skipped.
+
+    Returns:
+        The result of each case, and the version of each package that the peers use.
+    """
     versions: dict[str, str] = {}
-    outcomes: dict[str, Outcome] = {}
-    with tempfile.TemporaryDirectory(prefix="stepgraph-bench-") as place:
-        folder = Path(place)
-        async with dev_server(folder) as address, AsyncExitStack() as up:
-            taking_part = {}
+    results: dict[str, CaseResult] = {}
+    with tempfile.TemporaryDirectory(prefix="stepgraph-bench-") as temporary:
+        folder = Path(temporary)
+        async with dev_server(folder) as address, AsyncExitStack() as processes:
+            available = {}
             for name in peers:
-                peer = await up.enter_async_context(hosted(name, address, folder))
+                peer = await processes.enter_async_context(peer_process(name, address, folder))
                 try:
                     versions.update(await peer.call("versions"))
-                except Unable as reason:
-                    say(f"{name} takes no part: {reason}")
+                except PeerError as error:
+                    log(f"{name} is skipped: {error}")
                 else:
-                    taking_part[name] = peer
-            bench = Bench(address, folder, taking_part, size, say)
+                    available[name] = peer
+            bench = Bench(address, folder, available, workload, log)
             for name in cases:
-                say(f"{name}:")
-                outcomes[name] = await CASES[name](bench)
-                for figure in outcomes[name].figures:
-                    say(f"  {figure.measure}: {figure.value} [{figure.bound}: {figure.verdict}]")
-    return outcomes, versions
+                log(f"{name}:")
+                results[name] = await CASES[name](bench)
+                for measurement in results[name].measurements:
+                    log(
+                        f"  {measurement.measure}: {measurement.value} [{measurement.bound}: {measurement.met_as_text}]"
+                    )
+    return results, versions
 
 
-def say(line: str) -> None:
-    """Tells what is going on."""
+def log(line: str) -> None:
+    """Prints a line of progress to stderr."""
     print(line, file=sys.stderr, flush=True)
 
 
-def _arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m benchmarks", description="stepgraph side by side with its peers.")
-    parser.add_argument("--only", type=_some_of(list(CASES)), default=list(CASES), help=", ".join(CASES))
-    parser.add_argument("--peers", type=_some_of(list(PEERS)), default=list(PEERS), help=", ".join(PEERS))
-    parser.add_argument("--rounds", type=int, help=f"rounds that count; {FULL.rounds} by default")
-    parser.add_argument("--steps", type=int, help=f"nodes in a row of the case 'steps'; {FULL.chain} by default")
-    parser.add_argument("--quick", action="store_true", help="less work, for a first look")
-    parser.add_argument("--write", action="store_true", help="put what is found into docs/ and the README")
+def _argument_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m benchmarks", description="Compares stepgraph with its peers.")
+    parser.add_argument("--only", type=_names_of(list(CASES)), default=list(CASES), help=f"cases: {', '.join(CASES)}")
+    parser.add_argument("--peers", type=_names_of(list(PEERS)), default=list(PEERS), help=f"peers: {', '.join(PEERS)}")
+    parser.add_argument("--rounds", type=int, help=f"measured rounds; {FULL.rounds} by default")
+    parser.add_argument("--steps", type=int, help=f"nodes of the case 'steps'; {FULL.chain_steps} by default")
+    parser.add_argument("--quick", action="store_true", help="a smaller workload")
+    parser.add_argument("--write", action="store_true", help="write the tables and the plot to docs/ and the README")
     return parser
 
 
-def _some_of(known: list[str]) -> Callable[[str], list[str]]:
+def _names_of(known: list[str]) -> Callable[[str], list[str]]:
+    """Returns a parser for a comma-separated list of known names. It returns them in the order of ``known``."""
+
     def parse(text: str) -> list[str]:
-        wanted = [name.strip() for name in text.split(",")]
-        if unknown := [name for name in wanted if name not in known]:
+        names = [name.strip() for name in text.split(",")]
+        if unknown := [name for name in names if name not in known]:
             raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: not one of {', '.join(known)}")
-        return [name for name in known if name in wanted]
+        return [name for name in known if name in names]
 
     return parse
 

@@ -1,78 +1,97 @@
-"""`Bench`: the peers that take part, and their taking turns."""
+"""`Bench`: one run of the benchmarks, in which the peers take turns at a job."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import Works
-from benchmarks.hosted import Hosted
 from benchmarks.jobs import Job
-from benchmarks.peers.peer import Unable
+from benchmarks.measurements import PeerResults
+from benchmarks.peer_process import PeerProcess
+from benchmarks.peers.peer import PeerError
 
 
 @dataclass(frozen=True)
-class Size:
-    """How much work a run is."""
+class Workload:
+    """How much work each benchmark case does."""
 
-    chain: int = 50
-    crowd: int = 100
+    chain_steps: int = 50
+    crowd_threads: int = 100
     crowd_steps: int = 10
-    loop: int = 500
-    chat: int = 200
-    long_chat: int = 5000
-    thread: int = 2000
-    idle: int = 500
+    loop_steps: int = 500
+    chat_messages: int = 200
+    long_chat_messages: int = 5000
+    read_steps: int = 2000
+    """Steps of the long thread that the case ``reads`` reads."""
+    idle_threads: int = 500
     rounds: int = 5
+    """Measured rounds, without the warm-up round. A case may derive its own number from it."""
 
 
-FULL = Size()
-QUICK = Size(chain=20, crowd=30, loop=200, chat=60, long_chat=1200, thread=501, idle=100, rounds=2)
+FULL = Workload()
+QUICK = Workload(
+    chain_steps=20,
+    crowd_threads=30,
+    loop_steps=200,
+    chat_messages=60,
+    long_chat_messages=1200,
+    read_steps=501,
+    idle_threads=100,
+    rounds=2,
+)
 
 
 @dataclass
 class Bench:
-    """A run of the benchmarks.
+    """One run of the benchmarks.
 
     Args:
-        address: the Temporal server's.
-        folder: for databases and logs.
-        peers: those that take part.
-        size: how much work.
-        say: told what is going on.
+        address: the address of the Temporal server.
+        folder: the folder for databases and logs.
+        peers: the peers to compare, by name.
+        workload: how much work each case does.
+        log: receives a line of progress.
     """
 
     address: str
     folder: Path
-    peers: dict[str, Hosted]
-    size: Size
-    say: Callable[[str], None]
-    versions: dict[str, str] = field(default_factory=dict)
+    peers: dict[str, PeerProcess]
+    workload: Workload
+    log: Callable[[str], None]
 
-    async def rounds(self, job: Job, *, threads: int = 1, rounds: int, warm_up: bool = True) -> dict[str, Works]:
-        """The job by each peer in turn, round after round; a first round that warms up is not counted.
+    async def measure_rounds(
+        self, job: Job, *, threads: int = 1, rounds: int, warm_up: bool = True
+    ) -> dict[str, PeerResults]:
+        """Measures a job: in each round every peer runs it once, in turn. A peer that fails is left out from then on.
 
-        A peer that fails once takes no further part in this.
+        Args:
+            job: the job of each thread.
+            threads: how many threads run at once.
+            rounds: how many rounds are measured.
+            warm_up: whether a first round that is not measured goes before them.
+
+        Returns:
+            For each peer the result of each measured round, or why it failed.
         """
-        works: dict[str, Any] = {name: [] for name in self.peers}
+        results: dict[str, Any] = {name: [] for name in self.peers}
         for number in range(0 if warm_up else 1, rounds + 1):
             for name, peer in self.peers.items():
-                if isinstance(works[name], str):
+                if isinstance(results[name], str):
                     continue
                 try:
-                    work = await peer.call("measure", job=job.to_json(), threads=threads)
-                except Unable as reason:
-                    works[name] = str(reason)
-                    self.say(f"  {job.name}, {name}: {reason}")
+                    result = await peer.call("measure", job=job.to_json(), threads=threads)
+                except PeerError as error:
+                    results[name] = str(error)
+                    self.log(f"  {job.name}, {name}: {error}")
                     continue
                 if number:
-                    works[name].append(work)
-                    self.say(f"  {job.name}, {name}, round {number}: {1000 * per_step(work):.2f} ms a step")
-        return works
+                    results[name].append(result)
+                    self.log(f"  {job.name}, {name}, round {number}: {1000 * seconds_per_step(result):.2f} ms per step")
+        return results
 
 
-def per_step(work: dict[str, Any]) -> float:
-    """Seconds a step."""
-    return float(work["seconds"]) / int(work["steps"])
+def seconds_per_step(result: dict[str, Any]) -> float:
+    """Returns the wall time per step of one result of `PeerHost.measure`, over all threads."""
+    return float(result["seconds"]) / int(result["steps"])

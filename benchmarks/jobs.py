@@ -1,4 +1,4 @@
-"""The work that every peer does: what a step is, and the nodes that graphs of every kind share."""
+"""The jobs that every peer runs, and the states, nodes and routers that the graphs of all peers share."""
 
 from __future__ import annotations
 
@@ -9,45 +9,46 @@ from random import Random
 from string import ascii_letters
 from typing import Annotated, Any, Literal, TypedDict
 
-Kind = Literal["chain", "loop", "chat"]
+JobKind = Literal["chain", "loop", "chat"]
+"""``chain``: one node per step. ``loop``: one node, run again and again. ``chat``: a loop that adds a message to the
+state at each step."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A thread of so many steps: ``chain`` is a node a step, ``loop`` one node again and again, ``chat`` a loop in
-    which every step writes a message."""
+    """The work of one thread."""
 
-    kind: Kind
+    kind: JobKind
     steps: int
     size: int = 0
-    """Bytes of a message."""
+    """Bytes of each message; for ``chat`` only."""
     durability: Literal["sync", "async"] = "sync"
 
     def to_json(self) -> dict[str, Any]:
-        """The job as another process reads it: ``Job(**data)``."""
+        """Returns the job as JSON data. ``Job(**data)`` makes it a job again."""
         return asdict(self)
 
     @property
     def name(self) -> str:
-        """A name for the graph that does it."""
+        """The name of the graph that does this job."""
         return f"{self.kind}_{self.steps}_{self.durability}"
 
     @property
     def input(self) -> dict[str, Any]:
-        """What a thread starts with."""
-        start = {"count": 0, "goal": self.steps}
-        return start if self.kind != "chat" else {**start, "size": self.size, "messages": []}
+        """The input of a thread."""
+        counters = {"count": 0, "goal": self.steps}
+        return counters if self.kind != "chat" else {**counters, "size": self.size, "messages": []}
 
 
-class Count(TypedDict):
-    """The state of threads that only count."""
+class CountState(TypedDict):
+    """The state of a ``chain`` or ``loop`` job."""
 
     count: int
     goal: int
 
 
-class Chat(TypedDict):
-    """The state of threads that talk."""
+class ChatState(TypedDict):
+    """The state of a ``chat`` job."""
 
     count: int
     goal: int
@@ -55,47 +56,50 @@ class Chat(TypedDict):
     messages: Annotated[list[str], add]
 
 
-stamps: list[float] = []
-"""When each step of a loop or chat began, in this process."""
+step_start_times: list[float] = []
+"""When each step began in this process, by ``time.perf_counter``."""
 
 
-async def step(state: Count) -> dict[str, Any]:
-    """Counts, which is as little as a node can do."""
-    return again(state)
+async def count_step(state: CountState) -> dict[str, Any]:
+    """Counts one step: the least that a node can do."""
+    return count_step_blocking(state)
 
 
-async def talk(state: Chat) -> dict[str, Any]:
-    """Says something of the size wanted."""
-    return say(state)
+async def chat_step(state: ChatState) -> dict[str, Any]:
+    """Counts one step and adds a message."""
+    return chat_step_blocking(state)
 
 
-async def more(state: Count) -> str:
-    """Where a loop goes."""
-    return route(state)
+async def count_router(state: CountState) -> str:
+    """Routes a loop."""
+    return router_blocking(state)
 
 
-async def more_talk(state: Chat) -> str:
-    """Where a chat goes."""
-    return route(state)
+async def chat_router(state: ChatState) -> str:
+    """Routes a chat."""
+    return router_blocking(state)
 
 
-def again(state: Any) -> dict[str, Any]:
-    """What `step` writes, for peers whose nodes are not async."""
-    stamps.append(time.perf_counter())
+def count_step_blocking(state: Any) -> dict[str, Any]:
+    """Does the same as `count_step`, for peers whose nodes are not async."""
+    step_start_times.append(time.perf_counter())
     return {"count": state["count"] + 1}
 
 
-def say(state: Any) -> dict[str, Any]:
-    """What `talk` writes."""
-    stamps.append(time.perf_counter())
+def chat_step_blocking(state: Any) -> dict[str, Any]:
+    """Does the same as `chat_step`, for peers whose nodes are not async."""
+    step_start_times.append(time.perf_counter())
     return {"count": state["count"] + 1, "messages": [message(state["count"], state["size"])]}
 
 
-def route(state: Any) -> str:
-    """The node of a loop, until it is done."""
+def router_blocking(state: Any) -> str:
+    """Returns ``"again"`` until the thread has done all its steps, then ``"done"``."""
     return "again" if state["count"] < state["goal"] else "done"
 
 
 def message(number: int, size: int) -> str:
-    """A message of ``size`` bytes, the same each time: of random letters, so that who compresses gains little."""
+    """Returns a message of ``size`` bytes; the same number gives the same message.
+
+    The letters are random, so that a peer that compresses what it stores gains little.
+    """
     return "".join(Random(number).choices(ascii_letters, k=size))

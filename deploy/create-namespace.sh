@@ -1,18 +1,19 @@
 #!/bin/sh
-# Registers the namespace, or sets the retention of one that exists. Safe to run again.
+# Creates the namespace, or sets its retention if it exists. Safe to run again.
 #
-# TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE say where, NAMESPACE_RETENTION how long closed threads stay.
+# TEMPORAL_ADDRESS is the server, TEMPORAL_NAMESPACE the namespace, and NAMESPACE_RETENTION how long the server keeps
+# closed threads.
 set -eu
 
 register() {
-    # Create comes first: asking for an unknown namespace would make the server remember that it is unknown.
+    # Create first: a look-up of an unknown namespace makes the server cache that it does not exist.
     temporal operator namespace create \
         --namespace "$TEMPORAL_NAMESPACE" --retention "$NAMESPACE_RETENTION" ||
         temporal operator namespace update \
             --namespace "$TEMPORAL_NAMESPACE" --retention "$NAMESPACE_RETENTION"
 }
 
-# The server's port opens a little before its services have found each other.
+# Retried, because the server's port opens a little before its services are ready.
 attempts=30
 until register; do
     attempts=$((attempts - 1))

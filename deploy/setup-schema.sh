@@ -1,6 +1,6 @@
 #!/bin/sh
-# Brings both Temporal databases to the schema of this admin-tools image. Safe to run again, and the
-# way to upgrade: every step leaves alone what is already there.
+# Creates both Temporal databases, or upgrades them, to the schema version of this admin-tools image.
+# Safe to run again: every step skips what exists already.
 #
 # The connection comes from SQL_PLUGIN, SQL_HOST, SQL_PORT, SQL_USER and SQL_PASSWORD.
 set -eu

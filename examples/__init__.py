@@ -1,1 +1,1 @@
-"""Graphs a newcomer can run and read."""
+"""Example graphs. Each file is a program: ``python examples/research.py``."""

@@ -1,6 +1,6 @@
-"""Two nodes side by side, of which one fails the first time: on resume, the one that finished is not run again.
+"""Two parallel nodes, one of which fails at its first attempt. On resume only the failed node runs again.
 
-Run it as it is: python examples/parallel.py
+Run it: python examples/parallel.py
 """
 
 from operator import add
@@ -16,7 +16,7 @@ class Offers(TypedDict):
 
 
 runs = {"flights": 0, "hotels": 0, "choose": 0}
-"""How often each node ran in this process."""
+"""How often each node has run in this process."""
 
 
 def flights(state: Offers) -> dict[str, list[str]]:

@@ -1,6 +1,6 @@
-"""A research pipeline of three nodes whose middle one fails the first time: gather, analyze, report.
+"""A research pipeline of three nodes: gather, analyze, report. Analyze fails at its first attempt; then it is resumed.
 
-Run it as it is: python examples/research.py
+Run it: python examples/research.py
 """
 
 from operator import add
@@ -17,7 +17,7 @@ class Research(TypedDict):
 
 
 runs = {"gather": 0, "analyze": 0, "report": 0}
-"""How often each node ran in this process."""
+"""How often each node has run in this process."""
 
 
 def gather(state: Research) -> dict[str, list[str]]:

@@ -1,10 +1,10 @@
-"""Time travel on a research pipeline: replay, fork, edit, sign, and resume by itself.
+"""Time travel on a research pipeline: replays, forks, updates by hand, virtual authors, and resuming in a loop.
 
-These are the checkpointing lesson's own examples and its exercise's bonus challenges. In one place its printed outcome
-contradicts its rules: it forks a channel *without* a reducer, by which "updates overwrite", and still prints four
-sources. The rules win here, and `fork_a_channel_without_a_reducer` shows it.
+The examples and exercises are those of a tutorial on checkpointing. They differ from it in one place: the tutorial says
+that updates of a channel without a reducer overwrite it, but its printed result shows them added up. Here they
+overwrite, as `fork_a_channel_without_a_reducer` shows.
 
-Run it as it is: python examples/time_travel.py
+Run it: python examples/time_travel.py
 """
 
 import uuid
@@ -16,17 +16,17 @@ from stepgraph import END, START, StateGraph
 
 class Research(TypedDict):
     query: str
-    sources: Annotated[list[str], add]  # updates are added to what is there
-    status: str  # no reducer: updates overwrite
+    sources: Annotated[list[str], add]  # the reducer `add` appends updates
+    status: str  # no reducer: an update overwrites the value
     analysis: str
     summary: str
 
 
 runs = {"search": 0, "analyze": 0, "report": 0}
-"""How often each node ran in this process."""
+"""How often each node has run in this process."""
 
-outages = {"analyze": 0}
-"""How often the next calls of a node are to fail."""
+failures_due = {"analyze": 0}
+"""How many of a node's next attempts fail."""
 
 
 def search(state: Research) -> dict[str, Any]:
@@ -36,8 +36,8 @@ def search(state: Research) -> dict[str, Any]:
 
 def analyze(state: Research) -> dict[str, Any]:
     runs["analyze"] += 1
-    if outages["analyze"]:
-        outages["analyze"] -= 1
+    if failures_due["analyze"]:
+        failures_due["analyze"] -= 1
         raise ConnectionError("API timeout during processing")
     return {"analysis": f"Found {len(state['sources'])} sources"}
 
@@ -63,27 +63,27 @@ def new_thread() -> dict[str, Any]:
 
 
 def after_search(config: dict[str, Any]) -> dict[str, Any]:
-    """The config of the checkpoint that search made."""
+    """Returns the config of the checkpoint that has the writes of search."""
     return next(s.config for s in graph.get_state_history(config) if "search" in ((s.metadata or {})["writes"] or {}))
 
 
 def replay() -> str:
-    """Runs again what came after search; the replay is the thread's head afterwards."""
+    """Replays the checkpoint after search: analyze and report run again, and their results become the thread's head."""
     config = new_thread()
     graph.invoke({"query": "checkpoints"}, config)
     return str(graph.invoke(None, after_search(config))["summary"])
 
 
 def fork_and_add_sources() -> str:
-    """An update at the search checkpoint, through the reducer: two sources and two more. Then on from the new head."""
+    """Adds two sources to the two at the checkpoint after search, through the reducer, and runs on from there."""
     config = new_thread()
     graph.invoke({"query": "checkpoints"}, config)
     graph.update_state(after_search(config), {"sources": ["extra_3.pdf", "extra_4.pdf"]}, as_node="search")
-    return str(graph.invoke(None, config)["summary"])  # config, not the checkpoint: that would replay the old branch
+    return str(graph.invoke(None, config)["summary"])  # the checkpoint's config would replay the old branch
 
 
 def fork_a_channel_without_a_reducer() -> str:
-    """Updates of such a channel overwrite."""
+    """Updates ``status``, which has no reducer, so the new value overwrites the old one."""
     config = new_thread()
     graph.invoke({"query": "checkpoints"}, config)
     graph.update_state(after_search(config), {"status": "edited"}, as_node="search")
@@ -91,7 +91,7 @@ def fork_a_channel_without_a_reducer() -> str:
 
 
 def edit_as_a_human() -> tuple[list[str], str, tuple[str, ...]]:
-    """A virtual author's update: values change, what runs next does not."""
+    """Updates the state as the virtual author ``"human"``: the values change, and what runs next does not."""
     config = new_thread()
     graph.invoke({"query": "checkpoints"}, config, interrupt_before=["analyze"])
     graph.update_state(config, {"sources": ["manually_added"]}, as_node="human")
@@ -100,8 +100,8 @@ def edit_as_a_human() -> tuple[list[str], str, tuple[str, ...]]:
     return state.values["sources"], state.values["status"], state.next
 
 
-def sign_as(node: str) -> tuple[str, ...]:
-    """At the checkpoint before analyze, whoever signs an update decides what runs next."""
+def update_as(node: str) -> tuple[str, ...]:
+    """Updates the state before analyze in the name of ``node``, which decides what runs next."""
     config = new_thread()
     graph.invoke({"query": "checkpoints"}, config, interrupt_before=["analyze"])
     graph.update_state(config, {"analysis": "new"}, as_node=node)
@@ -109,25 +109,25 @@ def sign_as(node: str) -> tuple[str, ...]:
 
 
 def inject_an_analysis() -> str:
-    """The result of analyze given by hand: analyze does not run."""
+    """Provides the result of analyze by hand, so that analyze does not run."""
     config = new_thread()
     graph.invoke({"query": "checkpoints"}, config, interrupt_before=["analyze"])
     graph.update_state(config, {"analysis": "Analyzed by hand"}, as_node="analyze")
     return str(graph.invoke(None, config)["summary"])
 
 
-def resume_by_itself(attempts: int = 3) -> str:
-    """Resumes a failed thread up to three times. (A node's own `RetryPolicy` does that without a loop.)"""
+def resume_in_a_loop(retries: int = 3) -> str:
+    """Resumes a failed thread up to three times. A `RetryPolicy` of the node would do this without a loop."""
     config = new_thread()
-    outages["analyze"] = 2
-    given: dict[str, Any] | None = {"query": "checkpoints"}
-    for attempt in range(attempts + 1):
+    failures_due["analyze"] = 2
+    input_data: dict[str, Any] | None = {"query": "checkpoints"}
+    for attempt in range(retries + 1):
         try:
-            return str(graph.invoke(given, config)["summary"])
+            return str(graph.invoke(input_data, config)["summary"])
         except ConnectionError:
-            if attempt == attempts:
+            if attempt == retries:
                 raise
-            given = None
+            input_data = None  # no new input: the thread goes on where it failed
     raise AssertionError("not reached")
 
 
@@ -136,8 +136,8 @@ if __name__ == "__main__":
     print("fork, more sources:  ", fork_and_add_sources())
     print("without a reducer:   ", fork_a_channel_without_a_reducer())
     print("as a human:          ", *edit_as_a_human())
-    print("as analyze:          ", sign_as("analyze"))
-    print("as search:           ", sign_as("search"))
+    print("as analyze:          ", update_as("analyze"))
+    print("as search:           ", update_as("search"))
     print("injected:            ", inject_an_analysis())
-    print("resumed by itself:   ", resume_by_itself())
+    print("resumed in a loop:   ", resume_in_a_loop())
     print("runs of each node:   ", runs)

@@ -1,6 +1,10 @@
 """stepgraph runs LangGraph-style graphs durably on Temporal.
 
-Everything public is importable from here, and loaded when it is first used: ``import stepgraph`` loads no Temporal SDK.
+Owns the public names: users import them from here, and errors from `stepgraph.errors`. A name is loaded when it is
+first used, so that ``import stepgraph`` does not load Temporal's SDK.
+
+Read first: `stepgraph.graph` (building and running a graph), `stepgraph.engine` (what a graph means), then
+`stepgraph.client` (what a call does on the server).
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_WHERE = {
+_MODULES = {
     "Command": "stepgraph.protocol.interrupts",
     "CompiledGraph": "stepgraph.graph.compiled",
     "END": "stepgraph.engine.constants",
@@ -36,6 +40,7 @@ _WHERE = {
     "TaskSnapshot": "stepgraph.protocol.snapshot",
     "interrupt": "stepgraph.execution.scratchpad",
 }
+"""The module that defines each public name."""
 
 __all__ = [
     "END",
@@ -55,12 +60,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(_WHERE[name]), name)
-    globals()[name] = found
-    return found
+    value = getattr(import_module(_MODULES[name]), name)
+    globals()[name] = value  # from now on, the name is found without a call of this function
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_WHERE})
+    return sorted({*globals(), *_MODULES})

@@ -1,33 +1,36 @@
-"""Every error stepgraph raises, as one tree.
+"""The errors that stepgraph raises, as one class tree.
 
 ::
 
     StepgraphError
-    ├── GraphDefinitionError (ValueError)     your graph is wrong              at compile()
-    ├── InvalidUpdateError (ValueError)       your values are wrong            at the call, or at the node
+    ├── GraphDefinitionError (ValueError)     the graph cannot work            at compile()
+    ├── InvalidUpdateError (ValueError)       a channel cannot take a value    at the call, or at the node
     │   ├── InvalidInputError                 the input does not fit the state
-    │   ├── SerializationError                a value cannot make the round trip
+    │   ├── SerializationError                a value would change when it is stored
     │   └── PayloadTooLargeError              a value is larger than Temporal carries
-    ├── NodeError                             a node failed for good           at run time
+    ├── NodeError                             a node failed and is not retried at run time
     │   └── MissingNodeError                  no worker has the node's code
     ├── ReducerError                          a reducer raised                 at commit
-    ├── GraphRecursionError (RecursionError)  the super-steps allowed are used up
-    ├── ThreadError                           the thread cannot do that        at the call
-    │   ├── InvalidThreadError (ValueError)   no thread id, or an unusable one
-    │   ├── EmptyInputError                   nothing to resume, and no input
-    │   ├── ThreadBusyError                   the thread runs already
+    ├── GraphRecursionError (RecursionError)  the recursion limit is reached   at run time
+    ├── ThreadError                           the thread refuses a request     at the call
+    │   ├── InvalidThreadError (ValueError)   the config has no usable thread id
+    │   ├── EmptyInputError                   no input, and nothing to resume
+    │   ├── ThreadBusyError                   the thread is running
     │   ├── GraphMismatchError                the thread belongs to another graph
     │   ├── RunEndedError                     the run was cancelled, terminated or timed out
     │   ├── CheckpointNotFoundError (LookupError)
     │   └── CheckpointExpiredError            retention has removed it
-    ├── UnknownGraphError (LookupError)       nobody serves, or names, such a graph
-    ├── StorageError                          external storage is missing, in trouble, or lacks a payload
-    └── ServerError                           Temporal is out of reach
-        ├── NoServerError
+    ├── UnknownGraphError (LookupError)       no worker serves the graph, or no module defines it
+    ├── StorageError                          external storage is missing, fails, or lacks a payload
+    └── ServerError                           Temporal does not answer
+        ├── NoServerError                     no server can be reached or started
         └── NoWorkerError                     no worker polls the task queue
 
-A message names the culprit, the rule and the mend; the parts of it are attributes. An error that crosses a process
-travels as ``{"type", "message", "parts"}`` and is raised again as its own class (`from_wire`).
+A message names the culprit, the rule and the fix. The data in it are the error's parts, which are attributes, too. An
+error crosses a process boundary as JSON data, ``{"type", "message", "parts"}`` (`StepgraphError.to_wire`), and is
+raised on the other side as the same class (`from_wire`).
+
+Owns the classes and their JSON form. Refuses to know who raises them: this module imports nothing of stepgraph.
 """
 
 from __future__ import annotations
@@ -41,10 +44,16 @@ from pydantic_core import from_json, to_json
 
 
 class StepgraphError(Exception):
-    """The root: catches whatever stepgraph itself raises."""
+    """The base class of every error that stepgraph raises.
+
+    Args:
+        message: names the culprit, the rule and the fix.
+        parts: the data in the message, which callers read as attributes: ``error.thread_id``.
+    """
 
     def __init__(self, message: str = "", **parts: Any) -> None:
-        Exception.__init__(self, message)  # not super(): a node's own exception type may stand next in line
+        # Not super(): in a class that `_as_node_exception` makes, the next class may be the node's own exception type.
+        Exception.__init__(self, message)
         self.message = message
         self.parts = parts
 
@@ -61,17 +70,23 @@ class StepgraphError(Exception):
         return f"{type(self).__name__}({self.message!r})"
 
     def to_wire(self) -> dict[str, Any]:
-        """This error as plain JSON data; a part that is none goes as its ``repr``."""
-        ours = next(cls.__name__ for cls in type(self).__mro__ if _TREE.get(cls.__name__) is cls)
-        return {"type": ours, "message": sendable(self.message), "parts": _plain(self.parts)}
+        """Return the error as JSON data, for `from_wire`. A part that is not JSON data becomes its ``repr``.
+
+        The type is a class of this module, even if the error is also of a node's own exception type.
+        """
+        class_name = next(cls.__name__ for cls in type(self).__mro__ if _CLASSES.get(cls.__name__) is cls)
+        return {"type": class_name, "message": sendable(self.message), "parts": _json_parts(self.parts)}
 
 
 class GraphDefinitionError(StepgraphError, ValueError):
-    """The graph cannot work as it is drawn."""
+    """The graph cannot work with the nodes and edges that it has. Parts: ``graph`` or ``node``."""
 
 
 class InvalidUpdateError(StepgraphError, ValueError):
-    """Values that a channel cannot take. Parts: ``channel``, ``nodes``, ``step`` where known."""
+    """Values cannot be written: a channel cannot take them, or the author of an update is unknown.
+
+    Parts, as far as they are known: ``channel``, ``nodes``, ``step``.
+    """
 
 
 class InvalidInputError(InvalidUpdateError):
@@ -79,7 +94,7 @@ class InvalidInputError(InvalidUpdateError):
 
 
 class SerializationError(InvalidUpdateError):
-    """A value would come back as something else. Parts: ``channel``, ``value_type``."""
+    """A value would not be the same after it was stored as JSON. Parts: ``channel``, ``value_type``."""
 
 
 class PayloadTooLargeError(InvalidUpdateError):
@@ -87,40 +102,40 @@ class PayloadTooLargeError(InvalidUpdateError):
 
 
 class NodeError(StepgraphError):
-    """A node failed for good; its finished siblings are kept, and ``invoke(None, config)`` resumes.
+    """A node failed and is not retried. The results of finished tasks are kept; ``invoke(None, config)`` resumes.
 
-    Raised as a class that is also the node's own exception type where that type is already imported,
-    so ``except ConnectionError`` works. Parts: ``graph``, ``node``, ``step``, ``thread_id``, ``checkpoint_id``,
+    If the exception type of the node is imported in this process, the error is also of that type, so
+    ``except ConnectionError`` works. Parts: ``graph``, ``node``, ``step``, ``thread_id``, ``checkpoint_id``,
     ``attempts``, ``error_type``, ``error_message``, ``traceback`` (the node's, as text).
     """
 
 
 class MissingNodeError(NodeError):
-    """The worker's code lacks the node. Parts: ``graph``, ``node``, ``run_spec``, ``worker_spec`` (hashes)."""
+    """The worker's code lacks the node. Parts: ``graph``, ``node``, the hashes ``run_spec`` and ``worker_spec``."""
 
 
 class ReducerError(StepgraphError):
-    """A reducer raised, or made a value its channel cannot hold. Parts: ``channel``, ``node``, ``step``."""
+    """A reducer raised, or returned a value that its channel cannot hold. Parts: ``channel``, ``node``, ``step``."""
 
 
 class GraphRecursionError(StepgraphError, RecursionError):
-    """One invoke used up its super-steps. Parts: ``limit``, ``step``."""
+    """An invocation ran as many super-steps as its recursion limit allows. Parts: ``limit``, ``step``."""
 
 
 class ThreadError(StepgraphError):
-    """The thread cannot do what was asked of it. Part: ``thread_id``."""
+    """The thread refuses a request. Part: ``thread_id``, which the subclasses have, too."""
 
 
 class InvalidThreadError(ThreadError, ValueError):
-    """The config carries no usable thread id."""
+    """The config has no usable thread id, or another value that cannot be used."""
 
 
 class EmptyInputError(ThreadError):
-    """``invoke(None, ...)`` on a thread that has nothing to go on from."""
+    """There is no input, and nothing to resume, answer or fork: the thread does not exist, or has no checkpoint."""
 
 
 class ThreadBusyError(ThreadError):
-    """The thread has one writer, and it is at work. Part: ``run_id``."""
+    """The thread is running, and a thread has one writer. Part: ``run_id``."""
 
 
 class GraphMismatchError(ThreadError):
@@ -128,94 +143,118 @@ class GraphMismatchError(ThreadError):
 
 
 class RunEndedError(ThreadError):
-    """The run ended from outside: cancelled, terminated or timed out. Parts: ``run_id``, ``status``."""
+    """The run was ended from outside: it was cancelled, terminated or timed out. Parts: ``run_id``, ``status``."""
 
 
 class CheckpointNotFoundError(ThreadError, LookupError):
-    """No such checkpoint on the thread. Part: ``checkpoint_id``."""
+    """The thread has no such checkpoint. Part: ``checkpoint_id``."""
 
 
 class CheckpointExpiredError(ThreadError):
-    """The namespace's retention has removed the run that held the checkpoint. Part: ``run_id``."""
+    """The namespace's retention has removed the run that made the checkpoint. Part: ``run_id``."""
 
 
 class UnknownGraphError(StepgraphError, LookupError):
-    """No graph of that name is served, or can be loaded. Part: ``graph``."""
+    """No worker serves a graph of that name, or no module defines it. Part: ``graph``."""
 
 
 class StorageError(StepgraphError):
-    """Large payloads are out of reach: see `stepgraph.temporal.storage`. Parts: ``storage`` (its address), ``key``."""
+    """Large payloads cannot be stored or read (`stepgraph.temporal.storage`). Parts: ``storage`` (address), ``key``."""
 
 
 class ServerError(StepgraphError):
-    """Temporal, or a worker, is out of reach."""
+    """Temporal, or a worker, does not answer."""
 
 
 class NoServerError(ServerError):
-    """No Temporal server answers, and none can be started. Part: ``address``."""
+    """No Temporal server can be reached or started. Part: ``address``."""
 
 
 class NoWorkerError(ServerError):
-    """No worker polls the task queue that the work is waiting on. Part: ``task_queue``."""
+    """No worker polls the task queue. Part: ``task_queue``."""
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """`` Did you mean 'x'?`` where something similar is known, otherwise the list of what is."""
+    """Return the end of a message about an unknown name, with a leading space.
+
+    Returns:
+        ``" Did you mean 'x'?"`` if a known name is similar; otherwise a list of the known names, if there are any.
+    """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    if close:
-        return f" Did you mean {close[0]!r}?"
+    similar = difflib.get_close_matches(name, names, n=1)
+    if similar:
+        return f" Did you mean {similar[0]!r}?"
     return f" Known: {', '.join(map(repr, names))}." if names else ""
 
 
 def sendable(text: str) -> str:
-    """Text that JSON can carry: a file's name, say, may have characters that it cannot."""
+    """Return a text that UTF-8 can encode: lone surrogates, as file names may have them, become escapes."""
     return text.encode(errors="backslashreplace").decode()
 
 
-def _plain(parts: dict[str, Any]) -> dict[str, Any]:
+def _json_parts(parts: dict[str, Any]) -> dict[str, Any]:
+    """Return an error's parts as JSON data; what JSON cannot represent becomes its ``repr``."""
     try:
-        plain: dict[str, Any] = from_json(to_json(parts, inf_nan_mode="strings", fallback=repr))
-    except Exception:  # not even as text: characters that JSON cannot carry, a part that contains itself
+        data: dict[str, Any] = from_json(to_json(parts, inf_nan_mode="strings", fallback=repr))
+    except Exception:  # a text that UTF-8 cannot encode, or a part that contains itself
         return {name: sendable(repr(part)) for name, part in parts.items()}
-    return plain
+    return data
 
 
 def from_wire(data: dict[str, Any]) -> StepgraphError:
-    """The error that `StepgraphError.to_wire` described; a `NodeError` gets its node's exception type back."""
-    cls = _TREE.get(data.get("type", ""), StepgraphError)
+    """Return the error that `StepgraphError.to_wire` described, as the same class.
+
+    A `NodeError` is also of the node's own exception type, if that is imported in this process. An unknown type, as a
+    newer stepgraph may send it, becomes a `StepgraphError`.
+    """
+    cls = _CLASSES.get(data.get("type", ""), StepgraphError)
     message, parts = data.get("message", ""), data.get("parts") or {}
-    if cls is NodeError and (error := _also_the_nodes_own(message, parts)) is not None:
+    if cls is NodeError and (error := _as_node_exception(message, parts)) is not None:
         return error
     return cls(message, **parts)
 
 
-def _also_the_nodes_own(message: str, parts: dict[str, Any]) -> NodeError | None:
-    """A `NodeError` that is also of the node's own type, if that is loaded here; importing it could run anything."""
+def _as_node_exception(message: str, parts: dict[str, Any]) -> NodeError | None:
+    """Return a `NodeError` whose class is derived from the node's own exception type, too.
+
+    The part ``error_type`` names the type as ``module:qualname``. Only imported modules are searched, because importing
+    another would run its code.
+
+    Returns:
+        `None` if the type is not imported, or if no class can be derived from it.
+    """
     module, _, qualname = str(parts.get("error_type", "")).partition(":")
-    found: Any = sys.modules.get(module)
-    for part in qualname.split("."):
-        found = getattr(found, "__dict__", {}).get(part)  # a module's own getattr might import
-    if not isinstance(found, type) or not issubclass(found, Exception) or found is NodeError:
+    own_type: Any = sys.modules.get(module)
+    for name in qualname.split("."):
+        own_type = getattr(own_type, "__dict__", {}).get(name)  # not getattr: a module's __getattr__ might import
+    if not isinstance(own_type, type) or not issubclass(own_type, Exception) or own_type is NodeError:
         return None
-    # As members of the class, ours come before what the node's type may have under the same names.
-    ours = {**parts, "message": message, "parts": parts, "__setattr__": Exception.__setattr__}
+    # As members of the class, message and parts take precedence over members of the node's type with the same names.
+    members = {
+        **parts,
+        "message": message,
+        "parts": parts,
+        "__setattr__": Exception.__setattr__,
+        "__module__": own_type.__module__,
+        "__doc__": NodeError.__doc__,
+    }
     try:
-        bases = (found,) if issubclass(found, NodeError) else (NodeError, found)
-        both: Any = type(found.__name__, bases, {**ours, "__module__": found.__module__, "__doc__": NodeError.__doc__})
-        error: NodeError = both.__new__(both)
-        StepgraphError.__init__(error, message, **parts)  # not the type's own: who knows what that wants
-    except Exception:  # a final class, or one that cannot be shared or made like this
+        bases = (own_type,) if issubclass(own_type, NodeError) else (NodeError, own_type)
+        derived: Any = type(own_type.__name__, bases, members)
+        error: NodeError = derived.__new__(derived)
+        StepgraphError.__init__(error, message, **parts)  # the own type's __init__ may take other arguments
+    except Exception:  # a type that forbids subclasses, or whose layout conflicts with NodeError's
         return None
     return error
 
 
-def _classes(root: type[StepgraphError]) -> dict[str, type[StepgraphError]]:
-    found = {root.__name__: root}
+def _subclasses(root: type[StepgraphError]) -> dict[str, type[StepgraphError]]:
+    """Return a class and all classes derived from it, by name."""
+    classes = {root.__name__: root}
     for child in root.__subclasses__():
-        found.update(_classes(child))
-    return found
+        classes.update(_subclasses(child))
+    return classes
 
 
-_TREE = _classes(StepgraphError)
-"""By name, as drawn above: before anybody, `from_wire` included, has derived more."""
+_CLASSES = _subclasses(StepgraphError)
+"""The classes of this module by name. Collected once, when the module is loaded: `from_wire` derives further ones."""

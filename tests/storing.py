@@ -1,4 +1,4 @@
-"""What tests of external storage share: places for payloads, and clients that use them."""
+"""What tests of external storage share: folders and buckets for payloads, and clients that use them."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from stepgraph.temporal.storage import external_storage
 BUCKET = "threads"
 
 
-def storing(client: Client, address: str | Path) -> Client:
-    """A client of the same server, with external storage."""
+def client_with_storage(client: Client, address: str | Path) -> Client:
+    """Return a client of the same server that has external storage."""
     converter = replace(client.data_converter, external_storage=external_storage(address))
     return Client(client.service_client, namespace=client.namespace, data_converter=converter)
 
 
 def payloads_in(folder: Path) -> list[Path]:
-    """The files of a folder's payloads, oldest first."""
-    found = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
-    return sorted(found, key=lambda path: path.stat().st_mtime_ns)
+    """Return the files that hold payloads, oldest first."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    return sorted(files, key=lambda path: path.stat().st_mtime_ns)
 
 
 @contextmanager
 def s3_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of an empty bucket, on a server of this machine that speaks S3; boto3 is pointed at it."""
+    """Start a local S3 server with an empty bucket, configure boto3 for it, and yield the address for payloads."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -40,14 +40,15 @@ def s3_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for name, value in {**settings, "ENDPOINT_URL": f"http://{host}:{port}"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     try:
-        urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()  # a process has one moto
+        # All servers of a process share moto's state.
+        urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
         boto3.Session().client("s3").create_bucket(Bucket=BUCKET)
         yield f"s3://{BUCKET}/some/prefix"
     finally:
         server.stop()
 
 
-def objects() -> list[str]:
-    """The keys in the bucket."""
-    listed = boto3.Session().client("s3").list_objects_v2(Bucket=BUCKET)
-    return [each["Key"] for each in listed.get("Contents", ())]
+def object_keys() -> list[str]:
+    """Return the keys of all objects in the bucket."""
+    response = boto3.Session().client("s3").list_objects_v2(Bucket=BUCKET)
+    return [each["Key"] for each in response.get("Contents", ())]

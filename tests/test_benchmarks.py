@@ -1,4 +1,4 @@
-"""The benchmarks run, on little work and without the packages of the peers."""
+"""The benchmarks run, on a small workload and without the packages of the peers."""
 
 from __future__ import annotations
 
@@ -10,77 +10,91 @@ from pathlib import Path
 import pytest
 
 from benchmarks import report
-from benchmarks.figures import Comparison, Figure, Missing, Samples, judge, judged, samples
+from benchmarks.measurements import (
+    Comparison,
+    Measurement,
+    NoSamplesError,
+    Samples,
+    check_bound,
+    samples_of,
+    try_check_bound,
+)
 from benchmarks.peers import PEERS
 from tests.conftest import ROOT
+from tests.patience import PATIENCE
 
 
-def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command, from the repository's root."""
+def run_benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command from the repository's root."""
     return subprocess.run(
-        [sys.executable, "-m", "benchmarks", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "benchmarks", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE
     )
 
 
-def test_a_few_steps_of_ours_are_held_against_the_floor() -> None:
-    """Three steps each, in processes of their own, on a real server: a table with figures, and nothing else runs."""
-    done = bench("--only", "steps", "--peers", "ours,floor", "--rounds", "1", "--steps", "3")
-    assert "Traceback" not in done.stderr, done.stderr
+def test_the_steps_case_compares_stepgraph_with_the_floor() -> None:
+    """Each peer runs three steps in its own process, on a real server. The tables have values of this case only."""
+    process = run_benchmarks("--only", "steps", "--peers", "ours,floor", "--rounds", "1", "--steps", "3")
+    assert "Traceback" not in process.stderr, process.stderr
     row = re.search(
-        r"\| wall time a step, 3 no-op nodes.*against the floor \| (\d+\.\d+) x \| at most 1.1 x", done.stdout
+        r"\| wall time per step, 3 sequential no-op nodes.*against the floor \| (\d+\.\d+) x \| at most 1.1 x",
+        process.stdout,
     )
-    assert row is not None, done.stdout + done.stderr
-    assert 0 < float(row.group(1)) < 50
-    events = re.search(r"\| history events a step, same \| (\d+\.\d+) \|", done.stdout)
+    assert row is not None, process.stdout + process.stderr
+    assert float(row.group(1)) > 0
+    events = re.search(r"\| history events per step, 3 sequential no-op nodes, `sync` \| (\d+\.\d+) \|", process.stdout)
     assert events is not None
     assert 6 < float(events.group(1)) < 15
-    assert "| official: not asked | at most 1 x | - |" in done.stdout
+    assert "| official: not part of this run | at most 1 x | - |" in process.stdout
 
 
-def test_a_peer_that_is_not_installed_takes_no_part() -> None:
-    """The others run without it, and it is named."""
-    done = bench("--only", "steps", "--peers", "floor,community", "--rounds", "1", "--steps", "1")
-    assert "community takes no part: is not installed" in done.stderr
-    assert PEERS["floor"] in done.stdout
-    assert PEERS["community"] not in done.stdout
+def test_a_peer_that_is_not_installed_is_skipped() -> None:
+    """The other peers run, and the report on stderr names the one that does not."""
+    process = run_benchmarks("--only", "steps", "--peers", "floor,community", "--rounds", "1", "--steps", "1")
+    assert "community is skipped: not installed" in process.stderr
+    assert PEERS["floor"] in process.stdout
+    assert PEERS["community"] not in process.stdout
 
 
-def test_what_there_is_not_is_refused() -> None:
-    """A case or a peer that does not exist is named, with those that do."""
-    done = bench("--only", "steps,speed")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "speed: not one of steps, crowd" in done.stderr
+def test_an_unknown_case_is_refused() -> None:
+    """The error names the unknown case and lists those that exist."""
+    process = run_benchmarks("--only", "steps,speed")
+    assert (process.returncode, process.stdout) == (2, "")
+    assert "speed: not one of steps, crowd" in process.stderr
 
 
-@pytest.mark.parametrize(("sense", "met"), [("at most", False), ("at least", True)])
-def test_a_median_is_held_against_its_bound(sense: str, met: bool) -> None:
-    """The one in the middle counts, and the spread is shown."""
-    figure = judged("speed", Samples((1.0, 3.0, 2.0)), "at most" if sense == "at most" else "at least", 1.5, unit=" x")
-    assert (figure.value, figure.bound, figure.met) == ("2.00 (1.00 to 3.00) x", f"{sense} 1.5 x", met)
+@pytest.mark.parametrize(("direction", "met"), [("at most", False), ("at least", True)])
+def test_a_median_is_compared_with_its_bound(direction: str, met: bool) -> None:
+    """The median of the samples decides whether the bound is met, and the value shows the range of the samples."""
+    samples = Samples((1.0, 3.0, 2.0))
+    measurement = check_bound("speed", samples, "at most" if direction == "at most" else "at least", 1.5, unit=" x")
+    expected = ("2.00 (1.00 to 3.00) x", f"{direction} 1.5 x", met)
+    assert (measurement.value, measurement.bound, measurement.met) == expected
 
 
 def test_ratios_are_taken_round_by_round() -> None:
-    """Noise that a round's peers share goes out of its ratio."""
+    """Noise that affects a whole round cancels out of the round's ratio."""
     assert Samples((10.0, 40.0)).over(Samples((5.0, 20.0))).values == (2.0, 2.0)
 
 
-def test_what_a_peer_could_not_do_is_said_in_place_of_a_figure() -> None:
-    """It is neither met nor missed."""
-    with pytest.raises(Missing, match="official: did not end"):
-        samples("official", {"official": "did not end"}, lambda work: 1.0)
-    figure = judge("speed", lambda: samples("ours", {"ours": "not there yet"}, lambda work: 1.0), "at most", 1)
-    assert figure == Figure("speed", "not there yet", "at most 1", None)
+def test_a_measurement_without_samples_has_the_reason_as_its_value() -> None:
+    """The bound of such a measurement is neither met nor missed."""
+    with pytest.raises(NoSamplesError, match="official: did not finish"):
+        samples_of("official", {"official": "did not finish"}, lambda result: 1.0)
+    measurement = try_check_bound(
+        "speed", lambda: samples_of("ours", {"ours": "did not finish"}, lambda result: 1.0), "at most", 1
+    )
+    assert measurement == Measurement("speed", "did not finish", "at most 1", None)
 
 
-def test_a_report_replaces_what_is_between_its_marks(tmp_path: Path) -> None:
-    """And nothing else of the page."""
+def test_a_report_replaces_the_section_between_its_markers(tmp_path: Path) -> None:
+    """The rest of the page stays as it is. A page without the markers is refused."""
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- figures -->\nold\n<!-- /figures -->\nafter\n")
-    comparison = Comparison("time", "ms", {"ours": Samples((1.0,)), "dbos": "is not installed"})
-    report.put(page, "figures", report.peers([comparison]))
+    comparison = Comparison("time", "ms", {"ours": Samples((1.0,)), "dbos": "not installed"})
+    report.replace_section(page, "figures", report.peers_table([comparison]))
     assert page.read_text() == (
         "before\n<!-- figures -->\n|  | time (ms) |\n| --- | --- |\n| **stepgraph** | 1.0 |\n"
-        "| DBOS, SQLite | is not installed |\n<!-- /figures -->\nafter\n"
+        "| DBOS, SQLite | not installed |\n<!-- /figures -->\nafter\n"
     )
     with pytest.raises(SystemExit, match=r"page\.md has no <!-- tables -->"):
-        report.put(page, "tables", "new")
+        report.replace_section(page, "tables", "new")

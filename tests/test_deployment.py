@@ -19,19 +19,19 @@ LONG_RUNNING = {"postgres", "temporal", "ui", "worker"}
 
 
 def instructions(name: str) -> list[str]:
-    """The arguments of every such instruction of the Dockerfile, continued lines joined."""
+    """Return the arguments of every instruction of this name in the Dockerfile, with continued lines joined."""
     text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
     return re.findall(rf"^{name} +(.+)$", text, re.MULTILINE)
 
 
 def copied() -> set[str]:
-    """The paths that the Dockerfile copies out of the repository."""
+    """Return the paths that the Dockerfile copies from the repository."""
     copies = [arguments.split()[:-1] for arguments in instructions("COPY")]
     return {path.rstrip("/") for paths in copies if not paths[0].startswith("--from") for path in paths}
 
 
 def images() -> set[str]:
-    """Every image that is pulled: the compose file's, and the ones the worker image is built from."""
+    """Return every image that is pulled: those of the compose file, and those that the worker image is built from."""
     stages = [arguments.split() for arguments in instructions("FROM")]
     named = {stage[2] for stage in stages if len(stage) == 3}
     pulled = {service["image"] for service in SERVICES.values() if "image" in service}
@@ -39,17 +39,18 @@ def images() -> set[str]:
 
 
 def environment(service: str) -> dict[str, str]:
-    """A service's environment when nothing is set outside: the defaults of ${NAME:-default}."""
+    """Return a service's environment when no variable is set outside: the defaults of ${NAME:-default}."""
     values = SERVICES[service]["environment"].items()
     return {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in values}
 
 
 def version(service: str) -> str:
+    """Return the tag of a service's image."""
     return str(SERVICES[service]["image"].partition(":")[2])
 
 
 def test_the_compose_file_has_the_services_of_a_whole_deployment() -> None:
-    """The file parses, and names everything from the database to the workers."""
+    """The compose file parses, and has every service from the database to the workers."""
     assert set(SERVICES) == ONE_SHOT | LONG_RUNNING
 
 
@@ -62,7 +63,7 @@ def test_every_image_is_pinned_to_an_exact_version(image: str) -> None:
 
 
 def test_the_schema_tool_has_the_version_of_the_server() -> None:
-    """An upgrade of one is an upgrade of both, so the server never meets a schema it does not know."""
+    """Both are upgraded together, so the server never finds a schema of another version."""
     assert version("schema") == version("namespace") == version("temporal")
 
 
@@ -77,34 +78,34 @@ def test_the_schema_tool_has_the_version_of_the_server() -> None:
     ],
 )
 def test_a_service_waits_until_its_dependency_is_done_or_healthy(service: str, dependency: str) -> None:
-    """One-shot services are waited for until they succeed, the others until they are healthy."""
+    """It waits until a one-shot service has succeeded, or until another service is healthy."""
     condition = "service_completed_successfully" if dependency in ONE_SHOT else "service_healthy"
     assert SERVICES[service]["depends_on"] == {dependency: {"condition": condition}}
 
 
 @pytest.mark.parametrize("service", sorted(LONG_RUNNING))
-def test_a_long_running_service_is_checked_and_started_again(service: str) -> None:
-    """It has a health check, and comes back after a crash or a restart of the machine."""
+def test_a_long_running_service_has_a_health_check_and_is_restarted(service: str) -> None:
+    """It starts again after a crash, and after a restart of the machine."""
     assert SERVICES[service]["healthcheck"]["test"][0] == "CMD"
     assert SERVICES[service]["restart"] == "unless-stopped"
 
 
 @pytest.mark.parametrize("service", sorted(ONE_SHOT))
 def test_a_one_shot_service_is_repeated_only_when_it_fails(service: str) -> None:
-    """It ends for good once it has succeeded, or those that wait for it would wait for ever."""
+    """A service that waits for its success would otherwise wait for ever."""
     assert SERVICES[service]["restart"].startswith("on-failure")
     assert "healthcheck" not in SERVICES[service]
 
 
 @pytest.mark.parametrize("service", ["namespace", "ui", "worker"])
-def test_a_client_of_temporal_is_given_the_servers_address(service: str) -> None:
-    """The address names the server's service and the port that it listens on."""
+def test_a_client_of_temporal_has_the_servers_address(service: str) -> None:
+    """The address has the name of the server's service and the port that it listens on."""
     assert environment(service)["TEMPORAL_ADDRESS"] == "temporal:7233"
     assert SERVICES["temporal"]["healthcheck"]["test"][-1] == "7233"
 
 
 def test_the_workers_use_the_namespace_that_is_created() -> None:
-    """The one-shot service registers the very namespace that the workers connect to."""
+    """The one-shot service registers the namespace that the workers connect to."""
     assert environment("worker")["TEMPORAL_NAMESPACE"] == environment("namespace")["TEMPORAL_NAMESPACE"]
 
 
@@ -118,13 +119,13 @@ def test_the_workers_use_the_namespace_that_is_created() -> None:
         ("SQL_PASSWORD", "POSTGRES_PWD"),
     ],
 )
-def test_the_schema_is_set_up_where_the_server_looks_for_it(schema: str, server: str) -> None:
-    """The schema tool and the server connect to one database server as one user."""
+def test_the_schema_is_set_up_in_the_database_of_the_server(schema: str, server: str) -> None:
+    """The schema tool and the server connect to the same database server as the same user."""
     assert SERVICES["schema"]["environment"][schema] == SERVICES["temporal"]["environment"][server]
 
 
 def test_the_database_accepts_the_servers_user() -> None:
-    """The database is the service of that name, created with the user and password the server gives."""
+    """The database is created with the user and the password that the server uses."""
     database, server = SERVICES["postgres"]["environment"], SERVICES["temporal"]["environment"]
     assert server["POSTGRES_SEEDS"] == "postgres"
     assert database["POSTGRES_USER"] == server["POSTGRES_USER"]
@@ -133,13 +134,13 @@ def test_the_database_accepts_the_servers_user() -> None:
 
 @pytest.mark.parametrize("name", ["DBNAME", "VISIBILITY_DBNAME"])
 def test_each_database_of_the_server_gets_a_schema(name: str) -> None:
-    """The set-up script brings up both databases that the server is configured with."""
+    """The set-up script creates both databases that the server is configured with."""
     script = (ROOT / "deploy/setup-schema.sh").read_text()
     assert re.search(rf"^bring_up_to_date {environment('temporal')[name]} ", script, re.MULTILINE)
 
 
 def test_the_database_outlives_its_container() -> None:
-    """PostgreSQL keeps its data in a named volume, which only an explicit request removes."""
+    """PostgreSQL has its data in a named volume, which only an explicit request removes."""
     (volume,) = SERVICES["postgres"]["volumes"]
     name, _, path = volume.partition(":")
     assert name in COMPOSE["volumes"]
@@ -147,34 +148,34 @@ def test_the_database_outlives_its_container() -> None:
 
 
 def test_ports_are_open_to_this_machine_only() -> None:
-    """Nothing asks for a password on the server and the Web UI, so they listen on the loopback address."""
+    """The server and the Web UI have no authentication, so they listen on the loopback address."""
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published == {"temporal": ["127.0.0.1:7233:7233"], "ui": ["127.0.0.1:8080:8080"]}
     assert environment("ui")["TEMPORAL_UI_PORT"] == "8080"
 
 
-def test_two_workers_share_the_work() -> None:
+def test_there_are_two_workers() -> None:
     """One worker can stop, or be replaced, while the other goes on."""
     assert SERVICES["worker"]["deploy"]["replicas"] == 2
 
 
 def test_a_stopping_worker_has_time_to_drain() -> None:
-    """The container is killed only some time after the worker has given up waiting for its nodes."""
+    """The container is killed only some time after the worker has stopped waiting for its nodes."""
     drain = float(environment("worker")["STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS"])
     grace = float(SERVICES["worker"]["stop_grace_period"].removesuffix("s"))
     assert grace >= drain + 10
 
 
-def test_every_setting_given_to_the_workers_is_one_the_code_reads() -> None:
+def test_every_setting_of_the_workers_exists() -> None:
     """No STEPGRAPH_ name in the image or in the compose file is misspelt or out of date."""
     image = re.findall(r"(\w+)=", " ".join(instructions("ENV")))
-    given = {name for name in [*image, *environment("worker")] if name.startswith("STEPGRAPH_")}
-    assert "STEPGRAPH_GRAPHS" in given
-    assert given <= set(ENVIRONMENT)
+    names = {name for name in [*image, *environment("worker")] if name.startswith("STEPGRAPH_")}
+    assert "STEPGRAPH_GRAPHS" in names
+    assert names <= set(ENVIRONMENT)
 
 
-def test_the_graphs_that_are_served_are_examples_of_this_repository() -> None:
-    """Each module:name of the default graphs is a file where the image looks for modules."""
+def test_the_default_graphs_are_examples_of_this_repository() -> None:
+    """Each default graph, module:name, is in a file that the image can import."""
     graphs = environment("worker")["STEPGRAPH_GRAPHS"].split(",")
     modules = [graph.partition(":")[0].replace(".", "/") for graph in graphs]
     assert modules
@@ -182,7 +183,7 @@ def test_the_graphs_that_are_served_are_examples_of_this_repository() -> None:
 
 
 def test_the_image_runs_a_command_that_the_project_installs() -> None:
-    """Both what the container runs and its health check are console scripts of pyproject.toml."""
+    """The container's command and its health check are console scripts of pyproject.toml."""
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     (command,) = instructions("CMD")
     assert yaml.safe_load(command)[0] in scripts
@@ -190,21 +191,21 @@ def test_the_image_runs_a_command_that_the_project_installs() -> None:
 
 
 def test_the_image_is_built_from_files_of_this_repository() -> None:
-    """Whatever the Dockerfile copies or installs from exists."""
+    """Every file that the Dockerfile copies or installs from exists."""
     locks = set(re.findall(r"requirements/[\w.]+", (ROOT / "Dockerfile").read_text()))
     assert [path for path in sorted(copied() | locks) if not (ROOT / path).exists()] == []
 
 
-def test_the_build_is_sent_the_files_that_it_copies_and_no_others() -> None:
-    """.dockerignore shuts everything out and lets in what the Dockerfile copies."""
+def test_the_build_context_has_only_the_files_that_are_copied() -> None:
+    """.dockerignore excludes everything except what the Dockerfile copies."""
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     assert "*" in lines
     assert {line.removeprefix("!") for line in lines if line.startswith("!")} == copied()
 
 
 @pytest.mark.parametrize("service", ["schema", "temporal", "namespace"])
-def test_a_mounted_file_exists_where_its_service_looks(service: str) -> None:
-    """The script a service runs, or the configuration it reads, is found under ./deploy, its only mount."""
+def test_the_mounted_file_of_a_service_exists(service: str) -> None:
+    """The script that a service runs, or the configuration that it reads, is in ./deploy, its only mount."""
     assert SERVICES[service]["volumes"] == ["./deploy:/deploy:ro"]
     words = [*SERVICES[service].get("entrypoint", []), *environment(service).values()]
     (path,) = [word for word in words if word.startswith("/deploy/")]
@@ -213,7 +214,7 @@ def test_a_mounted_file_exists_where_its_service_looks(service: str) -> None:
 
 @pytest.mark.parametrize("script", sorted((ROOT / "deploy").glob("*.sh")), ids=lambda path: path.name)
 def test_a_deployment_script_is_executable_and_parses(script: Path) -> None:
-    """The shell of its first line reads it to the end without a complaint."""
+    """The shell of its first line parses it without errors."""
     assert script.stat().st_mode & 0o111
     shell = script.read_text().splitlines()[0].removeprefix("#!")
     result = subprocess.run([shell, "-n", script], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""The examples run as they are, with the outcomes that the checkpointing lesson gives."""
+"""Every example prints the outcomes of the checkpointing lesson."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from tests.conftest import ROOT
+from tests.patience import PATIENCE
 
 OUTCOMES = {
     "research": [
@@ -37,32 +38,32 @@ OUTCOMES = {
         "as analyze:           ('report',)",
         "as search:            ('analyze',)",
         "injected:             Analyzed by hand on checkpoints",
-        "resumed by itself:    Found 2 sources on checkpoints",
+        "resumed in a loop:    Found 2 sources on checkpoints",
         "runs of each node:    {'search': 8, 'analyze': 8, 'report': 7}",
     ],
-    "approval": ["asks:    [Interrupt(value={'approve?': 900}", "answered paid"],
+    "approval": ["interrupt: [Interrupt(value={'approve?': 900}", "resumed:   paid"],
 }
 
 
 @pytest.mark.parametrize("name", OUTCOMES)
 def test_an_example_prints_what_the_lesson_says(server: WorkflowEnvironment, name: str) -> None:
-    """Each line begins as expected, and there are no others."""
-    ran = subprocess.run(
+    """Each line begins as expected, and there are no other lines."""
+    ended = subprocess.run(
         [sys.executable, f"examples/{name}.py"],
         cwd=ROOT,
         env={**os.environ, "TEMPORAL_ADDRESS": server.client.service_client.config.target_host},
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=PATIENCE,
         check=True,
     )
-    printed = ran.stdout.splitlines()
+    printed = ended.stdout.splitlines()
     assert len(printed) == len(OUTCOMES[name])
     for line, expected in zip(printed, OUTCOMES[name], strict=True):
         assert line.startswith(expected)
 
 
 def test_every_example_is_run() -> None:
-    """None is forgotten here."""
-    there = {path.stem for path in (ROOT / "examples").glob("*.py")} - {"__init__"}
-    assert there == set(OUTCOMES)
+    """This module has the outcomes of every file in ``examples``."""
+    examples = {path.stem for path in (ROOT / "examples").glob("*.py")} - {"__init__"}
+    assert examples == set(OUTCOMES)

@@ -1,4 +1,4 @@
-"""What stepgraph logs: to whom, in which form, and that a replay says nothing twice."""
+"""What stepgraph logs: where, in which format, and never again on a replay."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypedDict
 
 import pytest
 from temporalio import activity, workflow
 from temporalio.client import WorkflowFailureError
 from temporalio.common import RetryPolicy as TemporalRetryPolicy
-from temporalio.worker import Replayer
 
-from stepgraph import END, START, GraphPlugin, StateGraph
+from stepgraph import END, START, StateGraph
 from stepgraph.errors import StepgraphError
 from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.temporal import logs
 from stepgraph.temporal.logs import configure_logging, get_logger
-from tests.conftest import ROOT, Stage
+from tests.conftest import ROOT, Stage, replayer
+from tests.patience import PATIENCE
 
 
 @contextmanager
 def configured(format: str | None = None, level: str | None = None) -> Iterator[None]:
-    """Logging as `configure_logging` sets it; afterwards it is as it was, and pytest's own is none the worse for it."""
+    """Configure logging with `configure_logging`; afterwards restore what it was, with pytest's own handlers."""
     root = logging.getLogger()
     handlers, threshold = root.handlers[:], root.level
     for handler in handlers:
@@ -41,12 +42,12 @@ def configured(format: str | None = None, level: str | None = None) -> Iterator[
         for handler in handlers:
             root.addHandler(handler)
         root.setLevel(threshold)
-        logs._configured = False
+        logs._format = ""
 
 
 @pytest.fixture(autouse=True)
 def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The settings of whoever runs the tests do not count."""
+    """Remove the settings of the environment in which the tests run."""
     for name in ("STEPGRAPH_LOG_FORMAT", "STEPGRAPH_LOG_LEVEL"):
         monkeypatch.delenv(name, raising=False)
 
@@ -57,7 +58,7 @@ class State(TypedDict):
 
 
 def fragile(failures: int = 0) -> CompiledGraph:
-    """One node, which fails some times first."""
+    """Return a graph of one node, which fails the first times."""
     calls: list[str] = []
 
     def reply(state: State) -> dict[str, str]:
@@ -70,21 +71,22 @@ def fragile(failures: int = 0) -> CompiledGraph:
     return builder.add_edge(START, "reply").add_edge("reply", END).compile(name="fragile")
 
 
-def lines(captured: str) -> list[dict[str, Any]]:
+def records_in(captured: str) -> list[dict[str, Any]]:
+    """Return the records of a JSON log."""
     return [json.loads(line) for line in captured.splitlines()]
 
 
-# Forms
+# Formats
 
 
-def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """With the event, when, how grave, which logger, and every key as it was bound; text stays readable."""
+def test_the_json_format_has_one_object_per_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """An object has event, timestamp, level, logger and every bound key; text is not escaped."""
     with configured("json"):
         log = get_logger("worker").bind(graph="research", step=3)
         log.info("node starts", node="Zürich", seen={"a": [1, None]})
         log.warning("odd", what=object)
     out, err = capsys.readouterr()
-    first, second = lines(err)
+    first, second = records_in(err)
     assert out == ""
     assert first.pop("timestamp").endswith("Z")
     assert first == {
@@ -100,8 +102,8 @@ def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert second["what"] == "<class 'object'>"
 
 
-def test_console_is_a_line_for_people(capsys: pytest.CaptureFixture[str]) -> None:
-    """Level, event and keys; no colours where there is no terminal."""
+def test_the_console_format_is_readable_text(capsys: pytest.CaptureFixture[str]) -> None:
+    """A line has level, event and keys, and no colours where there is no terminal."""
     with configured("console"):
         get_logger("worker").info("node starts", graph="research", step=3)
     _, err = capsys.readouterr()
@@ -115,7 +117,7 @@ def test_console_is_a_line_for_people(capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.parametrize("format", ["json", "console"])
 def test_a_traceback_is_part_of_its_record(format: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """In JSON as text under ``exception``, on the console below the line."""
+    """In JSON the traceback is text under ``exception``; on the console it is below the line."""
     with configured(format):
         try:
             raise ConnectionError("no route")
@@ -123,7 +125,7 @@ def test_a_traceback_is_part_of_its_record(format: str, capsys: pytest.CaptureFi
             get_logger("worker").exception("lost")
     _, err = capsys.readouterr()
     if format == "json":
-        (record,) = lines(err)
+        (record,) = records_in(err)
         assert "ConnectionError: no route" in record["exception"]
         assert record["level"] == "error"
     else:
@@ -131,18 +133,16 @@ def test_a_traceback_is_part_of_its_record(format: str, capsys: pytest.CaptureFi
         assert "ConnectionError: no route" in err
 
 
-def test_logs_of_other_libraries_come_in_the_same_form(capsys: pytest.CaptureFixture[str]) -> None:
-    """Temporal's SDK, say: one stream, one form."""
+def test_logs_of_other_libraries_have_the_same_format(capsys: pytest.CaptureFixture[str]) -> None:
+    """Log records of Temporal's SDK go to the same stream."""
     with configured("json"):
         logging.getLogger("temporalio.worker").info("polling %s", "here")
-    (record,) = lines(capsys.readouterr().err)
+    (record,) = records_in(capsys.readouterr().err)
     assert (record["event"], record["logger"], record["level"]) == ("polling here", "temporalio.worker", "info")
 
 
-def test_the_settings_choose_form_and_level(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """`STEPGRAPH_LOG_FORMAT` and `STEPGRAPH_LOG_LEVEL`, in any case; without them JSON where there is no terminal."""
+def test_settings_choose_format_and_level(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Their values may be in any case; without settings the format is JSON where there is no terminal."""
     log = get_logger("worker")
     with configured():
         log.debug("too fine")
@@ -151,15 +151,15 @@ def test_the_settings_choose_form_and_level(
     with configured():
         log.info("too low")
         log.warning("grave")
-    assert [record["event"] for record in lines(capsys.readouterr().err)] == ["as ever", "grave"]
+    assert [record["event"] for record in records_in(capsys.readouterr().err)] == ["as ever", "grave"]
     monkeypatch.setenv("STEPGRAPH_LOG_FORMAT", "console")
     with configured(level="debug"):
         log.debug("fine")
     assert "[debug" in capsys.readouterr().err
 
 
-def test_a_setting_that_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message names the variable, what it takes and what it got; logging stays as it was."""
+def test_an_invalid_setting_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message has the variable, the valid values and the actual one; logging does not change."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
     monkeypatch.setenv("STEPGRAPH_LOG_FORMAT", "xml")
@@ -173,20 +173,20 @@ def test_a_setting_that_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     assert (root.handlers, root.level) == before
 
 
-def test_a_worker_with_a_setting_that_cannot_be_says_so() -> None:
-    """One line and an exit status, before it looks for a server."""
-    told = subprocess.run(
+def test_a_worker_with_an_invalid_setting_ends_with_an_error() -> None:
+    """It prints one line, and does not connect to a server."""
+    ended = subprocess.run(
         [sys.executable, "worker.py", "--graphs", "examples.research:graph"],
         cwd=ROOT,
         env={**os.environ, "STEPGRAPH_LOG_LEVEL": "loud"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
     )
-    assert told.returncode != 0
-    assert "STEPGRAPH_LOG_LEVEL must be debug, info, warning or error; got 'loud'" in told.stderr
-    assert "Traceback" not in told.stderr
+    assert ended.returncode != 0
+    assert "STEPGRAPH_LOG_LEVEL must be debug, info, warning or error; got 'loud'" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 # Without configuration
@@ -205,28 +205,28 @@ except ConnectionError:
 """
 
 
-def test_a_program_that_configures_nothing_sees_warnings_as_plain_lines() -> None:
-    """Nothing below, no colours, no dicts: the event and its keys; a traceback as Python prints it."""
-    told = subprocess.run(
-        [sys.executable, "-c", UNCONFIGURED], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
+def test_without_configuration_warnings_are_printed_as_plain_lines() -> None:
+    """A line has the event and its keys, without colours; a traceback looks as Python prints it."""
+    ended = subprocess.run(
+        [sys.executable, "-c", UNCONFIGURED], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=True
     )
-    assert told.stdout == ""
-    first, second, *traceback = told.stderr.splitlines()
+    assert ended.stdout == ""
+    first, second, *traceback = ended.stderr.splitlines()
     assert first == "three graph='research' node='a b' step=3"
     assert second == "four graph='research'"
     assert traceback[0] == "Traceback (most recent call last):"
     assert traceback[-1] == "ConnectionError: no route"
 
 
-def test_a_program_with_logging_of_its_own_gets_the_events(caplog: pytest.LogCaptureFixture) -> None:
-    """On the loggers ``stepgraph.*``, as text with its keys; a percent sign is just that."""
+def test_events_reach_the_logging_configuration_of_a_program(caplog: pytest.LogCaptureFixture) -> None:
+    """They come from the loggers ``stepgraph.*``, as text with keys; a percent sign has no special meaning."""
     caplog.set_level(logging.INFO, "stepgraph")
     get_logger("worker").info("100%s done", step=3)
     assert caplog.record_tuples == [("stepgraph.worker", logging.INFO, "100%s done step=3")]
 
 
 async def test_a_failing_node_is_one_line_at_warning(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """It says which node of which thread, and where it is kept; the SDK does not say it again with a traceback."""
+    """The line has node, thread and checkpoint; the SDK does not log the failure again with a traceback."""
     graph = fragile(failures=1)
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
@@ -238,35 +238,33 @@ async def test_a_failing_node_is_one_line_at_warning(stage: Stage, caplog: pytes
     assert record.name == "stepgraph.node"
     assert record.getMessage().startswith("node failed graph='fragile' ")
     thread_id = config["configurable"]["thread_id"]
-    for told in (f"thread={thread_id!r}", "step=2", "node='reply'", "error='ConnectionError: no route'"):
-        assert told in record.getMessage()
+    for key in (f"thread={thread_id!r}", "step=2", "node='reply'", "error='ConnectionError: no route'"):
+        assert key in record.getMessage()
     assert f"checkpoint_id={caught.value.checkpoint_id!r}" in record.getMessage()
 
 
 @activity.defn
 async def fail() -> None:
-    """Someone's own activity, which has a fault."""
+    """An activity of the user that always fails."""
     raise RuntimeError("my own fault")
 
 
 @workflow.defn(sandboxed=False)
 class Own:
-    """Someone's own workflow."""
+    """A workflow of the user."""
 
     @workflow.run
     async def run(self) -> None:
-        """Runs the activity once."""
-        from datetime import timedelta
-
+        """Run the activity once."""
         await workflow.execute_activity(
-            fail, start_to_close_timeout=timedelta(seconds=5), retry_policy=TemporalRetryPolicy(maximum_attempts=1)
+            fail,
+            start_to_close_timeout=timedelta(seconds=PATIENCE),
+            retry_policy=TemporalRetryPolicy(maximum_attempts=1),
         )
 
 
-async def test_the_sdk_still_reports_activities_that_are_no_nodes(
-    stage: Stage, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A graph on someone's worker takes nothing away from the logs of their own activities."""
+async def test_the_sdk_still_logs_failures_of_other_activities(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """On a worker with graphs, failures of the user's activities are logged as without graphs."""
     graph = fragile()
     stage.use(graph)
     async with stage.serving(graph, workflows=[Own], activities=[fail]):
@@ -278,11 +276,11 @@ async def test_the_sdk_still_reports_activities_that_are_no_nodes(
     assert "my own fault" in caplog.text
 
 
-# What a run says
+# What a run logs
 
 
-async def test_a_run_is_told_with_its_keys(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
-    """Graph, thread, run, step, node and checkpoint id, wherever they are known; so a thread's life can be filtered."""
+async def test_log_records_of_a_run_have_its_keys(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    """They have graph, thread, run, step, node and checkpoint id where these are known, so logs can be filtered."""
     graph = fragile(failures=1)
     client, config = stage.use(graph), stage.thread()
     with configured("json"):
@@ -291,28 +289,28 @@ async def test_a_run_is_told_with_its_keys(stage: Stage, capsys: pytest.CaptureF
                 await client.ainvoke({"query": "x"}, config)
             await client.ainvoke(None, config)
     thread_id = config["configurable"]["thread_id"]
-    told = [record for record in lines(capsys.readouterr().err) if record["logger"].startswith("stepgraph.")]
-    assert [(record["logger"], record["event"]) for record in told] == [
+    records = [each for each in records_in(capsys.readouterr().err) if each["logger"].startswith("stepgraph.")]
+    assert [(record["logger"], record["event"]) for record in records] == [
         ("stepgraph.node", "node starts"),
         ("stepgraph.node", "node failed"),
         ("stepgraph.workflow", "run failed"),
         ("stepgraph.node", "node starts"),
         ("stepgraph.node", "node done"),
         ("stepgraph.workflow", "super-step done"),
-        ("stepgraph.workflow", "graph is done"),
+        ("stepgraph.workflow", "graph has finished"),
     ]
-    assert {(record["graph"], record["thread"]) for record in told} == {("fragile", thread_id)}
+    assert {(record["graph"], record["thread"]) for record in records} == {("fragile", thread_id)}
     second, first = await stage.runs(thread_id)
-    assert [record["run"] for record in told] == [first.run_id] * 3 + [second.run_id] * 4
-    assert {record["step"] for record in told if "step" in record} == {2}
-    assert {record["node"] for record in told if "node" in record} == {"reply"}
+    assert [record["run"] for record in records] == [first.run_id] * 3 + [second.run_id] * 4
+    assert {record["step"] for record in records if "step" in record} == {2}
+    assert {record["node"] for record in records if "node" in record} == {"reply"}
     head = (await client.aget_state(config)).checkpoint_id
     failed = f"{first.run_id}.000002"
-    assert [record.get("checkpoint_id") for record in told] == [failed] * 5 + [head, None]
+    assert [record.get("checkpoint_id") for record in records] == [failed] * 5 + [head, None]
 
 
-async def test_a_replay_says_nothing_again(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither of a run that failed nor of one that finished."""
+async def test_a_replay_logs_nothing(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """The replayed runs are one that failed and one that finished."""
     caplog.set_level(logging.INFO, "stepgraph")
     graph = fragile(failures=1)
     client, config = stage.use(graph), stage.thread()
@@ -320,20 +318,20 @@ async def test_a_replay_says_nothing_again(stage: Stage, caplog: pytest.LogCaptu
         with pytest.raises(ConnectionError):
             await client.ainvoke({"query": "x"}, config)
         await client.ainvoke(None, config)
-    said = [record.getMessage().partition(" graph=")[0] for record in caplog.records if "workflow" in record.name]
-    assert said == ["run failed", "super-step done", "graph is done"]
+    events = [record.getMessage().partition(" graph=")[0] for record in caplog.records if "workflow" in record.name]
+    assert events == ["run failed", "super-step done", "graph has finished"]
     caplog.clear()
     assert await stage.replay() == 2
-    async with stage.serving(graph):  # a fresh worker answers a query by replaying, too
-        assert len([shown async for shown in client.aget_state_history(config)]) == 3
-    replayer = Replayer(workflows=[], plugins=[GraphPlugin([graph])])
+    async with stage.serving(graph):  # a new worker answers a query by replaying, too
+        assert len([each async for each in client.aget_state_history(config)]) == 3
+    replays = replayer(stage.client, [graph])
     for run in await stage.runs(config["configurable"]["thread_id"]):
-        await replayer.replay_workflow(await stage.history(run))
+        await replays.replay_workflow(await stage.history(run))
     assert [record.getMessage() for record in caplog.records if record.name.startswith("stepgraph.")] == []
 
 
-async def test_a_run_that_is_refused_is_told_with_its_thread(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
-    """Also one that never got as far as a graph."""
+async def test_the_log_record_of_a_refused_run_has_its_keys(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    """The keys are there although the worker has no such graph."""
     graph = fragile()
     stage.use(graph)
     config = stage.thread()
@@ -343,6 +341,6 @@ async def test_a_run_that_is_refused_is_told_with_its_thread(stage: Stage, capsy
             run = await stage.client.start_workflow("fragle", id=thread_id, task_queue=stage.task_queue)
             with pytest.raises(WorkflowFailureError):
                 await run.result()
-    (record,) = [record for record in lines(capsys.readouterr().err) if record["logger"] == "stepgraph.workflow"]
+    (record,) = [each for each in records_in(capsys.readouterr().err) if each["logger"] == "stepgraph.workflow"]
     assert (record["graph"], record["thread"], record["run"]) == ("fragle", thread_id, run.first_execution_run_id)
     assert "Did you mean 'fragile'?" in record["error"]

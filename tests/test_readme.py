@@ -1,7 +1,8 @@
-"""The README is true: its example runs, its snippets compile, its commands exist."""
+"""The README and the documentation are true: examples run, snippets compile, commands, links and targets exist."""
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -12,27 +13,33 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from stepgraph.cli import starter_app as starter
+from stepgraph.temporal.settings import ENVIRONMENT
 from tests.conftest import ROOT
+from tests.patience import PATIENCE
 
-README = (ROOT / "README.md").read_text()
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
+}
+TEXT = "\n".join(PAGES.values())
 
 
-def blocks(language: str) -> list[str]:
-    """The code blocks of a language, in order."""
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(page: str, language: str) -> list[str]:
+    """The code blocks of a language on a page, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGES[page], re.MULTILINE | re.DOTALL)
 
 
 def test_the_example_runs_as_it_is(server: WorkflowEnvironment, tmp_path: Path) -> None:
     """It fails, is resumed, and prints the history across both runs."""
     script = tmp_path / "essay.py"
-    script.write_text(blocks("python")[0])
+    script.write_text(blocks("README.md", "python")[0])
     address = server.client.service_client.config.target_host
     ran = subprocess.run(
         [sys.executable, str(script)],
         env={**os.environ, "TEMPORAL_ADDRESS": address},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=True,
     )
     printed = ran.stdout.splitlines()
@@ -41,32 +48,40 @@ def test_the_example_runs_as_it_is(server: WorkflowEnvironment, tmp_path: Path) 
     assert [line.split()[0] for line in printed[3:]] == ["3", "2", "1", "0"]
 
 
-@pytest.mark.parametrize("block", blocks("python"))
-def test_a_snippet_is_python(block: str) -> None:
+@pytest.mark.parametrize(
+    ("page", "block"), [(page, block) for page in PAGES for block in blocks(page, "python")], ids=str
+)
+def test_a_snippet_is_python(page: str, block: str) -> None:
     """It compiles, also where it awaits at the top."""
-    import ast
-
-    compile(block, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    compile(block, page, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
 def test_the_commands_exist() -> None:
-    """Every `starter.py` command that the README uses."""
-    used = set(re.findall(r"^python starter\.py (\w+)", README, re.MULTILINE))
+    """The pages show every `starter.py` command but the demonstration, which the README runs by `make demo`."""
+    used = set(re.findall(r"^python starter\.py (\w+)", TEXT, re.MULTILINE))
     there = {
         command.name or command.callback.__name__ for command in starter.app.registered_commands if command.callback
     }
-    assert used == {"run", "resume", "state", "history", "threads", "graph", "update", "fork", "replay", "tree"}
-    assert used <= there
+    assert used == there - {"demo"}
 
 
-def test_the_files_it_links_to_are_there() -> None:
+def test_the_settings_exist() -> None:
+    """Every variable that a page names is read."""
+    named = set(re.findall(r"\bSTEPGRAPH_[A-Z_]*[A-Z]\b", TEXT))
+    assert named - ENVIRONMENT.keys() <= {"STEPGRAPH_TEST_PATIENCE"}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_files_it_links_to_are_there(page: str) -> None:
     """Every relative link leads somewhere."""
-    for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
-        assert (ROOT / target).exists(), target
+    for target in re.findall(r"\]\((?!http|#)([^)#]+)", PAGES[page]):
+        assert ((ROOT / page).parent / target).exists(), target
 
 
 def test_the_make_targets_exist() -> None:
-    """Every `make` command that the documents use."""
-    text = README + (ROOT / "CONTRIBUTING.md").read_text() + (ROOT / ".ci" / "run").read_text()
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"\bmake (demo|test|check|lock)\b", text)) <= targets
+    """The pages and `.ci/run` use targets that the Makefile has."""
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    commands = TEXT + (ROOT / ".ci" / "run").read_text()
+    used = set(re.findall(r"(?:^|`)make ([\w-]+)", commands, re.MULTILINE))
+    assert used <= targets
+    assert {"demo", "test", "check", "docs"} <= used

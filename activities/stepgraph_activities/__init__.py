@@ -1,6 +1,13 @@
-"""The Temporal activities of stepgraph: run one node, run super-steps in a row, open a thread, help an update.
+"""The Temporal activities of stepgraph: run a node, run fused super-steps, open a thread, read a checkpoint, route.
 
-`activities_for` makes them for a worker that serves certain graphs.
+Owns what an activity owes Temporal: heartbeats, cancellation, which failures are final, where a task's state comes
+from, and how functions that are not async run on threads.
+
+Knows nothing of what a node may return (`stepgraph.execution`), of which tasks are due (`stepgraph.engine`), or of the
+workflow that schedules the activities (`stepgraph_workflows`).
+
+Read in this order: `dynamic_activity` (the entry point), `node_activity`, `state_source`, `fused_activity`. The local
+activities are in `open_thread` and `command_activities`.
 """
 
 from __future__ import annotations
@@ -10,19 +17,24 @@ from concurrent.futures import Executor
 from typing import Any
 
 from stepgraph.execution.registry import GraphRegistry
-from stepgraph_activities.command_activities import UpdatingActivities
+from stepgraph_activities.command_activities import CommandActivities
 from stepgraph_activities.dynamic_activity import GraphActivity
-from stepgraph_activities.open_thread import OpeningActivity
+from stepgraph_activities.open_thread import OpenThreadActivity
 
 __all__ = ["activities_for"]
 
 
 def activities_for(graphs: Mapping[str, GraphRegistry], executor: Executor) -> list[Callable[..., Any]]:
-    """The activity functions to register with a worker; functions of nodes that are not async run on the executor."""
-    updating = UpdatingActivities(graphs, executor)
+    """Return the activity functions to register with a worker.
+
+    Args:
+        graphs: the graphs that the worker serves, by name.
+        executor: runs the nodes and routers that are not async.
+    """
+    commands = CommandActivities(graphs, executor)
     return [
         GraphActivity(graphs, executor).run,
-        OpeningActivity(graphs).open_thread,
-        updating.read_checkpoint,
-        updating.route,
+        OpenThreadActivity(graphs).open_thread,
+        commands.read_checkpoint,
+        commands.route,
     ]

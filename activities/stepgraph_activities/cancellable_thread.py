@@ -1,4 +1,7 @@
-"""Functions that are not async, off the event loop, and how one of them is told to stop."""
+"""Runs functions that are not async on threads, and stops them when their activity is cancelled.
+
+Python cannot end a thread from outside. It can have an exception raised in one, at the thread's next line of Python.
+"""
 
 from __future__ import annotations
 
@@ -14,56 +17,59 @@ from temporalio import activity
 
 
 async def run_on_thread(executor: Executor, function: Callable[[], Any]) -> Any:
-    """Calls it on a thread of the executor, in the context of the caller.
+    """Call a function on a thread of the executor, in the caller's context, and return its result.
 
-    When the caller is cancelled, an `asyncio.CancelledError` is raised in the function, at its next line of Python. If
-    that is Temporal's wish the caller waits until the function has really ended, so that nothing is begun beside it.
+    If the caller is cancelled, `asyncio.CancelledError` is raised in the function at its next line of Python. If
+    Temporal cancelled the activity, the caller then waits until the function has ended: the workflow must not start
+    anything else while it still runs. If the worker is shutting down, the caller does not wait.
     """
     call = _Call(function)
     job = executor.submit(call.run)
-    ended = asyncio.wrap_future(job)
+    completion = asyncio.wrap_future(job)
     try:
-        return await asyncio.shield(ended)
+        return await asyncio.shield(completion)
     except asyncio.CancelledError:
-        if ended.done():
+        if completion.done():
             raise
-        ended.add_done_callback(lambda done: done.cancelled() or done.exception())  # or asyncio complains
-        if job.cancel():  # before it was begun
+        # asyncio logs an exception that nobody has retrieved
+        completion.add_done_callback(lambda done: done.cancelled() or done.exception())
+        if job.cancel():  # the function has not started
             raise
         call.stop()
         if activity.is_cancelled() and not activity.is_worker_shutdown():
-            await asyncio.wait([ended])
-            if not ended.cancelled() and ended.exception() is None:
-                return ended.result()  # it finished after all
+            await asyncio.wait([completion])
+            if not completion.cancelled() and completion.exception() is None:
+                return completion.result()  # the function finished before the exception reached it
         raise
 
 
 class _Call:
-    """One call of a function on some thread."""
+    """One call of a function on a thread, which another thread can stop."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
         self._function = function
         self._context = contextvars.copy_context()
         self._lock = threading.Lock()
         self._thread: int | None = None
+        """The thread that runs the function; `None` before and after."""
         self._stopped = False
 
     def run(self) -> Any:
-        """Calls it, on the thread that this is run on."""
-        here = threading.get_ident()
+        """Call the function on the current thread."""
+        current_thread = threading.get_ident()
         with self._lock:
             if self._stopped:
                 raise asyncio.CancelledError
-            self._thread = here
+            self._thread = current_thread
         try:
             return self._context.run(self._function)
         finally:
             with self._lock:
                 self._thread = None
-                _raise_in(here, None)  # what the function has not heard must not hit what the thread does next
+                _raise_in(current_thread, None)  # an error still pending must not hit the thread's next function
 
     def stop(self) -> None:
-        """Raises in the function; one that is waiting outside of Python hears it when that returns."""
+        """Raise `asyncio.CancelledError` in the function. A blocking call outside Python delays it until it returns."""
         with self._lock:
             self._stopped = True
             if self._thread is not None:
@@ -71,7 +77,7 @@ class _Call:
 
 
 def _raise_in(thread: int, error: type[BaseException] | None) -> None:
-    """Has an error raised in a thread; `None` takes back one that it has not met yet."""
+    """Schedule an error to be raised in a thread. `None` withdraws an error that has not been raised yet."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(
         ctypes.c_ulong(thread), None if error is None else ctypes.py_object(error)
     )

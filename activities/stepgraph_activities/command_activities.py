@@ -1,4 +1,4 @@
-"""The local activities that updates need: a checkpoint of another run, and the answer of a node's routers."""
+"""The local activities that commands need: read a checkpoint of another run, and run a node's routers."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from stepgraph.temporal.records import record_at
 from stepgraph_activities.cancellable_thread import run_on_thread
 
 
-class UpdatingActivities:
-    """What an update asks of a worker that has the graph."""
+class CommandActivities:
+    """Local activities of a workflow that applies an update or a fork, run on its own worker."""
 
     def __init__(self, graphs: Mapping[str, GraphRegistry], executor: Executor) -> None:
         self._graphs = dict(graphs)
@@ -31,27 +31,28 @@ class UpdatingActivities:
 
     @activity.defn(name=READ_CHECKPOINT)
     async def read_checkpoint(self, raw: RawValue) -> RawValue:
-        """The record of a checkpoint, wherever it was made."""
+        """Return the record of a checkpoint that another run, perhaps of another thread, has made."""
         request = ReadRequest.model_validate(from_raw(raw))
         try:
             return to_raw(await record_at(activity.client(), request.thread_id, request.checkpoint_id))
         except StepgraphError as error:
-            _refuse(error)
+            _raise_final(error)
 
     @activity.defn(name=ROUTE)
     async def route(self, raw: RawValue) -> RawValue:
-        """Where the routers of a node lead after an update in its name."""
+        """Return the nodes that a node's routers choose after an update in its name."""
         request = RouteRequest.model_validate(from_raw(raw))
         try:
-            answer = await route_by_hand(
+            destinations = await route_by_hand(
                 self._graphs[request.task.graph],
                 request,
                 run_sync=partial(run_on_thread, self._executor),
             )
         except StepgraphError as error:
-            _refuse(error)
-        return to_raw(answer)
+            _raise_final(error)
+        return to_raw(destinations)
 
 
-def _refuse(error: StepgraphError) -> NoReturn:
+def _raise_final(error: StepgraphError) -> NoReturn:
+    """Fail the activity without another attempt; the error travels in the details, as JSON data."""
     raise ApplicationError(error.message, error.to_wire(), type=type(error).__name__, non_retryable=True) from error

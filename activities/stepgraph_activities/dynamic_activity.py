@@ -1,4 +1,8 @@
-"""The one dynamic activity of a worker. What it is given says what it is to do: one task, or super-steps in a row."""
+"""The dynamic activity of a worker: it takes every activity type of its graphs.
+
+A worker can have one dynamic activity only. The activity type and the input decide whether it runs one node
+(``research.analyze``) or fused super-steps (``research.steps``).
+"""
 
 from __future__ import annotations
 
@@ -14,20 +18,20 @@ from stepgraph.execution.registry import GraphRegistry
 from stepgraph.protocol.activity_input import from_activity_input
 from stepgraph.protocol.fused_run import FusedStepsRequest
 from stepgraph.temporal.payloads import from_raw
-from stepgraph_activities.fused_activity import StepsActivity
+from stepgraph_activities.fused_activity import FusedStepsActivity
 from stepgraph_activities.node_activity import NodeActivity
 
 
 class GraphActivity:
-    """Everything that graphs have activities for."""
+    """Dispatches an activity to `NodeActivity` or `FusedStepsActivity`."""
 
     def __init__(self, graphs: Mapping[str, GraphRegistry], executor: Executor) -> None:
         self._node = NodeActivity(graphs, executor)
-        self._steps = StepsActivity(graphs, executor)
+        self._fused_steps = FusedStepsActivity(graphs, executor)
 
     @activity.defn(dynamic=True)
     async def run(self, args: Sequence[RawValue]) -> RawValue:
-        """Whichever its type says: ``research.analyze``, ``research.steps``."""
+        """Run the activity that the input asks for. An input that is no request of stepgraph's fails for good."""
         info = activity.info()
         try:
             request = from_activity_input(
@@ -44,5 +48,5 @@ class GraphActivity:
                 non_retryable=True,
             ) from error
         if isinstance(request, FusedStepsRequest):
-            return await self._steps.run(request)
+            return await self._fused_steps.run(request)
         return await self._node.run(request)

@@ -1,7 +1,8 @@
-"""The activity that runs several super-steps in a row: ``research.steps``.
+"""The activity that runs fused super-steps: ``research.steps``.
 
-Owns what Temporal asks of it: progress in heartbeats, from which another attempt goes on; an early end when the worker
-stops or the run is told to. What is run, and how far, is `stepgraph.execution.fused_steps`'s.
+Owns what Temporal needs: progress in heartbeats, from which another attempt goes on, and an early end when the worker
+shuts down or the run cancels the activity. Which super-steps run, and how many, is decided by
+`stepgraph.execution.fused_steps`.
 """
 
 from __future__ import annotations
@@ -27,34 +28,38 @@ from stepgraph.temporal.payloads import failure, to_raw
 from stepgraph.temporal.storage import uses_storage
 from stepgraph_activities.cancellable_thread import run_on_thread
 from stepgraph_activities.heartbeats import heartbeats
-from stepgraph_activities.state_source import StateUnavailableError, state_of
+from stepgraph_activities.state_source import StateUnavailableError, load_state
 
 log = get_logger("steps")
 
 
-class StepsActivity:
-    """Runs super-steps of the graphs a worker has."""
+class FusedStepsActivity:
+    """Runs fused super-steps of the graphs that a worker serves."""
 
     def __init__(self, graphs: Mapping[str, GraphRegistry], executor: Executor) -> None:
         self._graphs = dict(graphs)
         self._executor = executor
 
     async def run(self, request: FusedStepsRequest) -> RawValue:
-        """One attempt; an earlier one's progress is taken over."""
+        """Make one attempt at the super-steps, starting after those that an earlier attempt has reported.
+
+        Only a state that cannot be read and a worker's shutdown end the attempt as a failure, so that Temporal makes
+        another one. After any other error the result tells the workflow to run the remaining tasks individually.
+        """
         info = activity.info()
         registry = self._graphs.get(request.graph)
         if registry is None or registry.spec.hash != request.spec_hash:
-            return to_raw(FusedStepsResult(spec_mismatch=True).model_dump(mode="json", exclude_defaults=True))
+            return to_raw(_to_json(FusedStepsResult(spec_mismatch=True)))
         try:
-            state = await state_of(request)
+            state = await load_state(request)
         except StateUnavailableError as error:
             raise failure(
                 str(error), type=type(error).__name__, non_retryable=False, next_retry_delay=timedelta(seconds=1)
             ) from error
         bound = log.bind(graph=request.graph, thread=request.thread_id, run=request.run_id, attempt=info.attempt)
-        row: FusedSteps | None = None
+        fused_steps: FusedSteps | None = None
         try:
-            row = FusedSteps(
+            fused_steps = FusedSteps(
                 registry,
                 request,
                 state,
@@ -64,46 +69,48 @@ class StepsActivity:
                     uses_external_storage=request.uses_external_storage and uses_storage(activity.client())
                 ),
             )
-            if (done := _told_before(info)) is not None:
-                row.go_on_after(done)
-                bound.info("steps go on", after=done.ran)
-            await _run(row, info, bound)
-            answer = row.answer
-        except Exception as error:  # no node's, and another attempt would meet it again: a task of its own tells of it
+            if (progress := _reported_progress(info)) is not None:
+                fused_steps.restore_progress(progress)
+                bound.info("steps go on", after=progress.ran)
+            await _run(fused_steps, info, bound)
+            result = fused_steps.result
+        except Exception as error:
+            # This is not a node's error, and another attempt would raise it again. The workflow runs the remaining
+            # tasks individually, and the one that causes the error reports it.
             bound.warning("steps end early", error=f"{type(error).__name__}: {first_line(error)}")
-            so_far = row.answer if row is not None else FusedStepsResult()
-            answer = so_far.model_copy(update={"run_individually": True})
-        for task, why in answer.failures.items():
-            bound.warning("node failed", node=task, error=why.summary)
-        bound.info("steps done", ran=answer.ran)
-        return to_raw(_plain(answer))
+            so_far = fused_steps.result if fused_steps is not None else FusedStepsResult()
+            result = so_far.model_copy(update={"run_individually": True})
+        for task_id, node_failure in result.failures.items():
+            bound.warning("node failed", node=task_id, error=node_failure.summary)
+        bound.info("steps done", ran=result.ran)
+        return to_raw(_to_json(result))
 
 
-async def _run(row: FusedSteps, info: activity.Info, bound: Any) -> None:
-    """Until the row ends, or is told to; a worker that stops hands it on."""
+async def _run(fused_steps: FusedSteps, info: activity.Info, bound: Any) -> None:
+    """Run the super-steps with heartbeats. A cancellation by the run ends them early; a worker's shutdown is raised."""
 
     def progress() -> object:
-        return _plain(row.told(PAYLOAD_LIMIT))
+        return _to_json(fused_steps.result_within(PAYLOAD_LIMIT))
 
     try:
         async with heartbeats(info.heartbeat_timeout, progress):
-            await row.run(should_stop=activity.is_worker_shutdown)
+            await fused_steps.run(should_stop=activity.is_worker_shutdown)
     except asyncio.CancelledError:
         if activity.is_worker_shutdown():
-            activity.heartbeat(to_raw(progress()))  # another worker goes on from here
-            bound.info("steps interrupted", done=row.answer.ran)
+            activity.heartbeat(to_raw(progress()))  # the next attempt, on another worker, starts from here
+            bound.info("steps interrupted", done=fused_steps.result.ran)
             raise
 
 
-def _plain(answer: FusedStepsResult) -> object:
-    return answer.model_dump(mode="json", exclude_defaults=True)
+def _to_json(result: FusedStepsResult) -> object:
+    return result.model_dump(mode="json", exclude_defaults=True)
 
 
-def _told_before(info: activity.Info) -> FusedStepsResult | None:
-    """What an earlier attempt's last heartbeat told."""
+def _reported_progress(info: activity.Info) -> FusedStepsResult | None:
+    """Return what an earlier attempt's last heartbeat reported; `None` if there is nothing that can be read."""
     if not info.heartbeat_details:
         return None
     try:
         return FusedStepsResult.model_validate(info.heartbeat_details[0])
-    except ValidationError:  # another version's
+    except ValidationError:  # reported by a worker with another version of stepgraph
         return None

@@ -1,4 +1,4 @@
-"""Signs of life of an activity, sent for whatever code it runs."""
+"""Sends an activity's heartbeats in the background, whatever code the activity runs."""
 
 from __future__ import annotations
 
@@ -13,40 +13,41 @@ from temporalio import activity
 from stepgraph.temporal.payloads import to_raw
 
 BEATS_PER_TIMEOUT = 3
-LONGEST_PAUSE = 3.0
-"""Seconds between signs of life at the most: it is by the answer to one that a node learns that it is to stop."""
+MAX_INTERVAL = 3.0
+"""The longest time between heartbeats, in seconds. The answer to a heartbeat says whether the activity is cancelled."""
 
-PROGRESS_EVERY = 1.0
-"""Seconds after which progress is told of, if there is any."""
+PROGRESS_INTERVAL = 1.0
+"""Seconds between checks for progress that is to be sent."""
 
 
 @asynccontextmanager
 async def heartbeats(timeout: timedelta | None, progress: Callable[[], Any] | None = None) -> AsyncIterator[None]:
-    """Sends signs of life, as long as this worker lives.
+    """Send heartbeats until the ``async with`` block ends.
 
     Args:
-        timeout: the activity's heartbeat timeout.
-        progress: what another attempt should go on from, if this worker is lost; sent whenever it has changed.
+        timeout: the activity's heartbeat timeout; `None` sends nothing.
+        progress: returns JSON data from which another attempt goes on if this worker is lost. It is sent within
+            `PROGRESS_INTERVAL` of each change, and with every heartbeat.
     """
-    beating = asyncio.create_task(_beat(timeout / BEATS_PER_TIMEOUT, progress)) if timeout else None
+    sender = asyncio.create_task(_send(timeout / BEATS_PER_TIMEOUT, progress)) if timeout else None
     try:
         yield
     finally:
-        if beating is not None:
-            beating.cancel()
+        if sender is not None:
+            sender.cancel()
 
 
-async def _beat(every: timedelta, progress: Callable[[], Any] | None) -> None:
-    pause = min(every.total_seconds(), LONGEST_PAUSE)
+async def _send(interval: timedelta, progress: Callable[[], Any] | None) -> None:
+    seconds = min(interval.total_seconds(), MAX_INTERVAL)
     if progress is None:
         while True:
-            await asyncio.sleep(pause)
+            await asyncio.sleep(seconds)
             activity.heartbeat()
-    told, silent = None, 0.0
+    last_sent, since_sent = None, 0.0
     while True:
-        await asyncio.sleep(min(pause, PROGRESS_EVERY))
-        silent += min(pause, PROGRESS_EVERY)
-        now = progress()
-        if now != told or silent >= pause:
-            activity.heartbeat(to_raw(now))
-            told, silent = now, 0.0
+        await asyncio.sleep(min(seconds, PROGRESS_INTERVAL))
+        since_sent += min(seconds, PROGRESS_INTERVAL)
+        current = progress()
+        if current != last_sent or since_sent >= seconds:
+            activity.heartbeat(to_raw(current))
+            last_sent, since_sent = current, 0.0

@@ -1,7 +1,7 @@
 """The activity that runs one node: ``research.analyze``.
 
-Owns what Temporal asks of an activity (heartbeats, cancellation, which failures are final) and nothing of what nodes
-may return, which is `stepgraph.execution.run_node`'.
+Owns what an activity owes Temporal: heartbeats, cancellation, which failures are final. What a node may take and return
+is decided by `stepgraph.execution.run_node`.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from stepgraph.temporal.payloads import failure, to_raw
 from stepgraph.temporal.storage import uses_storage
 from stepgraph_activities.cancellable_thread import run_on_thread
 from stepgraph_activities.heartbeats import heartbeats
-from stepgraph_activities.state_source import StateUnavailableError, state_of
+from stepgraph_activities.state_source import StateUnavailableError, load_state
 
 MISSING_NODE_ATTEMPTS = 4
-"""How many workers in a row may lack a node before the run fails: during a deployment, old ones and new ones poll."""
+"""Attempts before a run fails because workers lack the node. During a deployment old and new workers poll together."""
 
 log = get_logger("node")
 
 
 class NodeActivity:
-    """Runs nodes of the graphs a worker has."""
+    """Runs nodes of the graphs that a worker serves."""
 
     def __init__(self, graphs: Mapping[str, GraphRegistry], executor: Executor) -> None:
         self._graphs = dict(graphs)
         self._executor = executor
 
     async def run(self, request: TaskRequest) -> RawValue:
-        """One attempt at one task."""
+        """Make one attempt at one task. Any error of the node ends the attempt as a Temporal failure."""
         info = activity.info()
         bound = log.bind(
             graph=request.graph,
@@ -81,33 +81,34 @@ class NodeActivity:
         return await run_task(
             registry,
             request,
-            await state_of(request),
+            await load_state(request),
             run_sync=partial(run_on_thread, self._executor),
             attempt=attempt,
             limit=size_limit(uses_external_storage=request.uses_external_storage and uses_storage(activity.client())),
         )
 
     def _fail(self, error: BaseException, request: TaskRequest, attempt: int, bound: Any) -> NoReturn:
-        """Ends the attempt: for good, unless another one is worth making."""
-        pause = self._pause_before_another(error, request, attempt)
-        why = failure_from(error, attempts=attempt)
-        bound.warning("node failed" if pause is None else "node failed, will be tried again", error=why.summary)
+        """Log the error and raise it as a failure: a final one, unless another attempt is due."""
+        retry_delay = self._retry_delay(error, request, attempt)
+        node_failure = failure_from(error, attempts=attempt)
+        event = "node failed" if retry_delay is None else "node failed, will be tried again"
+        bound.warning(event, error=node_failure.summary)
         raise failure(
-            why.error_message or "the node gave no reason",
-            why,
+            node_failure.error_message or "the node's exception has no message",
+            node_failure,
             type=type(error).__name__,
-            stack_trace=why.traceback,
-            non_retryable=pause is None,
-            next_retry_delay=pause,
+            stack_trace=node_failure.traceback,
+            non_retryable=retry_delay is None,
+            next_retry_delay=retry_delay,
         ) from error
 
-    def _pause_before_another(self, error: BaseException, request: TaskRequest, attempt: int) -> timedelta | None:
-        """How long to wait before another attempt; `None` when this failure is final."""
+    def _retry_delay(self, error: BaseException, request: TaskRequest, attempt: int) -> timedelta | None:
+        """Return how long to wait before another attempt, or `None` if the failure is final."""
         if isinstance(error, StateUnavailableError):
             return timedelta(seconds=1)
         if isinstance(error, MissingNodeError):
             return timedelta(seconds=attempt) if attempt < MISSING_NODE_ATTEMPTS else None
         registry = self._graphs.get(request.graph)
         node = registry.nodes.get(request.node) if registry is not None else None
-        pause = node.pause_after(error, attempt) if node is not None else None
-        return None if pause is None else timedelta(seconds=pause)
+        seconds = node.retry_delay(error, attempt) if node is not None else None
+        return None if seconds is None else timedelta(seconds=seconds)

@@ -1,6 +1,6 @@
-"""The local activity with which every run begins: what the run is to work from.
+"""The local activity with which every run begins. It reads the spec, the settings and the thread's record.
 
-Its answer is recorded in the run's history, so a replay, on whichever worker, works from the same.
+Its answer is recorded in the run's history, so a replay uses the same data on any worker.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from stepgraph.engine.record import Record
 from stepgraph.execution.registry import GraphRegistry
 from stepgraph.protocol.names import OPEN_THREAD
 from stepgraph.protocol.opening import Opening, OpenRequest
-from stepgraph.temporal.executions import MAX_RUNS_LISTED, Run, latest_run, runs_of
+from stepgraph.temporal.executions import MAX_RUNS_LISTED, Run, latest_run, list_runs
 from stepgraph.temporal.payloads import from_raw, to_raw
 from stepgraph.temporal.records import load_record
 from stepgraph.temporal.search_attributes import attributes_registered
@@ -24,18 +24,18 @@ from stepgraph.temporal.settings import run_settings
 from stepgraph.temporal.storage import uses_storage
 
 VISIBILITY_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
-"""Seconds between looks for a run started by hand; then the attempt fails, and the next one looks again."""
+"""Seconds between requests to the visibility store. After the last one the attempt fails; Temporal makes another."""
 
 
-class OpeningActivity:
-    """Opens threads of the graphs a worker has."""
+class OpenThreadActivity:
+    """Opens threads of the graphs that a worker serves."""
 
     def __init__(self, graphs: Mapping[str, GraphRegistry]) -> None:
         self._graphs = dict(graphs)
 
     @activity.defn(name=OPEN_THREAD)
     async def open_thread(self, raw: RawValue) -> RawValue:
-        """The spec as this worker's code has it, the settings, and the record of the thread's previous run."""
+        """Return the graph's spec in this worker's code, the settings, and the record of the thread's previous run."""
         request = OpenRequest.model_validate(from_raw(raw))
         record = None if request.has_record else await _record_before(activity.client(), request)
         registry = self._graphs.get(request.graph)
@@ -52,14 +52,14 @@ class OpeningActivity:
 
 
 async def _record_before(client: Client, request: OpenRequest) -> Record | None:
-    """The record of the thread's run before this one.
+    """Return the record of the thread's run before this one; `None` if there is none.
 
-    A client names that run, having asked the server, which is consistent. Only for a run started by hand has visibility
-    to be asked, which lags.
+    A client that starts a run names the run before it. For a run that was started by hand, the visibility store is
+    searched, which lags behind.
     """
     if request.by_client:
-        named = await latest_run(client, request.thread_id, request.after) if request.after else None
-        return await load_record(client, named) if named is not None else None
+        previous = await latest_run(client, request.thread_id, request.after) if request.after else None
+        return await load_record(client, previous) if previous is not None else None
     for run in await _visible_runs(client, request):
         if run.run_id != request.run_id and (record := await load_record(client, run)) is not None:
             return record
@@ -67,10 +67,10 @@ async def _record_before(client: Client, request: OpenRequest) -> Record | None:
 
 
 async def _visible_runs(client: Client, request: OpenRequest) -> list[Run]:
-    """The thread's runs, once visibility has come as far as this very run: what was before it is there by then."""
+    """Return the thread's runs once the visibility store has the requesting run, and so every run before it."""
     for pause in VISIBILITY_PAUSES:
-        found = await runs_of(client, request.thread_id, limit=MAX_RUNS_LISTED)
-        if any(run.run_id == request.run_id for run in found):
-            return found
+        runs = await list_runs(client, request.thread_id, limit=MAX_RUNS_LISTED)
+        if any(run.run_id == request.run_id for run in runs):
+            return runs
         await asyncio.sleep(pause)
-    raise RuntimeError(f"visibility does not show run {request.run_id} yet, so neither perhaps the one before it")
+    raise RuntimeError(f"The visibility store does not list run {request.run_id} yet, and may lack the run before it.")

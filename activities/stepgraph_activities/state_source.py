@@ -1,6 +1,7 @@
-"""Where a task's state comes from: its input, this process's cache, or queries to the workflow.
+"""Gets the values that a task reads: from its input, from this process's cache, or by a query to the workflow.
 
-Each way falls back to the next, and the last one, the whole state in pages, needs nothing but a workflow that answers.
+Each source is tried when the one before it does not have the values. The last one, a query for the whole state, works
+whenever a worker answers for the workflow.
 """
 
 from __future__ import annotations
@@ -18,83 +19,93 @@ from temporalio.service import RPCError
 
 from stepgraph.engine.difference import Difference
 from stepgraph.errors import StorageError
-from stepgraph.execution.state_cache import Kept, states
+from stepgraph.execution.state_cache import CachedState, process_cache
 from stepgraph.protocol.names import GET_VALUES
-from stepgraph.protocol.paging import Pages
 from stepgraph.protocol.queries import ValuesRequest
 from stepgraph.serde.json_values import JsonValues
-from stepgraph.temporal.payloads import from_raw, to_raw
+from stepgraph.temporal.payloads import to_raw
+from stepgraph.temporal.query_pages import query_all_pages
 
 QUERY_TIMEOUT = timedelta(seconds=20)
+"""How long the query for one page may take."""
 
 
 class StateUnavailableError(Exception):
-    """The workflow did not answer; another attempt may have better luck."""
+    """No source has the values now. Another attempt of the activity may succeed."""
 
 
-class AboutState(Protocol):
-    """A request that needs the values at a checkpoint."""
+class StateReference(Protocol):
+    """A request that names the checkpoint whose values it needs."""
 
     @property
     def state(self) -> dict[str, Any] | None:
-        """The values, if they are small."""
+        """The values as JSON data; `None` if they are too large for an activity's input."""
 
     @property
     def checkpoint_id(self) -> str:
-        """Where they are the values."""
+        """The checkpoint."""
 
     @property
     def thread_id(self) -> str:
-        """The thread."""
+        """The checkpoint's thread."""
 
     @property
     def run_id(self) -> str:
-        """The run that can tell them."""
+        """The run that made the request and has the checkpoint."""
 
 
-async def state_of(request: AboutState) -> Mapping[str, Any]:
-    """The values at the request's checkpoint, as JSON data. `StateUnavailableError` if nobody can tell them now."""
+async def load_state(request: StateReference) -> Mapping[str, Any]:
+    """Return the values at the request's checkpoint, as JSON data.
+
+    If the cache has another state of the run, only the difference is queried.
+
+    Raises:
+        StateUnavailableError: the workflow did not answer.
+    """
     if request.state is not None:
         return request.state
-    kept = states.get(request.run_id)
-    if kept is not None and kept.checkpoint_id == request.checkpoint_id:
-        return kept.values
-    values = await _since(request, kept) if kept is not None else None
+    cached = process_cache.get(request.run_id)
+    if cached is not None and cached.checkpoint_id == request.checkpoint_id:
+        return cached.values
+    values = await _query_difference(request, cached) if cached is not None else None
     if values is None:
-        values = JsonValues.of((await _ask(request, since=None))["values"])
-    states.put(request.run_id, request.checkpoint_id, values)
+        values = JsonValues.of((await _query_values(request, since=None))["values"])
+    process_cache.put(request.run_id, request.checkpoint_id, values)
     return values
 
 
-async def _since(request: AboutState, kept: Kept) -> JsonValues | None:
-    """The values, from a state at hand and what tells them from it; `None` if that is not to be had."""
-    answer = await _ask(request, since=kept.checkpoint_id)
-    if "values" in answer:  # the workflow does not know that state
+async def _query_difference(request: StateReference, cached: CachedState) -> JsonValues | None:
+    """Return the values, made from a cached state and the difference to it; `None` if it cannot be applied."""
+    answer = await _query_values(request, since=cached.checkpoint_id)
+    if "values" in answer:  # the workflow does not have the cached checkpoint, so it sent everything
         return JsonValues.of(answer["values"])
     try:
-        return Difference.model_validate(answer["difference"]).apply(kept.values)
-    except (ValidationError, LookupError):  # the run's worker has another version
+        return Difference.model_validate(answer["difference"]).apply(cached.values)
+    except (ValidationError, LookupError):  # the workflow's worker has another version of stepgraph
         return None
 
 
-async def _ask(request: AboutState, *, since: str | None) -> dict[str, Any]:
+async def _query_values(request: StateReference, *, since: str | None) -> dict[str, Any]:
+    """Query the workflow for all values or, with ``since``, for what differs from that checkpoint's values."""
     handle = activity.client().get_workflow_handle(request.thread_id, run_id=request.run_id)
-    pages = Pages()
-    while pages.wanted is not None:
-        asked = ValuesRequest(checkpoint_id=request.checkpoint_id, since=since, page=pages.wanted)
-        try:
-            answer = await handle.query(
-                GET_VALUES, to_raw(asked.to_json()), result_type=RawValue, rpc_timeout=QUERY_TIMEOUT
-            )
-        except (RPCError, WorkflowQueryFailedError, StorageError) as error:
-            if isinstance(error, ApplicationError):  # the answer is gone from storage, for good
-                raise
-            raise StateUnavailableError(
-                f"The state at checkpoint {request.checkpoint_id} could not be read: {error}"
-            ) from error
-        pages.take(from_raw(answer))
-    if not isinstance(pages.answer, dict) or "error" in pages.answer:
-        raise StateUnavailableError(
-            f"The state at checkpoint {request.checkpoint_id} could not be read: {pages.answer}"
+
+    async def query_page(page: int) -> RawValue:
+        values_request = ValuesRequest(checkpoint_id=request.checkpoint_id, since=since, page=page)
+        response: RawValue = await handle.query(
+            GET_VALUES, to_raw(values_request.to_json()), result_type=RawValue, rpc_timeout=QUERY_TIMEOUT
         )
-    return pages.answer
+        return response
+
+    try:
+        answer = await query_all_pages(query_page)
+    except (RPCError, WorkflowQueryFailedError, StorageError) as error:
+        if isinstance(error, ApplicationError):  # external storage has lost the answer: no attempt can succeed
+            raise
+        raise _state_unavailable(request, error) from error
+    if not isinstance(answer, dict) or "error" in answer:
+        raise _state_unavailable(request, answer)
+    return answer
+
+
+def _state_unavailable(request: StateReference, reason: object) -> StateUnavailableError:
+    return StateUnavailableError(f"The state at checkpoint {request.checkpoint_id} could not be read: {reason}")

@@ -1,17 +1,17 @@
-"""The cases: each measures, and holds what it found against the project's bounds."""
+"""The benchmark cases. Each takes samples and compares them with the project's bounds."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
 from benchmarks.bench import Bench
-from benchmarks.cases import chat, crowd, fused, long_chat, memory, reads, steps
-from benchmarks.figures import Outcome
+from benchmarks.cases import async_durability, chat, crowd, long_chat, memory, reads, steps
+from benchmarks.measurements import CaseResult
 
-CASES: dict[str, Callable[[Bench], Awaitable[Outcome]]] = {
+CASES: dict[str, Callable[[Bench], Awaitable[CaseResult]]] = {
     "steps": steps.run,
     "crowd": crowd.run,
-    "async": fused.run,
+    "async": async_durability.run,
     "chat": chat.run,
     "long": long_chat.run,
     "reads": reads.run,

@@ -1,52 +1,62 @@
-"""A chat: what its growing state costs on disk."""
+"""The case ``chat``: a state that grows by one message per step, and the bytes that it takes on disk."""
 
 from __future__ import annotations
 
 from benchmarks.bench import Bench
-from benchmarks.figures import Figure, Outcome, Samples, compared, judge, judged, samples
-from benchmarks.hosted import hosted
 from benchmarks.jobs import Job
-from benchmarks.peers.peer import Unable
+from benchmarks.measurements import (
+    CaseResult,
+    Measurement,
+    Samples,
+    check_bound,
+    compare_peers,
+    samples_of,
+    try_check_bound,
+)
+from benchmarks.peer_process import peer_process
+from benchmarks.peers.peer import PeerError
 
-MESSAGE = 1024
-BOUND = 2.5
+MESSAGE_BYTES = 1024
+MAX_KB_PER_STEP = 2.5
 
 
-async def run(bench: Bench) -> Outcome:
-    """Bytes a step. Once each: bytes do not vary."""
-    steps = bench.size.chat
-    job = Job("chat", steps, size=MESSAGE)
-    works = await bench.rounds(job, rounds=1, warm_up=False)
-    what = f"a chat of {steps} messages of 1 KB"
-    return Outcome(
+async def run(bench: Bench) -> CaseResult:
+    """Measures the bytes stored per step. One round is enough, because the bytes do not vary."""
+    steps = bench.workload.chat_messages
+    job = Job("chat", steps, size=MESSAGE_BYTES)
+    results = await bench.measure_rounds(job, rounds=1, warm_up=False)
+    chat = f"a chat of {steps} messages of 1 KB"
+    return CaseResult(
         [
-            await _with_storage(bench, job, what),
-            judge(
-                f"history bytes a step, {what}, without external storage",
-                lambda: samples("ours", works, lambda work: work["bytes"] / steps / 1000),
+            await _measure_with_external_storage(bench, job, chat),
+            try_check_bound(
+                f"history bytes per step, {chat}, without external storage",
+                lambda: samples_of("ours", results, lambda result: result["bytes"] / steps / 1000),
                 "at most",
-                BOUND,
+                MAX_KB_PER_STEP,
                 unit=" KB",
+                headline=f"history bytes of a step, {chat}, of which the whole state is up to {steps} KB",
             ),
         ],
         [
-            compared(f"Bytes stored a step: {what}", "KB", works, lambda work: work["bytes"] / steps / 1000),
+            compare_peers(
+                f"Bytes stored per step: {chat}", "KB", results, lambda result: result["bytes"] / steps / 1000
+            ),
         ],
     )
 
 
-async def _with_storage(bench: Bench, job: Job, what: str) -> Figure:
-    """The state that the record has at the end is outside then."""
-    measure = f"history bytes a step, {what}"
+async def _measure_with_external_storage(bench: Bench, job: Job, chat: str) -> Measurement:
+    """Measures stepgraph with external storage, where the state in the record at the end does not count as history."""
+    measure = f"history bytes per step, {chat}, with external storage"
     try:
-        async with hosted("ours_stored", bench.address, bench.folder) as peer:
-            work = await peer.call("measure", job=job.to_json())
-    except Unable as reason:
-        return Figure(measure, str(reason), f"at most {BOUND} KB", None)
-    figure = judged(measure, Samples((work["bytes"] / job.steps / 1000,)), "at most", BOUND, unit=" KB")
-    return Figure(
-        measure,
-        f"{figure.value}, and {work['outside'] / job.steps / 1000:.2f} KB in external storage",
-        figure.bound,
-        figure.met,
+        async with peer_process("ours_external_storage", bench.address, bench.folder) as peer:
+            result = await peer.call("measure", job=job.to_json())
+    except PeerError as error:
+        return Measurement(measure, str(error), f"at most {MAX_KB_PER_STEP} KB", None)
+    samples = Samples((result["bytes"] / job.steps / 1000,))
+    history = check_bound(measure, samples, "at most", MAX_KB_PER_STEP, unit=" KB")
+    external_kb = result["external_bytes"] / job.steps / 1000
+    return Measurement(
+        measure, f"{history.value}, and {external_kb:.2f} KB in external storage", history.bound, history.met
     )

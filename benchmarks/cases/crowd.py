@@ -1,26 +1,34 @@
-"""Many threads at once: what a worker gets through when it never waits."""
+"""The case ``crowd``: many threads at once, which shows the throughput of a worker that is never idle."""
 
 from __future__ import annotations
 
-from benchmarks.bench import Bench, per_step
-from benchmarks.figures import Outcome, compared, judge, samples
+from benchmarks.bench import Bench, seconds_per_step
 from benchmarks.jobs import Job
+from benchmarks.measurements import CaseResult, compare_peers, samples_of, try_check_bound
 
 
-async def run(bench: Bench) -> Outcome:
-    """Steps a second, all threads together."""
-    threads, steps = bench.size.crowd, bench.size.crowd_steps
-    works = await bench.rounds(Job("chain", steps), threads=threads, rounds=max(2, bench.size.rounds - 2))
-    what = f"{threads} threads x {steps} steps at once"
-    return Outcome(
+async def run(bench: Bench) -> CaseResult:
+    """Measures steps per second over all threads."""
+    threads, steps = bench.workload.crowd_threads, bench.workload.crowd_steps
+    rounds = max(2, bench.workload.rounds - 2)
+    results = await bench.measure_rounds(Job("chain", steps), threads=threads, rounds=rounds)
+    job = f"{threads} threads x {steps} steps at once"
+    return CaseResult(
         [
-            judge(
-                f"steps a second, {what}, against the floor",
-                lambda: samples("floor", works, per_step).over(samples("ours", works, per_step)),
+            try_check_bound(
+                f"steps per second, {job}, against the floor",
+                # The ratio of rates is the inverse ratio of the times per step.
+                lambda: samples_of("floor", results, seconds_per_step).over(
+                    samples_of("ours", results, seconds_per_step)
+                ),
                 "at least",
                 0.9,
                 unit=" x",
             )
         ],
-        [compared(f"Steps a second: {what}", "steps/s", works, lambda work: 1 / per_step(work), "{:.0f}")],
+        [
+            compare_peers(
+                f"Steps per second: {job}", "steps/s", results, lambda result: 1 / seconds_per_step(result), "{:.0f}"
+            )
+        ],
     )

@@ -1,62 +1,86 @@
-"""Reading threads: long ones against short ones, closed ones without a worker, and cold."""
+"""The case ``reads``: reads of a long thread against a short one, after a restart, and of a closed thread."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from benchmarks.bench import Bench
-from benchmarks.figures import Figure, Outcome, Samples, judged
-from benchmarks.hosted import hosted
-from benchmarks.peers.peer import Unable
+from benchmarks.measurements import CaseResult, Measurement, Samples, check_bound
+from benchmarks.peer_process import peer_process
+from benchmarks.peers.peer import PeerError
 
-SHORT = 10
-QUEUE = "read"
-STATE = 100_000
-"""Bytes of the state that is read of a closed thread."""
+SHORT_STEPS = 10
+TASK_QUEUE = "read"
+STATE_BYTES = 100_000
+"""The size of the closed thread's state."""
 
 
-async def run(bench: Bench) -> Outcome:
-    """Ours alone: of the others on Temporal, none has a history to read."""
+async def run(bench: Bench) -> CaseResult:
+    """Measures reads. stepgraph only: no other peer on Temporal has a history to read."""
     try:
-        return Outcome([*await _open(bench), await _closed(bench)])
-    except Unable as reason:
-        return Outcome([Figure("reading threads", f"failed: {reason}", "works", False)])
+        return CaseResult([*await _measure_open_threads(bench), await _measure_closed_thread(bench)])
+    except PeerError as error:
+        return CaseResult([Measurement("reads of threads", f"failed: {error}", "completes", False)])
 
 
-async def _open(bench: Bench) -> list[Figure]:
-    long = bench.size.thread
+async def _measure_open_threads(bench: Bench) -> list[Measurement]:
+    long_steps = bench.workload.read_steps
     threads: dict[int, str] = {}
-    for steps in (SHORT, long):
-        async with hosted("ours_reading", bench.address, bench.folder) as writer:
-            threads[steps] = (await writer.call("grow", steps=steps, queue=QUEUE))["thread"]
-    cold = []
-    for _ in range(bench.size.rounds):  # each time a new process, which has nothing at hand
-        async with hosted("ours_reading", bench.address, bench.folder) as reader:
-            cold.append((await reader.call("cold_history", thread=threads[long], queue=QUEUE))["seconds"])
+    for steps in (SHORT_STEPS, long_steps):
+        async with peer_process("ours_reading", bench.address, bench.folder) as writer:
+            threads[steps] = (await writer.call("create_idle_thread", steps=steps, task_queue=TASK_QUEUE))["thread"]
+    cold_seconds = []
+    for _ in range(bench.workload.rounds):  # a new process for each sample, so that its cache is empty
+        async with peer_process("ours_reading", bench.address, bench.folder) as reader:
+            result = await reader.call("read_history_cold", thread=threads[long_steps], task_queue=TASK_QUEUE)
+            cold_seconds.append(result["seconds"])
     rounds: list[dict[int, Any]] = []
-    async with hosted("ours_reading", bench.address, bench.folder) as reader:
-        for _ in range(bench.size.rounds):
-            rounds.append({n: await reader.call("warm_reads", thread=threads[n], queue=QUEUE) for n in threads})
+    async with peer_process("ours_reading", bench.address, bench.folder) as reader:
+        for _ in range(bench.workload.rounds):
+            rounds.append(
+                {
+                    steps: await reader.call("read_warm", thread=threads[steps], task_queue=TASK_QUEUE)
+                    for steps in threads
+                }
+            )
     ratios: dict[str, Samples] = {}
     for read in ("state", "history"):
-        short, other = (Samples(tuple(each[n][read] for each in rounds)) for n in (SHORT, long))
-        bench.say(f"  {read}: {1000 * short.median:.1f} ms at {SHORT} steps, {1000 * other.median:.1f} at {long:,}")
-        ratios[read] = other.over(short)
-    of = f"of an open thread of {long:,} steps against {SHORT}"
-    restarted = f"`get_state_history(limit=10)` after a worker's restart, {long:,} steps"
+        short, long = (Samples(tuple(each[steps][read] for each in rounds)) for steps in (SHORT_STEPS, long_steps))
+        bench.log(
+            f"  {read}: {1000 * short.median:.1f} ms at {SHORT_STEPS} steps, "
+            f"{1000 * long.median:.1f} ms at {long_steps:,} steps"
+        )
+        ratios[read] = long.over(short)
+    threads_compared = f"of an open thread, {long_steps:,} steps against {SHORT_STEPS}"
     return [
-        judged(f"`get_state` {of}", ratios["state"], "at most", 1.5, unit=" x"),
-        judged(f"`get_state_history(limit=10)` {of}", ratios["history"], "at most", 1.5, unit=" x"),
-        judged(restarted, Samples(tuple(cold)), "at most", 2, unit=" s"),
+        check_bound(f"`get_state` {threads_compared}", ratios["state"], "at most", 1.5, unit=" x"),
+        check_bound(
+            f"`get_state_history(limit=10)` {threads_compared}",
+            ratios["history"],
+            "at most",
+            1.5,
+            unit=" x",
+            headline=f"`get_state_history(limit=10)` at {long_steps:,} steps against {SHORT_STEPS} steps",
+        ),
+        check_bound(
+            f"`get_state_history(limit=10)` after a worker's restart, {long_steps:,} steps",
+            Samples(tuple(cold_seconds)),
+            "at most",
+            2,
+            unit=" s",
+        ),
     ]
 
 
-async def _closed(bench: Bench) -> Figure:
-    async with hosted("ours_reading", bench.address, bench.folder) as reader:
-        found = [await reader.call("closed_reads", size=STATE) for _ in range(bench.size.rounds)]
-    for each in found:
-        bench.say(f"  closed: {1000 * each['state']:.1f} ms, describe {1000 * each['describe']:.1f} ms")
-    ratio = Samples(tuple(each["state"] / each["describe"] for each in found))
-    return judged(
-        "`get_state` of a closed thread, no worker running, against a bare describe", ratio, "at most", 3, unit=" x"
+async def _measure_closed_thread(bench: Bench) -> Measurement:
+    async with peer_process("ours_reading", bench.address, bench.folder) as reader:
+        rounds = [await reader.call("read_closed", size=STATE_BYTES) for _ in range(bench.workload.rounds)]
+    for each in rounds:
+        bench.log(f"  closed: {1000 * each['state']:.1f} ms, describe {1000 * each['describe']:.1f} ms")
+    return check_bound(
+        "`get_state` of a closed thread, no worker running, against one describe call",
+        Samples(tuple(each["state"] / each["describe"] for each in rounds)),
+        "at most",
+        3,
+        unit=" x",
     )

@@ -1,40 +1,53 @@
-"""A thread of sequential nodes that do nothing, each step durable before the next one starts."""
+"""The case ``steps``: one thread of sequential no-op nodes, where each step is durable before the next one starts."""
 
 from __future__ import annotations
 
-from benchmarks.bench import Bench, per_step
-from benchmarks.figures import Outcome, compared, judge, samples
+from benchmarks.bench import Bench, seconds_per_step
 from benchmarks.jobs import Job
+from benchmarks.measurements import CaseResult, compare_peers, samples_of, try_check_bound
 
 
-async def run(bench: Bench) -> Outcome:
-    """Wall time and events a step."""
-    steps = bench.size.chain
-    works = await bench.rounds(Job("chain", steps), rounds=2 * bench.size.rounds - 1)
-    what = f"{steps} no-op nodes in a row, `sync`"
-    return Outcome(
+async def run(bench: Bench) -> CaseResult:
+    """Measures wall time and history events per step."""
+    steps = bench.workload.chain_steps
+    # More rounds than other cases: the bounds are close to 1, and a round is short.
+    results = await bench.measure_rounds(Job("chain", steps), rounds=2 * bench.workload.rounds - 1)
+    job = f"{steps} sequential no-op nodes, `sync`"
+    return CaseResult(
         [
-            judge(
-                f"wall time a step, {what}, against the floor",
-                lambda: samples("ours", works, per_step).over(samples("floor", works, per_step)),
+            try_check_bound(
+                f"wall time per step, {job}, against the floor",
+                lambda: samples_of("ours", results, seconds_per_step).over(
+                    samples_of("floor", results, seconds_per_step)
+                ),
                 "at most",
                 1.10,
                 unit=" x",
+                headline=f"wall time of a step, {steps} no-op nodes, against a hand-written workflow",
             ),
-            judge(
-                "the same, against the official plugin",
-                lambda: samples("ours", works, per_step).over(samples("official", works, per_step)),
+            try_check_bound(
+                f"wall time per step, {job}, against the official plugin",
+                lambda: samples_of("ours", results, seconds_per_step).over(
+                    samples_of("official", results, seconds_per_step)
+                ),
                 "at most",
                 1.0,
                 unit=" x",
                 pattern="{:.3f}",
             ),
-            judge(
-                "history events a step, same",
-                lambda: samples("ours", works, lambda work: work["events"] / steps),
+            try_check_bound(
+                f"history events per step, {job}",
+                lambda: samples_of("ours", results, lambda result: result["events"] / steps),
                 "at most",
                 6.3,
             ),
         ],
-        [compared(f"Wall time a step: {steps} no-op nodes in a row", "ms", works, lambda work: 1000 * per_step(work))],
+        [
+            compare_peers(
+                f"Wall time per step: {steps} sequential no-op nodes",
+                "ms",
+                results,
+                lambda result: 1000 * seconds_per_step(result),
+            )
+        ],
     )

@@ -1,4 +1,4 @@
-"""DBOS on SQLite: durable functions in one process; no graphs, no checkpoints of a state."""
+"""DBOS on SQLite: durable functions in one process. It has no graphs, and no checkpoints of a state."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from contextlib import asynccontextmanager
 from dbos import DBOS, SetWorkflowID
 
 from benchmarks.jobs import Job, message
-from benchmarks.peers.peer import Peer, Stored
-from benchmarks.peers.tables import bytes_of
+from benchmarks.peers.peer import Peer, StorageUse
+from benchmarks.peers.sqlite_size import row_bytes
 
 
 @DBOS.step()
 async def count(number: int) -> int:
-    """A step that counts."""
+    """Counts one step."""
     return number + 1
 
 
 @DBOS.step()
 async def speak(number: int, size: int) -> str:
-    """A step that says something."""
+    """Returns a message of ``size`` bytes."""
     return message(number, size)
 
 
 @DBOS.workflow()
 async def by_hand(steps: int, size: int) -> int:
-    """All steps of a job, one after the other."""
+    """Runs all steps of a job, one after the other, and returns their number."""
     done = 0
     while done < steps:
         if size:
@@ -38,13 +38,13 @@ async def by_hand(steps: int, size: int) -> int:
 
 
 class Dbos(Peer):
-    """A workflow a thread, started where it runs."""
+    """One DBOS workflow per thread. It runs in the process that starts it."""
 
-    versions = ("dbos",)
+    packages = ("dbos",)
 
     @asynccontextmanager
     async def serving(self, job: Job) -> AsyncIterator[None]:
-        """DBOS, launched on a database in the folder."""
+        """Keeps DBOS running on a database in the peer's folder."""
         url = f"sqlite:///{self.folder / 'dbos.db'}"
         DBOS(config={"name": "benchmarks", "system_database_url": url, "log_level": "ERROR"})
         DBOS.launch()
@@ -54,16 +54,16 @@ class Dbos(Peer):
             DBOS.destroy()
 
     async def run(self, job: Job, thread: str) -> int:
-        """One workflow."""
+        """Runs one workflow."""
         with SetWorkflowID(thread):
             handle = await DBOS.start_workflow_async(by_hand, job.steps, job.size)
         steps: int = await handle.get_result()
         return steps
 
-    async def stored(self, thread: str) -> Stored:
-        """The rows of the workflow and of its steps."""
+    async def storage_use(self, thread: str) -> StorageUse:
+        """Returns the bytes of the rows of the workflow and its steps."""
         tables = {"workflow_status": "workflow_uuid", "operation_outputs": "workflow_uuid"}
-        return Stored(events=None, bytes=bytes_of(self.folder / "dbos.db", tables, thread))
+        return StorageUse(events=None, bytes=row_bytes(self.folder / "dbos.db", tables, thread))
 
 
 PEER = Dbos

@@ -1,80 +1,71 @@
-"""stepgraph: the jobs as its graphs, on a worker of one's own."""
+"""stepgraph: the jobs as its graphs, on a worker with `GraphPlugin` and the SDK's defaults."""
 
 from __future__ import annotations
 
-import inspect
 from itertools import pairwise
 from typing import Any
 
 from temporalio.worker import Worker
 
-from benchmarks.jobs import Chat, Count, Job, more, more_talk, step, talk
-from benchmarks.peers.peer import Unable
-from benchmarks.peers.temporal import TemporalPeer
+from benchmarks.jobs import ChatState, CountState, Job, chat_router, chat_step, count_router, count_step
+from benchmarks.peers.temporal_peer import TemporalPeer
 from stepgraph import END, START, GraphClient, GraphPlugin, StateGraph
 from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.temporal.executions import latest_run, start_options
 
 
 class Ours(TemporalPeer):
-    """The graph's plugin in a plain worker, and its client."""
+    """A worker with `GraphPlugin`, and a `GraphClient`."""
 
-    versions = ("stepgraph", "temporalio")
-    threads: GraphClient
+    packages = ("stepgraph", "temporalio")
+    graph_client: GraphClient
 
     def worker(self, job: Job) -> Worker:
-        """A worker with the job's graph."""
-        return self.worker_of(graph_of(job))
+        """Returns a worker for the job's graph."""
+        return self.worker_for(build_graph(job))
 
-    def worker_of(self, graph: CompiledGraph) -> Worker:
-        """A worker with a graph, and `threads` to reach it."""
-        self.threads = GraphClient(self.client, graph.name, task_queue=self.queue, schema=graph.registry.schema)
-        return Worker(self.client, task_queue=self.queue, plugins=[GraphPlugin([graph])])
+    def worker_for(self, graph: CompiledGraph) -> Worker:
+        """Returns a worker for a graph on `task_queue`, and sets `graph_client` to a client of that graph."""
+        schema = graph.registry.schema
+        self.graph_client = GraphClient(self.client, graph.name, task_queue=self.task_queue, schema=schema)
+        return Worker(self.client, task_queue=self.task_queue, plugins=[GraphPlugin([graph])])
 
     async def run(self, job: Job, thread: str) -> int:
-        """One thread."""
-        values = await self.threads.ainvoke(job.input, config(thread))
+        """Runs one thread."""
+        values = await self.graph_client.ainvoke(job.input, thread_config(thread))
         return int(values["count"])
 
-    async def runs(self, thread: str) -> list[str | None]:
-        """The thread's runs, newest first, as each names the one before it."""
-        found: list[str | None] = []
+    async def run_ids(self, thread: str) -> list[str | None]:
+        """Returns the ids of the thread's runs, newest first. The start options of each run name the one before it."""
+        run_ids: list[str | None] = []
         run = await latest_run(self.client, thread)
         while run is not None:
-            found.append(run.run_id)
-            after = (await start_options(self.client, run)).after
-            run = await latest_run(self.client, thread, after) if after else None
-        return found
+            run_ids.append(run.run_id)
+            previous_id = (await start_options(self.client, run)).after
+            run = await latest_run(self.client, thread, previous_id) if previous_id else None
+        return run_ids
 
 
-def config(thread: str) -> dict[str, Any]:
-    """A thread's config."""
+def thread_config(thread: str) -> dict[str, Any]:
+    """Returns the config of a thread."""
     return {"configurable": {"thread_id": thread}}
 
 
-def graph_of(job: Job) -> CompiledGraph:
-    """The job as a graph."""
-    builder = StateGraph(Chat if job.kind == "chat" else Count)
+def build_graph(job: Job) -> CompiledGraph:
+    """Returns the job as a compiled graph."""
+    builder = StateGraph(ChatState if job.kind == "chat" else CountState)
     if job.kind == "chain":
         names = [f"n{number:03d}" for number in range(job.steps)]
         for name in names:
-            builder.add_node(name, step)
+            builder.add_node(name, count_step)
         for source, target in pairwise([START, *names, END]):
             builder.add_edge(source, target)
     else:
-        builder.add_node("step", talk if job.kind == "chat" else step)
+        node, router = (chat_step, chat_router) if job.kind == "chat" else (count_step, count_router)
+        builder.add_node("step", node)
         builder.add_edge(START, "step")
-        builder.add_conditional_edges("step", more_talk if job.kind == "chat" else more, {"again": "step", "done": END})
-    return builder.compile(name=job.name, **durability_of(job))
-
-
-def durability_of(job: Job) -> dict[str, Any]:
-    """The argument of ``compile`` for the job's durability. `Unable` where ``compile`` takes none."""
-    if job.durability == "sync":
-        return {}
-    if "durability" not in inspect.signature(StateGraph.compile).parameters:
-        raise Unable("not there yet")
-    return {"durability": job.durability}
+        builder.add_conditional_edges("step", router, {"again": "step", "done": END})
+    return builder.compile(name=job.name, durability=job.durability)
 
 
 PEER = Ours

@@ -1,4 +1,4 @@
-"""`Peer`: what a benchmark asks of a way to run durable steps."""
+"""`Peer`: the interface that a way to run durable steps implements to be measured."""
 
 from __future__ import annotations
 
@@ -10,44 +10,49 @@ from typing import ClassVar
 from benchmarks.jobs import Job
 
 
+class PeerError(Exception):
+    """A peer cannot do what a benchmark case needs, or failed; the message says why in a few words."""
+
+
 @dataclass(frozen=True)
-class Stored:
-    """What a thread left on disk."""
+class StorageUse:
+    """What a finished thread takes on disk."""
 
     events: int | None
-    """Of Temporal's history; `None` where there is none."""
+    """Events in Temporal's histories; `None` for a peer that does not use Temporal."""
     bytes: int
-    outside: int = 0
+    """Bytes of the histories, or of the rows in a database."""
+    external_bytes: int = 0
     """Bytes in external storage."""
 
 
 class Peer:
-    """One way to run the jobs, set up in a process of its own.
+    """One way to run the jobs, in a process of its own.
 
     Args:
-        address: the Temporal server's.
-        folder: where it may keep a database.
+        address: the address of the Temporal server.
+        folder: a folder for the peer's files, such as a database.
     """
 
-    versions: ClassVar[tuple[str, ...]] = ()
-    """The packages whose versions belong into a report."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """The packages whose versions the report shows."""
 
     def __init__(self, address: str, folder: Path) -> None:
         self.address = address
         self.folder = folder
 
     def serving(self, job: Job) -> AbstractAsyncContextManager[None]:
-        """Everything up that the job's threads need. `Unable` if the peer cannot do it."""
+        """Keeps what the job's threads need, such as a worker, running while the context is open.
+
+        Raises:
+            PeerError: the peer cannot do this job.
+        """
         raise NotImplementedError
 
     async def run(self, job: Job, thread: str) -> int:
-        """Runs a thread from its start to its end; the steps it counted."""
+        """Runs a thread from start to end, and returns the steps that it counted."""
         raise NotImplementedError
 
-    async def stored(self, thread: str) -> Stored:
-        """What a finished thread takes."""
+    async def storage_use(self, thread: str) -> StorageUse:
+        """Returns what a finished thread takes on disk."""
         raise NotImplementedError
-
-
-class Unable(Exception):
-    """A peer cannot do this; says why in a few words."""

@@ -1,4 +1,4 @@
-"""LangGraph with its SQLite checkpointer: one process, no server; nothing takes a thread up again by itself."""
+"""LangGraph with its SQLite checkpointer: one process, no server. After a crash, nothing resumes a thread by itself."""
 
 from __future__ import annotations
 
@@ -11,30 +11,32 @@ from typing import Any
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from benchmarks.jobs import Job
-from benchmarks.peers.langgraphs import builder_of
-from benchmarks.peers.peer import Peer, Stored
-from benchmarks.peers.tables import bytes_of
+from benchmarks.peers.langgraph_graphs import build_graph
+from benchmarks.peers.peer import Peer, StorageUse
+from benchmarks.peers.sqlite_size import row_bytes
+
+MAX_OS_THREADS = 100
 
 
 class LangGraphWithSqlite(Peer):
-    """The blocking checkpointer, as its documentation has it; threads at once are OS threads."""
+    """The blocking checkpointer, used as in its documentation. Each concurrent thread of a job has an OS thread."""
 
-    versions = ("langgraph", "langgraph-checkpoint-sqlite")
+    packages = ("langgraph", "langgraph-checkpoint-sqlite")
     graph: Any
     pool: ThreadPoolExecutor
 
     @asynccontextmanager
     async def serving(self, job: Job) -> AsyncIterator[None]:
-        """The graph, compiled with the checkpointer."""
+        """Compiles the graph with the checkpointer, and keeps the database open."""
         with (
             SqliteSaver.from_conn_string(str(self.folder / "checkpoints.db")) as saver,
-            ThreadPoolExecutor(100) as self.pool,
+            ThreadPoolExecutor(MAX_OS_THREADS) as self.pool,
         ):
-            self.graph = builder_of(job, blocking=True).compile(checkpointer=saver)
+            self.graph = build_graph(job, blocking=True).compile(checkpointer=saver)
             yield
 
     async def run(self, job: Job, thread: str) -> int:
-        """One thread, with the durability wanted."""
+        """Runs one thread with the job's durability."""
         config = {"configurable": {"thread_id": thread}, "recursion_limit": job.steps + 10}
         loop = asyncio.get_running_loop()
         values = await loop.run_in_executor(
@@ -42,10 +44,10 @@ class LangGraphWithSqlite(Peer):
         )
         return int(values["count"])
 
-    async def stored(self, thread: str) -> Stored:
-        """The rows of its checkpoints and writes."""
+    async def storage_use(self, thread: str) -> StorageUse:
+        """Returns the bytes of the thread's checkpoints and writes."""
         tables = {"checkpoints": "thread_id", "writes": "thread_id"}
-        return Stored(events=None, bytes=bytes_of(self.folder / "checkpoints.db", tables, thread))
+        return StorageUse(events=None, bytes=row_bytes(self.folder / "checkpoints.db", tables, thread))
 
 
 PEER = LangGraphWithSqlite

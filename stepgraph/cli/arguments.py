@@ -1,4 +1,4 @@
-"""The arguments that several commands take."""
+"""Declares the arguments and options that several commands take."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ThreadArgument = Annotated[str, typer.Argument(metavar="THREAD", help="The threa
 
 
 class Busy(StrEnum):
-    """What is to happen when the thread is running."""
+    """What to do with the input if the thread is running."""
 
     REFUSE = "refuse"
     ENQUEUE = "enqueue"
@@ -32,7 +32,7 @@ class Busy(StrEnum):
 
 OnBusy = Annotated[
     Busy,
-    typer.Option(help="If the thread is running: refuse; wait in line; or stop its nodes, and be the next."),
+    typer.Option(help="If the thread is running: refuse; enqueue the input; or cancel its nodes, and run next."),
 ]
 RecursionLimit = Annotated[int | None, typer.Option(metavar="STEPS", min=1, help="Super-steps allowed.")]
 Detach = Annotated[bool, typer.Option("--detach", help="Do not wait for the end; a worker elsewhere does the work.")]

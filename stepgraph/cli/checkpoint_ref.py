@@ -1,30 +1,48 @@
-"""Checkpoints by the names people give them: an id, the end of one, or a step."""
+"""Finds checkpoints by what a user types: an id, the end of an id, or a step."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from stepgraph.cli.rendering import SHORT_ID
 from stepgraph.client import GraphClient
 from stepgraph.errors import CheckpointNotFoundError
 from stepgraph.protocol.snapshot import config_for
 
+MIN_ID_END = 4
+"""The fewest characters that are taken as the end of an id."""
 
-async def checkpoint_named(client: GraphClient, thread_id: str, name: str) -> str:
-    """The id of the checkpoint that ``name`` names. `CheckpointNotFoundError` with the candidates if it is not one."""
-    matching = {}
+
+async def config_at(client: GraphClient, thread_id: str, reference: str | None) -> dict[str, Any]:
+    """Returns the config of the checkpoint that a reference names, or of the thread if there is no reference.
+
+    Raises:
+        CheckpointNotFoundError: the reference names no checkpoint, or several; the message has the candidates.
+    """
+    if reference is None:
+        return config_for(thread_id)
+    return config_for(thread_id, await checkpoint_named(client, thread_id, reference))
+
+
+async def checkpoint_named(client: GraphClient, thread_id: str, reference: str) -> str:
+    """Returns the id of the checkpoint that a reference names. Raises as `config_at` does."""
+    candidates = {}
     async for snapshot in client.aget_state_history(config_for(thread_id)):
-        found = snapshot.checkpoint_id or ""
-        step = str((snapshot.metadata or {}).get("step"))
-        if found == name:
-            return found
-        if step == name or (len(name) > 3 and found.endswith(name)):
-            matching[found] = f"{found[-SHORT_ID:]} ({(snapshot.metadata or {}).get('source')}, step {step})"
-    if len(matching) == 1:
-        return next(iter(matching))
-    which = "; ".join(matching.values())
+        checkpoint_id = snapshot.checkpoint_id or ""
+        metadata = snapshot.metadata or {}
+        step = str(metadata.get("step"))
+        if checkpoint_id == reference:
+            return checkpoint_id
+        if step == reference or (len(reference) >= MIN_ID_END and checkpoint_id.endswith(reference)):
+            candidates[checkpoint_id] = f"{checkpoint_id[-SHORT_ID:]} ({metadata.get('source')}, step {step})"
+    if len(candidates) == 1:
+        return next(iter(candidates))
+    listed = "; ".join(candidates.values())
     raise CheckpointNotFoundError(
-        f"{name!r} names {len(matching)} checkpoints of thread {thread_id!r}: {which}. Name it by as much of its id."
-        if matching
-        else f"Thread {thread_id!r} has no checkpoint {name!r}. See: starter.py history {thread_id}",
+        f"{reference!r} names {len(candidates)} checkpoints of thread {thread_id!r}: {listed}. "
+        "Name it by as much of its id."
+        if candidates
+        else f"Thread {thread_id!r} has no checkpoint {reference!r}. See: starter.py history {thread_id}",
         thread_id=thread_id,
-        checkpoint_id=name,
+        checkpoint_id=reference,
     )

@@ -1,4 +1,8 @@
-"""From what an operator types to a client for the right thread: ids, addresses, JSON, a worker where one is brought."""
+"""Turns what an operator types into a connected client for the right graph and thread.
+
+Owns the reading of arguments (graph addresses, thread ids, JSON), and the worker that a command runs while it has a
+graph's code. Knows nothing of what a command then does or prints.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,79 +23,123 @@ from stepgraph.cli.graph_loader import is_address, load_graph
 from stepgraph.client import GraphClient
 from stepgraph.errors import InvalidInputError, InvalidThreadError, ThreadError
 from stepgraph.graph.compiled import CompiledGraph
-from stepgraph.hosting.connection import Server, connect
+from stepgraph.graph.validation import graph_name
+from stepgraph.hosting.connection import TemporalServer, connect
 from stepgraph.hosting.graph_worker import SHORT_GRACE, graph_worker
 from stepgraph.protocol.config import parse_thread_id
-from stepgraph.protocol.snapshot import config_for
 from stepgraph.temporal.executions import Run, latest_run
 
 
-async def connected(*, as_json: bool) -> tuple[Client, Server]:
-    temporal, server = await connect()
-    if not as_json:
-        rendering.say(f"[dim]{escape(str(server))}[/]")
-    return temporal, server
+@dataclass(frozen=True)
+class GraphReference:
+    """A graph as a command names it: by its name alone, or with its code and the address that it was loaded from."""
+
+    name: str
+    code: CompiledGraph | None = None
+    address: str | None = None
+
+
+@dataclass(frozen=True)
+class GraphConnection:
+    """A client for one graph, and the server that it is connected to."""
+
+    client: GraphClient
+    server: TemporalServer
+    address: str | None
+    """Where the graph's code was loaded from: this process runs a worker for it. None if other workers serve it."""
+
+
+def graph_at(address: str | None) -> GraphReference | None:
+    """Loads the graph at an address; None if no address was given."""
+    if address is None:
+        return None
+    code = load_graph(address)
+    return GraphReference(code.name, code, address)
+
+
+def graph_called(text: str) -> GraphReference:
+    """Returns a graph by its name, or loads it if the text is an address."""
+    reference = graph_at(text) if is_address(text) else None
+    return reference or GraphReference(graph_name(text))
 
 
 @asynccontextmanager
-async def client_for(
-    temporal: Client, graph: str, loaded: CompiledGraph | None, *, reads_only: bool = False
-) -> AsyncIterator[GraphClient]:
-    """A client for a graph; if its code is here, with a worker for as long as it is needed."""
-    client = GraphClient(temporal, graph, check_workers=loaded is None)
-    if loaded is None:
-        yield client
-        return
-    async with graph_worker(
-        temporal, [loaded.registry], task_queue=client.task_queue, grace=SHORT_GRACE, reads_only=reads_only
-    ):
-        yield client
+async def open_graph(graph: GraphReference, *, announce: bool) -> AsyncIterator[GraphConnection]:
+    """Connects to a server and yields a client for a graph; if its code was loaded, runs a worker meanwhile.
+
+    Args:
+        graph: the graph.
+        announce: whether to print which server is used.
+    """
+    temporal, server = await _connect(announce=announce)
+    async with _graph_connection(temporal, server, graph) as connection:
+        yield connection
 
 
 @asynccontextmanager
-async def reader_of(thread: str, graph: str | None) -> AsyncIterator[tuple[GraphClient, Run]]:
-    """A client for reading a thread, and its latest run; with the graph's code, no other worker is needed."""
+async def open_thread(
+    thread: str, graph: GraphReference | None, *, announce: bool = False, reads_only: bool = False
+) -> AsyncIterator[tuple[GraphConnection, Run]]:
+    """Connects to a server and yields a client for a thread's graph, and the thread's latest run.
+
+    Args:
+        thread: the thread id, as typed.
+        graph: the graph; by default the one that the thread belongs to, served by other workers.
+        announce: whether to print which server is used.
+        reads_only: whether a worker for the graph's code answers queries only, and runs no nodes.
+
+    Raises:
+        ThreadError: there is no such thread.
+    """
     thread_id = checked_thread_id(thread)
-    loaded = load_graph(graph) if graph is not None else None
-    temporal, _ = await connect()
-    run = await run_of(temporal, thread_id)
-    async with client_for(temporal, loaded.name if loaded else run.graph, loaded, reads_only=True) as client:
-        yield client, run
-
-
-async def run_of(temporal: Client, thread_id: str) -> Run:
+    temporal, server = await _connect(announce=announce)
     run = await latest_run(temporal, thread_id)
     if run is None:
         raise ThreadError(
             f"There is no thread {thread_id!r}. List those there are with: starter.py threads",
             thread_id=thread_id,
         )
-    return run
+    graph = graph or GraphReference(run.graph)
+    async with _graph_connection(temporal, server, graph, reads_only=reads_only) as connection:
+        yield connection, run
+
+
+async def _connect(*, announce: bool) -> tuple[Client, TemporalServer]:
+    temporal, server = await connect()
+    if announce:
+        rendering.print_line(f"[dim]{escape(str(server))}[/]")
+    return temporal, server
 
 
 @asynccontextmanager
-async def for_thread(thread: str, graph: str | None) -> AsyncIterator[tuple[GraphClient, Run, Server]]:
-    """A client for changing a thread, its latest run, and the server; with the graph's code, with a worker."""
-    thread_id = checked_thread_id(thread)
-    loaded = load_graph(graph) if graph is not None else None
-    temporal, server = await connect()
-    run = await run_of(temporal, thread_id)
-    async with client_for(temporal, loaded.name if loaded else run.graph, loaded) as client:
-        yield client, run, server
+async def _graph_connection(
+    temporal: Client, server: TemporalServer, graph: GraphReference, *, reads_only: bool = False
+) -> AsyncIterator[GraphConnection]:
+    client = GraphClient(temporal, graph.name, check_workers=graph.code is None)
+    connection = GraphConnection(client, server, graph.address)
+    if graph.code is None:
+        yield connection
+        return
+    async with graph_worker(
+        temporal, [graph.code.registry], task_queue=client.task_queue, grace=SHORT_GRACE, reads_only=reads_only
+    ):
+        yield connection
 
 
-def config_with(thread_id: str, recursion_limit: int | None) -> dict[str, Any]:
-    limit = {} if recursion_limit is None else {"recursion_limit": recursion_limit}
-    return {**config_for(thread_id), **limit}
+def with_recursion_limit(config: dict[str, Any], limit: int | None) -> dict[str, Any]:
+    """Returns a config with a recursion limit, if one was given."""
+    return config if limit is None else {**config, "recursion_limit": limit}
 
 
-def checked_thread_id(given: str) -> str:
-    if not given.strip():
-        raise InvalidThreadError(f"A thread id must not be empty; got {given!r}.", thread_id=given)
-    return parse_thread_id(given)
+def checked_thread_id(thread: str) -> str:
+    """Returns a thread id as typed. Raises `InvalidThreadError` if it cannot be one."""
+    if not thread.strip():
+        raise InvalidThreadError(f"A thread id must not be empty; got {thread!r}.", thread_id=thread)
+    return parse_thread_id(thread)
 
 
 def refuse_to_detach_from_own_worker(graph: str | None, *, detach: bool) -> None:
+    """Raises a usage error if a command is to leave its thread to a worker that ends with the command."""
     if detach and graph is not None and is_address(graph):
         raise typer.BadParameter(
             f"with {graph} the worker would end with this command, and nobody would do the work. "
@@ -99,26 +148,31 @@ def refuse_to_detach_from_own_worker(graph: str | None, *, detach: bool) -> None
         )
 
 
-def read_json(given: str) -> dict[str, Any]:
-    where = "The input"
+def read_json(argument: str) -> dict[str, Any]:
+    """Reads a JSON object from an argument: the JSON itself, ``@FILE``, or ``-`` for standard input.
+
+    Raises:
+        InvalidInputError: there is no such file, or no JSON object in it.
+    """
+    source = "The input"
     try:
-        if given == "-":
-            where = "Standard input"
-            given = sys.stdin.read()
-        elif given.startswith("@"):
-            where = f"The input file {given[1:]!r}"
-            given = Path(given[1:]).read_text(encoding="utf-8")
-        values = json.loads(given)
+        if argument == "-":
+            source = "Standard input"
+            argument = sys.stdin.read()
+        elif argument.startswith("@"):
+            source = f"The input file {argument[1:]!r}"
+            argument = Path(argument[1:]).read_text(encoding="utf-8")
+        values = json.loads(argument)
     except OSError as error:
-        raise InvalidInputError(f"{where} cannot be read: {error.strerror}.") from error
+        raise InvalidInputError(f"{source} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise InvalidInputError(f"{where} is not text in UTF-8: {error}.") from error
+        raise InvalidInputError(f"{source} is not text in UTF-8: {error}.") from error
     except (json.JSONDecodeError, RecursionError) as error:
         raise InvalidInputError(
-            f'{where} is not JSON: {error}. Pass an object: --input \'{{"key": "value"}}\'.'
+            f'{source} is not JSON: {error}. Pass an object: --input \'{{"key": "value"}}\'.'
         ) from error
     if not isinstance(values, dict):
         raise InvalidInputError(
-            f"{where} must be a JSON object with the state's keys. To resume a thread, use: starter.py resume"
+            f"{source} must be a JSON object with the state's keys. To resume a thread, use: starter.py resume"
         )
     return values

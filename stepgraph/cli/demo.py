@@ -1,4 +1,7 @@
-"""The demonstration: the examples, run for real, with what there is to see of a failure and a resume."""
+"""The command ``demo``: runs two of the examples, with a failure and a resume in each.
+
+Owns what the demonstration prints. It uses graphs as a user's script does, through `CompiledGraph`.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +20,22 @@ from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.hosting.session import current
 from stepgraph.protocol.snapshot import config_for
 
-PLACES = (Path(__file__).parents[2] / "examples", Path(__file__).parents[1] / "_examples")
+EXAMPLE_FOLDERS = (Path(__file__).parents[2] / "examples", Path(__file__).parents[1] / "_examples")
 """Where the examples are in a checkout, and in an installed package."""
 
 
 def run(*, as_json: bool = False) -> None:
-    """Runs the demonstration; as JSON, prints only what came of it."""
+    """Runs the demonstration.
+
+    Args:
+        as_json: whether to print only the results, as one JSON document.
+    """
     rendering.console.quiet = as_json
     server = current().server()
     _show(server)
     threads = {
-        "research": _research(*_example("research")),
-        "parallel": _parallel(*_example("parallel")),
+        "research": _research(*_load_example("research")),
+        "parallel": _parallel(*_load_example("parallel")),
     }
     if as_json:
         rendering.print_json({"server": server.address, "web_ui": server.web_ui, "threads": threads})
@@ -43,49 +50,49 @@ def run(*, as_json: bool = False) -> None:
 
 
 def _research(graph: CompiledGraph, module: ModuleType) -> dict[str, Any]:
-    """The lesson's exercise: the middle one of three nodes fails at first."""
+    """Runs three nodes in sequence, of which the second fails the first time."""
     config = config_for(f"research-{uuid.uuid4().hex[:8]}")
     rendering.heading("research: gather, analyze, report; analyze fails the first time")
     try:
         graph.invoke({"query": "state management"}, config)
     except ConnectionError as error:
-        saved = graph.get_state(config)
+        head = graph.get_state(config)
         _show(f"caught ConnectionError: {error}")
-        _show(f"saved sources: {saved.values['sources']}")
-        _show(f"next: {saved.next}")
+        _show(f"saved sources: {head.values['sources']}")
+        _show(f"next: {head.next}")
     _show("resume: invoke(None, config)")
     result = graph.invoke(None, config)
     _show(f"result: {result['summary']}")
     history = list(graph.get_state_history(config))
     rendering.show_history(history)
     _show(f"runs of each node: {module.runs}")
-    return _outcome(config, module, history)
+    return _thread_json(config, module, history)
 
 
 def _parallel(graph: CompiledGraph, module: ModuleType) -> dict[str, Any]:
-    """Two nodes side by side, of which one fails at first."""
+    """Runs two nodes in the same super-step, of which one fails the first time."""
     config = config_for(f"parallel-{uuid.uuid4().hex[:8]}")
     rendering.heading("parallel: flights and hotels side by side; hotels fails the first time")
     try:
         graph.invoke({"trip": "Lisbon"}, config)
     except ConnectionError as error:
-        saved = graph.get_state(config)
+        head = graph.get_state(config)
         _show(f"caught ConnectionError: {error}")
-        for task in saved.tasks:
+        for task in head.tasks:
             _show(f"  {task.name}: {task.error or task.result}")
-        _show(f"next: {saved.next}")
+        _show(f"next: {head.next}")
     _show("resume: invoke(None, config)")
     result = graph.invoke(None, config)
     _show(f"result: {result['choice']}")
     _show(f"runs of each node: {module.runs} (flights was not run again)")
-    return _outcome(config, module, list(graph.get_state_history(config)))
+    return _thread_json(config, module, list(graph.get_state_history(config)))
 
 
-def _show(what: Any) -> None:
-    rendering.say(escape(str(what)))
+def _show(value: Any) -> None:
+    rendering.print_line(escape(str(value)))
 
 
-def _outcome(config: dict[str, Any], module: ModuleType, history: list[Any]) -> dict[str, Any]:
+def _thread_json(config: dict[str, Any], module: ModuleType, history: list[Any]) -> dict[str, Any]:
     return {
         "thread_id": config["configurable"]["thread_id"],
         "runs": dict(module.runs),
@@ -93,9 +100,10 @@ def _outcome(config: dict[str, Any], module: ModuleType, history: list[Any]) -> 
     }
 
 
-def _example(name: str) -> tuple[CompiledGraph, ModuleType]:
-    for place in PLACES:
-        if (place / f"{name}.py").is_file():
-            (graph,) = load_graphs([f"{place / name}.py:graph"])
+def _load_example(name: str) -> tuple[CompiledGraph, ModuleType]:
+    """Returns an example's graph, and its module, which counts the runs of each node."""
+    for folder in EXAMPLE_FOLDERS:
+        if (folder / f"{name}.py").is_file():
+            (graph,) = load_graphs([f"{folder / name}.py:graph"])
             return graph, sys.modules[name]
     raise UnknownGraphError(f"The example {name!r} is not installed.", graph=name)

@@ -1,14 +1,18 @@
-"""How a command fails: one clear message and an exit status, never a traceback."""
+"""Reports a command's errors: one message and an exit status, never a traceback.
+
+Owns the exit statuses 1 (an error) and 130 (Ctrl-C). Wrong usage is typer's, with status 2.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import sys
 import traceback
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, ParamSpec
 
 import typer
 from rich.markup import escape
@@ -17,48 +21,63 @@ from temporalio.service import RPCError, RPCStatusCode
 from stepgraph.cli import rendering
 from stepgraph.errors import NodeError, StepgraphError
 
-T = TypeVar("T")
+P = ParamSpec("P")
 
 log = logging.getLogger("stepgraph.cli")
 
 
-def run(work: Coroutine[Any, Any, T], *, as_json: bool = False) -> T:
-    """Runs a command's work. What goes wrong is told, and ends the process with status 1; Ctrl-C with 130."""
-    with failing(as_json=as_json):
-        return asyncio.run(work)
+def reports_errors(command: Callable[P, Coroutine[Any, Any, None] | None]) -> Callable[P, None]:
+    """Makes a function, async or not, one that typer can call as a command, and that reports its errors.
+
+    An argument ``as_json`` of the function decides how they are printed.
+
+    Example:
+        >>> @app.command()  # doctest: +SKIP
+        ... @reports_errors
+        ... async def state(thread: ThreadArgument, as_json: AsJson = False) -> None: ...
+    """
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        with _reported_errors(as_json=bool(kwargs.get("as_json"))):
+            work = command(*args, **kwargs)
+            if work is not None:
+                asyncio.run(work)
+
+    return run
 
 
 @contextmanager
-def failing(*, as_json: bool = False) -> Iterator[None]:
-    """Tells of errors rather than letting them out."""
+def _reported_errors(*, as_json: bool) -> Iterator[None]:
+    """Prints an error that the body raises, and ends the command with the status for it."""
     try:
         yield
     except StepgraphError as error:
-        tell(error, as_json=as_json)
+        _print_error(error, as_json=as_json)
         raise typer.Exit(1) from None
     except RPCError as error:
-        tell(_of_rpc(error), as_json=as_json)
+        _print_error(_server_error(error), as_json=as_json)
         raise typer.Exit(1) from None
     except (KeyboardInterrupt, asyncio.CancelledError) as error:
         print(f"Interrupted. {_notes(error)}".rstrip(), file=sys.stderr)
         raise typer.Exit(130) from None
-    except (typer.Exit, BrokenPipeError):
-        raise
+    except (typer.Exit, typer.BadParameter, BrokenPipeError):
+        raise  # typer reports them
     except Exception as error:
-        log.debug("a fault in stepgraph", exc_info=error)
-        tell(_of_fault(error), as_json=as_json)
+        log.debug("unexpected error", exc_info=error)
+        _print_error(_unexpected_error(error), as_json=as_json)
         raise typer.Exit(1) from None
 
 
-def tell(error: StepgraphError, *, as_json: bool) -> None:
-    """The error on standard error, or as JSON on standard output."""
+def _print_error(error: StepgraphError, *, as_json: bool) -> None:
+    """Prints an error on standard error, or as JSON on standard output."""
     if as_json:
         rendering.print_json({"error": error.to_wire()})
         return
-    rendering.say(f"[bold red]Error:[/] {escape(str(error))}", to=rendering.errors)
+    rendering.print_line(f"[bold red]Error:[/] {escape(str(error))}", to=rendering.errors)
     for line in (_place_in_node(error), _notes(error)):
         if line:
-            rendering.say(f"[dim]{escape(line)}[/]", to=rendering.errors)
+            rendering.print_line(f"[dim]{escape(line)}[/]", to=rendering.errors)
 
 
 def _notes(error: BaseException) -> str:
@@ -66,7 +85,7 @@ def _notes(error: BaseException) -> str:
 
 
 def _place_in_node(error: StepgraphError) -> str:
-    """Where in the node's own code it was raised."""
+    """Returns where in the node's own code the error was raised, as a sentence; empty if that is not known."""
     if not isinstance(error, NodeError):
         return ""
     lines = [line.strip() for line in str(error.parts.get("traceback", "")).splitlines()]
@@ -74,16 +93,16 @@ def _place_in_node(error: StepgraphError) -> str:
     return f"Raised at {places[-1].removeprefix('File ')}." if places else ""
 
 
-def _of_rpc(error: RPCError) -> StepgraphError:
+def _server_error(error: RPCError) -> StepgraphError:
     if error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
         return StepgraphError(f"The Temporal server stopped answering: {error}. Try again once it is back.")
     return StepgraphError(f"The Temporal server refused: {error}")
 
 
-def _of_fault(error: Exception) -> StepgraphError:
+def _unexpected_error(error: Exception) -> StepgraphError:
     frames = traceback.extract_tb(error.__traceback__)
-    where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     return StepgraphError(
-        f"This should not have happened: {type(error).__name__}: {error}{where}. Please report it; "
+        f"This should not have happened: {type(error).__name__}: {error}{place}. Please report it; "
         "STEPGRAPH_LOG_LEVEL=debug shows more."
     )

@@ -1,4 +1,10 @@
-"""Graphs by their address: ``module:variable`` or ``path/to/file.py:variable``; without a variable, all in it."""
+"""Loads graphs by address: ``module:variable`` or ``path/to/file.py:variable``.
+
+Without a variable, an address means all graphs of the module.
+
+Owns the import of the user's code, and the message for each way in which that fails. Knows nothing of what is done with
+a graph.
+"""
 
 from __future__ import annotations
 
@@ -15,44 +21,52 @@ from stepgraph.errors import UnknownGraphError, suggest
 from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.serde.error_text import type_name
 
-HOW = "Name a graph as MODULE:VARIABLE or path/to/file.py:VARIABLE."
+FORMS = "Name a graph as MODULE:VARIABLE or path/to/file.py:VARIABLE."
 LIBRARY = Path(__file__).parents[1]
+"""The folder of this package."""
 
 
 def is_address(text: str) -> bool:
-    """Whether the text says where a graph's code is, rather than being a graph's name."""
+    """Returns whether a text is the address of a graph's code rather than a graph's name."""
     return ":" in text or text.endswith(".py") or "/" in text
 
 
 def load_graphs(addresses: Iterable[str]) -> list[CompiledGraph]:
-    """The graphs at the addresses, each once. `UnknownGraphError` says what is wrong with an address."""
-    found: dict[str, CompiledGraph] = {}
-    for address in (part.strip() for given in addresses for part in given.split(",")):
+    """Returns the graphs at the addresses, each once.
+
+    Args:
+        addresses: each may be several, separated by commas.
+
+    Raises:
+        UnknownGraphError: there is no graph at an address, or two graphs have the same name.
+    """
+    graphs: dict[str, CompiledGraph] = {}
+    for address in (part.strip() for listed in addresses for part in listed.split(",")):
         if not address:
             continue
         for graph in _graphs_at(address).values():
-            if found.setdefault(graph.name, graph) is not graph:
+            if graphs.setdefault(graph.name, graph) is not graph:
                 raise UnknownGraphError(
                     f"{address!r} brings a second graph named {graph.name!r}. Give each a name of its own.",
                     graph=graph.name,
                 )
-    return list(found.values())
+    return list(graphs.values())
 
 
 def load_graph(address: str) -> CompiledGraph:
-    """The one graph at an address."""
-    found = _graphs_at(address)
-    if len(set(found.values())) > 1:
+    """Returns the one graph at an address. Raises `UnknownGraphError` if there is none, or several."""
+    graphs = _graphs_at(address)
+    if len(set(graphs.values())) > 1:
         raise UnknownGraphError(
-            f"{address!r} has several graphs: {', '.join(map(repr, found))}. Name one: {address.rstrip(':')}:VARIABLE."
+            f"{address!r} has several graphs: {', '.join(map(repr, graphs))}. Name one: {address.rstrip(':')}:VARIABLE."
         )
-    return next(iter(found.values()))
+    return next(iter(graphs.values()))
 
 
 def _graphs_at(address: str) -> dict[str, CompiledGraph]:
-    """Variable -> graph; at least one."""
-    place, variable = _parts(address)
-    module = _module(place, address)
+    """Returns the graphs at an address by the variables that hold them. There is at least one."""
+    place, variable = _split_address(address)
+    module = _load_module(place, address)
     graphs = {name: value for name, value in vars(module).items() if isinstance(value, CompiledGraph)}
     if not variable:
         if not graphs:
@@ -62,28 +76,38 @@ def _graphs_at(address: str) -> dict[str, CompiledGraph]:
         return {variable: graphs[variable]}
     if not hasattr(module, variable):
         raise UnknownGraphError(f"{place!r} has no variable {variable!r}.{suggest(variable, graphs)}")
-    found = getattr(module, variable)
-    if hasattr(found, "compile"):
+    value = getattr(module, variable)
+    if hasattr(value, "compile"):
         raise UnknownGraphError(f"{address!r} is a graph that is not compiled. Assign what its compile() returns.")
     raise UnknownGraphError(
-        f"{address!r} is of type {type_name(found)}, and no compiled graph.{suggest(variable, graphs)}"
+        f"{address!r} is of type {type_name(value)}, and no compiled graph.{suggest(variable, graphs)}"
     )
 
 
-def _parts(address: str) -> tuple[str, str]:
+def _split_address(address: str) -> tuple[str, str]:
+    """Returns the module or path, and the variable; empty if the address names no variable."""
     place, _, variable = address.rpartition(":") if ":" in address else (address, "", "")
     if not place:
-        raise UnknownGraphError(f"{address!r} names no module. {HOW}")
+        raise UnknownGraphError(f"{address!r} names no module. {FORMS}")
     return place, variable
 
 
-def _module(place: str, address: str) -> ModuleType:
+def _load_module(place: str, address: str) -> ModuleType:
+    """Imports a module, or loads a file as one.
+
+    Args:
+        place: the module's name, or the file's path.
+        address: the whole address, for messages.
+
+    Raises:
+        UnknownGraphError: there is no such module or file, or its code raises; says where.
+    """
     folder = str(Path.cwd())
     if folder not in sys.path:
-        sys.path.insert(0, folder)  # a console script does not search it by itself
+        sys.path.insert(0, folder)  # a console script does not have the working directory on its path
     try:
         if place.endswith(".py") or "/" in place:
-            return _from_file(Path(place))
+            return _load_file(Path(place))
         return importlib.import_module(place)
     except (UnknownGraphError, KeyboardInterrupt):
         raise
@@ -96,10 +120,10 @@ def _module(place: str, address: str) -> ModuleType:
         missing = error.name or ""
         if place == missing or place.startswith(f"{missing}."):
             raise UnknownGraphError(
-                f"There is no module {place!r} (looked in {folder} and the installed packages). {HOW}"
+                f"There is no module {place!r} (looked in {folder} and the installed packages). {FORMS}"
             ) from error
         raise UnknownGraphError(
-            f"{address!r} cannot be loaded: it imports {missing!r}, which is not installed ({_where(error)})."
+            f"{address!r} cannot be loaded: it imports {missing!r}, which is not installed ({_place(error)})."
         ) from error
     except SyntaxError as error:
         raise UnknownGraphError(
@@ -107,12 +131,15 @@ def _module(place: str, address: str) -> ModuleType:
         ) from error
     except Exception as error:
         raise UnknownGraphError(
-            f"{address!r} cannot be loaded: {type(error).__name__}: {' '.join(str(error).split())} ({_where(error)})."
+            f"{address!r} cannot be loaded: {type(error).__name__}: {' '.join(str(error).split())} ({_place(error)})."
         ) from error
 
 
-def _where(error: Exception) -> str:
-    """The last place in somebody's own code, for a graph that is refused is refused in ours."""
+def _place(error: Exception) -> str:
+    """Returns the place in the user's code that led to an error.
+
+    stepgraph's own frames are left out: a graph that is refused raises the error there.
+    """
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
@@ -121,22 +148,23 @@ def _where(error: Exception) -> str:
     return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else "at its import"
 
 
-def _from_file(path: Path) -> ModuleType:
+def _load_file(path: Path) -> ModuleType:
+    """Loads a file as a module, unless it has been imported already."""
     if path.is_dir():
-        raise UnknownGraphError(f"{str(path)!r} is a folder. {HOW}")
+        raise UnknownGraphError(f"{str(path)!r} is a folder. {FORMS}")
     if not path.is_file():
-        raise UnknownGraphError(f"There is no file {str(path)!r}. {HOW}")
+        raise UnknownGraphError(f"There is no file {str(path)!r}. {FORMS}")
     path = path.resolve()
     for module in list(sys.modules.values()):
         if getattr(module, "__file__", None) == str(path):
             return module
-    beside = str(path.parent)
-    if beside not in sys.path:
-        sys.path.append(beside)  # last: a file beside it must not stand in for a package of that name
+    folder = str(path.parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # last: a file of the folder must not replace a package of that name
     name = _module_name(path)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise UnknownGraphError(f"{str(path)!r} is no Python file. {HOW}")
+        raise UnknownGraphError(f"{str(path)!r} is no Python file. {FORMS}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -148,12 +176,15 @@ def _from_file(path: Path) -> ModuleType:
 
 
 def _module_name(path: Path) -> str:
-    """The file's own name, unless a module is called so already: nobody's ``json.py`` may become everybody's json."""
+    """Returns the module name for a file: the file's own, with a hash of its path if another module has that name.
+
+    A user's ``json.py`` must not become the ``json`` that every other module imports.
+    """
     try:
-        known = path.stem in sys.modules or path.stem in sys.stdlib_module_names
-        found = None if known or "." in path.stem else importlib.util.find_spec(path.stem)
+        is_taken = path.stem in sys.modules or path.stem in sys.stdlib_module_names
+        spec = None if is_taken or "." in path.stem else importlib.util.find_spec(path.stem)
     except (ImportError, ValueError):
-        found = None
-    if not known and (found is None or found.origin == str(path)):
+        spec = None
+    if not is_taken and (spec is None or spec.origin == str(path)):
         return path.stem
     return f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"

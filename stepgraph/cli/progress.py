@@ -1,4 +1,4 @@
-"""Following a run on a terminal: its super-steps as they finish, then what came of it."""
+"""Follows a run on a terminal: prints its super-steps as they finish, then its values or what it waits for."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 from rich.markup import escape
 
 from stepgraph.cli import rendering
-from stepgraph.client import GraphRun
-from stepgraph.client.graph_run import FinishedRun, QueuedRun
+from stepgraph.cli.connect import GraphConnection
+from stepgraph.client import FinishedRun, GraphRun, QueuedRun
 from stepgraph.errors import (
     GraphRecursionError,
     NodeError,
@@ -21,73 +21,83 @@ from stepgraph.errors import (
     RunEndedError,
     StepgraphError,
 )
-from stepgraph.hosting.connection import Server
+from stepgraph.protocol.interrupts import Interrupt
 
 
-async def follow(
-    run: GraphRun, graph: str, server: Server, *, address: str | None, detach: bool, as_json: bool
-) -> None:
-    """Shows a run's super-steps as they finish, then its values."""
+async def follow(run: GraphRun, connection: GraphConnection, *, detach: bool, as_json: bool) -> None:
+    """Prints a run's super-steps as they finish, then its values; errors get the command that goes on as a note.
+
+    Args:
+        run: the run, or the queued input.
+        connection: what the run was started with.
+        detach: whether to print only the ids.
+        as_json: whether to print one JSON document instead of lines.
+    """
     ids = {"thread_id": run.thread_id, "run_id": run.run_id}
     if not as_json:
-        url = server.thread_url(run.thread_id)
-        rendering.say(f"thread [bold]{escape(run.thread_id)}[/]" + (f"  [dim]{url}[/]" if url else ""))
+        url = connection.server.thread_url(run.thread_id)
+        rendering.print_line(f"thread [bold]{escape(run.thread_id)}[/]" + (f"  [dim]{url}[/]" if url else ""))
     elif detach:
         rendering.print_json(ids)
     if isinstance(run, QueuedRun) and not as_json:
-        rendering.say("[dim]in line: it begins when the thread stands still[/]")
+        rendering.print_line("[dim]queued: it begins when the thread is idle[/]")
     if detach:
         return
-    again = f"starter.py resume {shlex.quote(run.thread_id)}" + (f" --graph {shlex.quote(address)}" if address else "")
-    ending = asyncio.ensure_future(run.result())
+    address = connection.address
+    resume = f"starter.py resume {shlex.quote(run.thread_id)}" + (f" --graph {shlex.quote(address)}" if address else "")
+    result = asyncio.ensure_future(run.result())
     try:
         if not as_json:
-            await _show_steps(run, ending)
-        values = await ending
+            await _print_steps(run, result)
+        values = await result
     except asyncio.CancelledError:
-        who = f"waits for a worker that has graph {graph!r}" if address else "goes on with its workers"
-        rendering.say(escape(f"The thread {who}. To follow it: {again}"), to=rendering.errors)
+        state = (
+            f"waits for a worker that has graph {connection.client.graph!r}" if address else "goes on with its workers"
+        )
+        rendering.print_line(escape(f"The thread {state}. To follow it: {resume}"), to=rendering.errors)
         raise
     except StepgraphError as error:
         error.parts.update({key: value for key, value in ids.items() if key not in error.parts})
         if isinstance(error, NodeError | ReducerError | GraphRecursionError | RunEndedError):
-            error.add_note(f"What finished is kept. To go on: {again}")
+            error.add_note(f"What finished is kept. To go on: {resume}")
         raise
     finally:
-        ending.cancel()
+        result.cancel()
     if isinstance(run, FinishedRun) and not as_json:
-        rendering.say("[dim]nothing is left to run[/]")
-    asked = values.pop("__interrupt__", [])
+        rendering.print_line("[dim]nothing is left to run[/]")
+    interrupts: list[Interrupt] = values.pop("__interrupt__", [])
     if as_json:
-        rendering.print_json({**ids, "values": values, "interrupts": [each._asdict() for each in asked]})
+        rendering.print_json({**ids, "values": values, "interrupts": [each._asdict() for each in interrupts]})
         return
-    rendering.say(rendering.values_block(values))
-    left = () if asked else (await run.record()).next
-    if left:  # at a breakpoint, or somebody else took the thread over
-        rendering.say(f"[dim]stopped before {escape(', '.join(left))}; to go on: {escape(again)}[/]")
-    for each in asked:
-        which = f" --interrupt {each.id}" if len(asked) > 1 else ""
-        rendering.say(f"[bold]asks[/]  {escape(json.dumps(each.value, ensure_ascii=False))}")
-        rendering.say(f"[dim]      to answer: {escape(again)} --answer ...{which}[/]")
+    rendering.print_line(rendering.values_block(values))
+    next_nodes = () if interrupts else (await run.record()).next
+    if next_nodes:  # the thread is at a breakpoint, or another client changed it
+        rendering.print_line(f"[dim]stopped before {escape(', '.join(next_nodes))}; to go on: {escape(resume)}[/]")
+    for interrupt in interrupts:
+        option = f" --interrupt {interrupt.id}" if len(interrupts) > 1 else ""
+        rendering.print_line(f"[bold]interrupt[/]  {escape(json.dumps(interrupt.value, ensure_ascii=False))}")
+        rendering.print_line(f"[dim]           to answer: {escape(resume)} --answer ...{option}[/]")
 
 
-async def _show_steps(run: GraphRun, ending: asyncio.Future[Any]) -> None:
-    seen: set[str | None] = set()
-    before: datetime | None = None
-    waits = False
+async def _print_steps(run: GraphRun, result: asyncio.Future[Any]) -> None:
+    """Prints each super-step as it finishes, until the run has ended. Waits for a worker if there is none."""
+    printed: set[str | None] = set()
+    previous_time: datetime | None = None
+    is_waiting = False
     while True:
         try:
             async for snapshot in run.watch():
-                if snapshot.checkpoint_id in seen:
+                if snapshot.checkpoint_id in printed:
                     continue
-                seen.add(snapshot.checkpoint_id)
-                at = datetime.fromisoformat(snapshot.created_at) if snapshot.created_at else None
-                rendering.say(rendering.step_line(snapshot, at - before if at and before else None))
-                before = at
+                printed.add(snapshot.checkpoint_id)
+                time = datetime.fromisoformat(snapshot.created_at) if snapshot.created_at else None
+                took = time - previous_time if time and previous_time else None
+                rendering.print_line(rendering.step_line(snapshot, took))
+                previous_time = time
             return
         except NoWorkerError as error:
-            if ending.done():  # how it ended needs no worker to be told
+            if result.done():  # the result is read without a worker
                 return
-            if not waits:
-                rendering.say(f"[dim]{escape(str(error))} Waiting.[/]", to=rendering.errors)
-                waits = True
+            if not is_waiting:
+                rendering.print_line(f"[dim]{escape(str(error))} Waiting.[/]", to=rendering.errors)
+                is_waiting = True

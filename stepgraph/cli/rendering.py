@@ -1,7 +1,7 @@
-"""What commands print: lines and tables for people, JSON for machines.
+"""Prints what commands show: lines and tables for a terminal, JSON for programs.
 
-Lines are never wrapped, so addresses and messages can be copied. Tables fit themselves to a terminal, and are as wide
-as they need to be when the output goes elsewhere.
+Lines are never wrapped, so that addresses and messages can be copied. Tables fit a terminal's width, and are as wide as
+they need to be when the output goes elsewhere. Knows nothing of where the data comes from.
 """
 
 from __future__ import annotations
@@ -21,64 +21,69 @@ from rich.table import Table
 from stepgraph.protocol.snapshot import StateSnapshot, TaskSnapshot
 
 UNLIMITED = 10_000
-"""Columns of what is no terminal, unless COLUMNS says how many."""
+"""Columns of an output that is no terminal, unless COLUMNS is set."""
 
 NARROW = 64
-"""Columns below which tables are no pleasure."""
+"""Columns below which a table is printed as a paragraph for each row."""
 
 SHORT_ID = 11
-"""Characters of a checkpoint id shown in tables: enough to tell a thread's checkpoints apart, and taken as an id."""
+"""How many characters of a checkpoint id tables show: enough to tell a thread's checkpoints apart and to name one."""
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() or os.environ.get("COLUMNS") else UNLIMITED)
 errors = Console(highlight=False, stderr=True)
 
 
-def say(line: str, *, to: Console = console) -> None:
-    """One line (or a few) of markup, at once; what is not markup must be escaped."""
+def print_line(line: str, *, to: Console = console) -> None:
+    """Prints one or more lines of rich markup, unwrapped; text that is not markup must be escaped."""
     to.print(line, soft_wrap=True)
 
 
 def heading(text: str) -> None:
-    """A title over what follows."""
-    say(f"\n[bold]{escape(text)}[/]")
+    """Prints a heading."""
+    print_line(f"\n[bold]{escape(text)}[/]")
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output."""
-    print(json.dumps(_plain(value), indent=2, default=str, ensure_ascii=not _speaks_unicode()), flush=True)
+    """Prints one JSON document on standard output."""
+    print(json.dumps(_json_data(value), indent=2, default=str, ensure_ascii=not _prints_unicode()), flush=True)
 
 
 def step_line(snapshot: StateSnapshot, took: timedelta | None = None) -> str:
-    """One finished super-step: who wrote, how long it took, and what is next."""
+    """Returns a line for a finished super-step: the nodes that wrote, how long it took, and the nodes that run next."""
     metadata = snapshot.metadata or {}
-    what = ", ".join(metadata["writes"] or [metadata["source"]])
-    then = f"then {', '.join(snapshot.next)}" if snapshot.next else "done"
+    writers = ", ".join(metadata["writes"] or [metadata["source"]])
+    next_nodes = f"then {', '.join(snapshot.next)}" if snapshot.next else "done"
     seconds = f"{took.total_seconds():.2f} s" if took is not None else ""
-    return f"[bold]step {metadata['step']:<3}[/] {seconds:>9}  {escape(what)}  [dim]{escape(then)}[/]"
+    return f"[bold]step {metadata['step']:<3}[/] {seconds:>9}  {escape(writers)}  [dim]{escape(next_nodes)}[/]"
 
 
 def values_block(values: dict[str, Any]) -> str:
-    """The values, as JSON that people can read."""
+    """Returns the values as indented JSON."""
     return escape(json.dumps(values, indent=2, default=str, ensure_ascii=False))
 
 
 def state_block(snapshot: StateSnapshot) -> str:
-    """A snapshot in full."""
+    """Returns the lines for a whole snapshot."""
     if snapshot.metadata is None:
         return "There is no checkpoint: nothing has been done on this thread yet."
     metadata = snapshot.metadata
     lines = [
         f"[bold]step {metadata.get('step')}[/]",
-        f"source      {metadata.get('source')}, {_time(snapshot.created_at)}",
+        f"source      {metadata.get('source')}, {_local_time(snapshot.created_at)}",
         f"checkpoint  {snapshot.checkpoint_id}",
         f"next        {escape(', '.join(snapshot.next)) or 'nothing: the graph is done'}",
     ]
-    lines += [f"task        {escape(_task(task))}" for task in snapshot.tasks]
+    lines += [f"task        {escape(_task_text(task))}" for task in snapshot.tasks]
     return "\n".join([*lines, "values", values_block(snapshot.values)])
 
 
 def show_history(snapshots: Iterable[StateSnapshot], *, values: bool = False) -> None:
-    """A thread's history, newest first."""
+    """Prints a thread's checkpoints as a table.
+
+    Args:
+        snapshots: the thread's history, newest first.
+        values: whether to print a column with the values.
+    """
     rows = []
     for snapshot in snapshots:
         metadata = snapshot.metadata or {}
@@ -86,9 +91,9 @@ def show_history(snapshots: Iterable[StateSnapshot], *, values: bool = False) ->
         row = [
             str(metadata.get("step")),
             str(metadata.get("source")),
-            _wrote(metadata.get("writes")),
+            _writes_text(metadata.get("writes")),
             ", ".join(f"{name} (failed)" if name in failed else name for name in snapshot.next),
-            _time(snapshot.created_at),
+            _local_time(snapshot.created_at),
             (snapshot.checkpoint_id or "")[-SHORT_ID:],
         ]
         if values:
@@ -102,11 +107,15 @@ def show_history(snapshots: Iterable[StateSnapshot], *, values: bool = False) ->
 
 
 def show_threads(threads: Iterable[dict[str, Any]]) -> None:
-    """Threads, the latest first."""
+    """Prints threads as a table.
+
+    Args:
+        threads: what `list_threads` returns.
+    """
     rows = [
         [
             *(thread["thread_id"], thread["graph"], thread["status"]),
-            *(_time(thread["started"]), _duration(thread["started"], thread["ended"])),
+            *(_local_time(thread["started"]), _duration(thread["started"], thread["ended"])),
         ]
         for thread in threads
     ]
@@ -114,17 +123,16 @@ def show_threads(threads: Iterable[dict[str, Any]]) -> None:
 
 
 def snapshot_json(snapshot: StateSnapshot) -> dict[str, Any]:
-    """A snapshot as JSON data."""
+    """Returns a snapshot as JSON data."""
     return {**snapshot._asdict(), "tasks": [task._asdict() for task in snapshot.tasks]}
 
 
 def _show_rows(columns: list[str], rows: list[list[str]], *, narrow: int = NARROW) -> None:
-    """A table; on a terminal too narrow for one, a paragraph for each row."""
+    """Prints a table; on a terminal with less than ``narrow`` columns, a paragraph for each row."""
     if console.width < narrow:
         for row in rows:
-            say(
-                "\n" + "\n".join(f"{name:<10}  {escape(cell)}" for name, cell in zip(columns, row, strict=True) if cell)
-            )
+            cells = [f"{name:<10}  {escape(cell)}" for name, cell in zip(columns, row, strict=True) if cell]
+            print_line("\n" + "\n".join(cells))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
@@ -139,35 +147,37 @@ def _show_rows(columns: list[str], rows: list[list[str]], *, narrow: int = NARRO
     console.print(table)
 
 
-def _plain(value: Any) -> Any:
+def _json_data(value: Any) -> Any:
+    """Returns a value with snapshots, also in lists, as JSON data."""
     if isinstance(value, StateSnapshot):
         return snapshot_json(value)
     if isinstance(value, list | tuple) and not hasattr(value, "_asdict"):
-        return [_plain(item) for item in value]
+        return [_json_data(item) for item in value]
     return value
 
 
-def _wrote(writes: dict[str, Any] | None) -> str:
+def _writes_text(writes: dict[str, Any] | None) -> str:
+    """Returns which nodes wrote which keys."""
     if not writes:
         return ""
-    return ", ".join(f"{node}: {', '.join(written)}" if written else node for node, written in writes.items())
+    return ", ".join(f"{node}: {', '.join(keys)}" if keys else node for node, keys in writes.items())
 
 
-def _task(task: TaskSnapshot) -> str:
+def _task_text(task: TaskSnapshot) -> str:
     if task.error:
         return f"{task.name}: failed, {task.error}"
     if task.interrupts:
-        asked = json.dumps(task.interrupts[-1].value, default=str, ensure_ascii=False)
-        return f"{task.name}: asks {asked}"
+        value = json.dumps(task.interrupts[-1].value, default=str, ensure_ascii=False)
+        return f"{task.name}: interrupt {value}"
     return f"{task.name}: {'finished' if task.result is not None else 'to run'}"
 
 
-def _time(created_at: str | None) -> str:
-    """A time of day in the reader's zone, with the date unless it is today."""
+def _local_time(created_at: str | None) -> str:
+    """Returns a time of day in the local time zone, with the date unless that is today."""
     if not created_at:
         return ""
-    at = datetime.fromisoformat(created_at).astimezone()
-    return at.strftime("%H:%M:%S" if at.date() == datetime.now().astimezone().date() else "%Y-%m-%d %H:%M")
+    time = datetime.fromisoformat(created_at).astimezone()
+    return time.strftime("%H:%M:%S" if time.date() == datetime.now().astimezone().date() else "%Y-%m-%d %H:%M")
 
 
 def _duration(started: str, ended: str | None) -> str:
@@ -179,5 +189,5 @@ def _duration(started: str, ended: str | None) -> str:
     return str(timedelta(seconds=round(took.total_seconds())))
 
 
-def _speaks_unicode() -> bool:
+def _prints_unicode() -> bool:
     return (sys.stdout.encoding or "").lower().startswith("utf")

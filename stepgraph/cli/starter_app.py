@@ -1,6 +1,7 @@
 """``starter.py`` / ``stepgraph``: the operator's command line.
 
-Each command is thin: it reads its arguments, asks `GraphClient`, and prints with `stepgraph.cli.rendering`.
+Owns the commands that run, resume and read threads. Each reads its arguments, calls `GraphClient`, and prints with
+`stepgraph.cli.rendering`. Knows nothing of how errors are reported: `stepgraph.cli.error_output` does.
 """
 
 from __future__ import annotations
@@ -13,11 +14,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from stepgraph.cli import checkpoint_tree as drawing
-from stepgraph.cli import demo as demonstration
-from stepgraph.cli import error_output as failing
-from stepgraph.cli import rendering
-from stepgraph.cli import time_travel as travel
+from stepgraph.cli import checkpoint_tree, demo, rendering, time_travel
 from stepgraph.cli.arguments import (
     AsJson,
     Busy,
@@ -28,44 +25,44 @@ from stepgraph.cli.arguments import (
     RecursionLimit,
     ThreadArgument,
 )
-from stepgraph.cli.checkpoint_ref import checkpoint_named
+from stepgraph.cli.checkpoint_ref import config_at
 from stepgraph.cli.connect import (
     checked_thread_id,
-    client_for,
-    config_with,
-    connected,
+    graph_at,
+    graph_called,
+    open_graph,
+    open_thread,
     read_json,
-    reader_of,
     refuse_to_detach_from_own_worker,
-    run_of,
+    with_recursion_limit,
 )
-from stepgraph.cli.graph_loader import is_address, load_graph, load_graphs
+from stepgraph.cli.error_output import reports_errors
+from stepgraph.cli.graph_loader import load_graphs
 from stepgraph.cli.progress import follow
 from stepgraph.cli.thread_list import list_threads, status_of, thread_status
-from stepgraph.errors import (
-    ThreadBusyError,
-)
+from stepgraph.errors import ThreadBusyError
 from stepgraph.graph.validation import graph_name
 from stepgraph.hosting.connection import connect
 from stepgraph.protocol.interrupts import Command
 from stepgraph.protocol.snapshot import config_for
 from stepgraph.temporal.logs import configure_logging
-from stepgraph.temporal.settings import text
+from stepgraph.temporal.settings import text_setting
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.callback()
+@reports_errors
 def starter() -> None:
     """Starts, resumes and reads threads: runs of graphs on Temporal."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # values may have any character
-    with failing.failing():
-        configure_logging("console", text("STEPGRAPH_LOG_LEVEL", "error"))
+    configure_logging("console", text_setting("STEPGRAPH_LOG_LEVEL", "error"))
 
 
 @app.command("run")
-def run_command(
+@reports_errors
+async def run_command(
     graph: GraphArgument,
     input: Annotated[
         str,
@@ -78,68 +75,56 @@ def run_command(
     as_json: AsJson = False,
 ) -> None:
     """Runs a graph on a thread, showing each super-step as it finishes."""
-
-    async def work() -> None:
-        values = read_json(input)
-        loaded = load_graph(graph) if is_address(graph) else None
-        name = loaded.name if loaded else graph_name(graph)
-        if loaded is not None:
-            values = loaded.registry.schema.check_input(name, values)
-        thread_id = f"{name}-{uuid.uuid4().hex[:12]}" if thread is None else checked_thread_id(thread)
-        temporal, server = await connected(as_json=as_json)
-        async with client_for(temporal, name, loaded) as client:
-            try:
-                config = config_with(thread_id, recursion_limit)
-                started = await client.astart(values, config, on_busy=on_busy.value)
-            except ThreadBusyError as error:
-                if on_busy is Busy.REFUSE:
-                    error.add_note("To wait in line: --on-busy enqueue.")
-                raise
-            address = graph if loaded else None
-            await follow(started, name, server, address=address, detach=detach, as_json=as_json)
-
     refuse_to_detach_from_own_worker(graph, detach=detach)
-    failing.run(work(), as_json=as_json)
+    values = read_json(input)
+    reference = graph_called(graph)
+    if reference.code is not None:
+        values = reference.code.registry.schema.check_input(reference.name, values)
+    thread_id = f"{reference.name}-{uuid.uuid4().hex[:12]}" if thread is None else checked_thread_id(thread)
+    config = with_recursion_limit(config_for(thread_id), recursion_limit)
+    async with open_graph(reference, announce=not as_json) as connection:
+        try:
+            started = await connection.client.astart(values, config, on_busy=on_busy.value)
+        except ThreadBusyError as error:
+            if on_busy is Busy.REFUSE:
+                error.add_note("To enqueue the input: --on-busy enqueue.")
+            raise
+        await follow(started, connection, detach=detach, as_json=as_json)
 
 
 @app.command()
-def resume(
+@reports_errors
+async def resume(
     thread: ThreadArgument,
     answer: Annotated[
-        str | None, typer.Option(metavar="JSON", help="The answer to what it asks: JSON, or a text as it is.")
+        str | None, typer.Option(metavar="JSON", help="The answer to an interrupt: JSON, or a text as it is.")
     ] = None,
-    interrupt: Annotated[str | None, typer.Option(metavar="ID", help="Which question the answer is to.")] = None,
+    interrupt: Annotated[str | None, typer.Option(metavar="ID", help="Which interrupt the answer is for.")] = None,
     graph: GraphOption = None,
     recursion_limit: RecursionLimit = None,
     detach: Detach = False,
     as_json: AsJson = False,
 ) -> None:
-    """Goes on with a thread where it failed or stopped, or with an answer to what it asks; follows one that runs."""
-
-    async def work() -> None:
-        thread_id = checked_thread_id(thread)
-        loaded = load_graph(graph) if graph is not None and is_address(graph) else None
-        temporal, server = await connected(as_json=as_json)
-        latest = await run_of(temporal, thread_id)
-        name = loaded.name if loaded else graph_name(graph or latest.graph)
-        async with client_for(temporal, name, loaded) as client:
-            config = config_with(thread_id, recursion_limit)
-            try:
-                started = await client.astart(_answer(answer, interrupt), config)
-            except ThreadBusyError:
-                running = await client.aget_run(config)
-                if running is None:
-                    raise
-                started = running
-            address = graph if loaded else None
-            await follow(started, name, server, address=address, detach=detach, as_json=as_json)
-
+    """Goes on with a thread where it failed or stopped, or with the answer to an interrupt; follows one that runs."""
     refuse_to_detach_from_own_worker(graph, detach=detach)
-    failing.run(work(), as_json=as_json)
+    reference = graph_called(graph) if graph is not None else None
+    async with open_thread(thread, reference, announce=not as_json) as (connection, run):
+        client = connection.client
+        graph_name(client.graph)  # the thread may be a workflow that runs no graph
+        config = with_recursion_limit(config_for(run.thread_id), recursion_limit)
+        try:
+            started = await client.astart(_answer_command(answer, interrupt), config)
+        except ThreadBusyError:
+            running = await client.aget_run(config)
+            if running is None:
+                raise
+            started = running
+        await follow(started, connection, detach=detach, as_json=as_json)
 
 
 @app.command()
-def state(
+@reports_errors
+async def state(
     thread: ThreadArgument,
     checkpoint: Annotated[
         str | None, typer.Option(metavar="NAME", help="A checkpoint: its id, the end of it, or a step.")
@@ -147,26 +132,21 @@ def state(
     graph: GraphOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Shows where a thread stands, or what was true at a checkpoint."""
-
-    async def work() -> None:
-        async with reader_of(thread, graph) as (client, run):
-            config = config_for(run.thread_id)
-            if checkpoint is not None:
-                config = config_for(run.thread_id, await checkpoint_named(client, run.thread_id, checkpoint))
-            found = await client.aget_state(config)
-        if as_json:
-            rendering.print_json(found)
-            return
-        status = status_of(run.status) if checkpoint is not None else thread_status(run.status, found)
-        rendering.say(f"thread      {escape(run.thread_id)}, graph {escape(run.graph)}, {status}")
-        rendering.say(rendering.state_block(found))
-
-    failing.run(work(), as_json=as_json)
+    """Shows a thread's current state, or the state at a checkpoint."""
+    async with open_thread(thread, graph_at(graph), reads_only=True) as (connection, run):
+        config = await config_at(connection.client, run.thread_id, checkpoint)
+        snapshot = await connection.client.aget_state(config)
+    if as_json:
+        rendering.print_json(snapshot)
+        return
+    status = status_of(run.status) if checkpoint is not None else thread_status(run.status, snapshot)
+    rendering.print_line(f"thread      {escape(run.thread_id)}, graph {escape(run.graph)}, {status}")
+    rendering.print_line(rendering.state_block(snapshot))
 
 
 @app.command()
-def history(
+@reports_errors
+async def history(
     thread: ThreadArgument,
     limit: Annotated[int | None, typer.Option(metavar="COUNT", min=1, help="How many checkpoints at the most.")] = None,
     values: Annotated[bool, typer.Option("--values", help="Show the values, too.")] = False,
@@ -175,79 +155,80 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """Shows a thread's checkpoints, newest first, across its runs."""
-
-    async def work() -> None:
-        async with reader_of(thread, graph) as (client, run):
-            found = [snapshot async for snapshot in client.aget_state_history(config_for(run.thread_id), limit=limit)]
-        if mermaid:
-            print(drawing.mermaid(found, head=found[0].checkpoint_id if found else None), end="")
-        elif as_json:
-            rendering.print_json(found)
-        else:
-            rendering.show_history(found, values=values)
-
-    failing.run(work(), as_json=as_json)
+    async with open_thread(thread, graph_at(graph), reads_only=True) as (connection, run):
+        newest_first = connection.client.aget_state_history(config_for(run.thread_id), limit=limit)
+        snapshots = [snapshot async for snapshot in newest_first]
+    if mermaid:
+        print(checkpoint_tree.mermaid(snapshots, head=snapshots[0].checkpoint_id if snapshots else None), end="")
+    elif as_json:
+        rendering.print_json(snapshots)
+    else:
+        rendering.show_history(snapshots, values=values)
 
 
 @app.command()
-def threads(
+@reports_errors
+async def threads(
     graph: Annotated[str | None, typer.Option(metavar="NAME", help="Only threads of this graph.")] = None,
     limit: Annotated[int, typer.Option(metavar="COUNT", min=1, help="How many at the most.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Lists threads, the latest first."""
-
-    async def work() -> None:
-        if graph is not None:
-            graph_name(graph)
-        client, server = await connect()
-        found = await list_threads(client, graph=graph, limit=limit)
-        if as_json:
-            rendering.print_json(found)
-        elif found:
-            rendering.show_threads(found)
-        else:
-            of = f" of graph {graph!r}" if graph else ""
-            rendering.say(escape(f"There are no threads{of} at {server.address}, namespace {server.namespace!r}."))
-
-    failing.run(work(), as_json=as_json)
+    if graph is not None:
+        graph_name(graph)
+    temporal, server = await connect()
+    listed = await list_threads(temporal, graph=graph, limit=limit)
+    if as_json:
+        rendering.print_json(listed)
+    elif listed:
+        rendering.show_threads(listed)
+    else:
+        of_graph = f" of graph {graph!r}" if graph else ""
+        rendering.print_line(
+            escape(f"There are no threads{of_graph} at {server.address}, namespace {server.namespace!r}.")
+        )
 
 
 @app.command("graph")
+@reports_errors
 def draw(
     address: Annotated[str, typer.Argument(metavar="ADDRESS", help="MODULE:VARIABLE or FILE.py:VARIABLE.")],
     as_json: AsJson = False,
 ) -> None:
     """Draws a graph as a Mermaid flowchart; with --json, prints its spec (a list of specs, if there are several)."""
-    with failing.failing(as_json=as_json):
-        found = load_graphs([address])
-        if as_json:
-            specs = [graph.registry.spec.model_dump(mode="json") for graph in found]
-            rendering.print_json(specs if len(specs) > 1 else specs[0])
-            return
-        for graph in found:
-            if len(found) > 1:
-                print(f"%% {graph.name}")
-            print(graph.get_graph().draw_mermaid(), end="")
+    graphs = load_graphs([address])
+    if as_json:
+        specs = [graph.registry.spec.model_dump(mode="json") for graph in graphs]
+        rendering.print_json(specs if len(specs) > 1 else specs[0])
+        return
+    for graph in graphs:
+        if len(graphs) > 1:
+            print(f"%% {graph.name}")
+        print(graph.get_graph().draw_mermaid(), end="")
 
 
-@app.command()
-def demo(as_json: AsJson = False) -> None:
+@app.command("demo")
+@reports_errors
+def demo_command(as_json: AsJson = False) -> None:
     """Runs the examples for real: a failure, what was saved of it, the resume, and the history."""
-    with failing.failing(as_json=as_json):
-        demonstration.run(as_json=as_json)
+    demo.run(as_json=as_json)
 
 
-travel.add_to(app)
+time_travel.add_to(app)
 
 
 def main() -> None:
-    """The console command."""
+    """Runs the command line."""
     app()
 
 
-def _answer(answer: str | None, interrupt: str | None) -> Command | None:
-    """What answers an interrupt: JSON if it is some, otherwise the text itself."""
+def _answer_command(answer: str | None, interrupt: str | None) -> Command | None:
+    """Returns the command that answers an interrupt; None without an answer.
+
+    Args:
+        answer: the answer as typed: its JSON value if it is JSON, otherwise the text itself.
+        interrupt: the interrupt's id; None if only one waits.
+    """
     if answer is None:
         return None
     try:

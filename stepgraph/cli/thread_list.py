@@ -1,4 +1,4 @@
-"""The threads that visibility knows of."""
+"""Lists threads from Temporal's visibility store, and names their status."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from stepgraph.graph.validation import graph_name
 from stepgraph.protocol.names import SHARED_TASK_QUEUE
 from stepgraph.protocol.snapshot import StateSnapshot
+from stepgraph.temporal.executions import quote_value
 from stepgraph.temporal.search_attributes import STATUS
-from stepgraph.temporal.settings import text
+from stepgraph.temporal.settings import text_setting
 
-_STATUS = {
+_STATUS_NAMES = {
     WorkflowExecutionStatus.RUNNING: "running",
     WorkflowExecutionStatus.COMPLETED: "complete",
     WorkflowExecutionStatus.CONTINUED_AS_NEW: "running",
@@ -21,44 +22,59 @@ _STATUS = {
 
 
 def status_of(status: WorkflowExecutionStatus | None) -> str:
-    """A run's status in a word or two."""
-    return "unknown" if status is None else _STATUS.get(status, status.name.lower())
+    """Returns the name of a run's status."""
+    return "unknown" if status is None else _STATUS_NAMES.get(status, status.name.lower())
 
 
 def thread_status(status: WorkflowExecutionStatus | None, head: StateSnapshot) -> str:
-    """The same for a thread whose head is known: its last run may be over, and something left to do."""
+    """Returns the name of a thread's status, from the status of its latest run and its head.
+
+    A completed run may leave nodes to run: a node failed, or the thread waits at an interrupt or breakpoint.
+    """
     if status is WorkflowExecutionStatus.COMPLETED and head.next:
         return "failed" if any(task.error for task in head.tasks) else "waiting"
     return "waiting" if status is WorkflowExecutionStatus.RUNNING and head.interrupts else status_of(status)
 
 
-def _status(execution: WorkflowExecution) -> str:
-    """As its run told, if that could tell last."""
+def _listed_status(execution: WorkflowExecution) -> str:
+    """Returns the status that a run recorded as its search attribute.
+
+    A run that was terminated, cancelled or timed out could not record that: Temporal's status is the right one then.
+    """
     if execution.status in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED):
         return execution.typed_search_attributes.get(STATUS) or status_of(execution.status)
     return status_of(execution.status)
 
 
 async def list_threads(client: Client, *, graph: str | None, limit: int) -> list[dict[str, Any]]:
-    """The latest threads by their latest run: ``thread_id``, ``graph``, ``status``, ``started``, ``ended``."""
-    task_queue = (text("STEPGRAPH_TASK_QUEUE") or "").replace("\\", "\\\\").replace("'", "\\'")
-    query = f"TaskQueue = '{task_queue}'" if task_queue else f"TaskQueue STARTS_WITH '{SHARED_TASK_QUEUE}'"
+    """Returns the latest threads, by the start of their latest run.
+
+    Args:
+        client: a connected client.
+        graph: only threads of this graph; by default those of all graphs.
+        limit: how many threads at the most.
+
+    Returns:
+        For each thread ``thread_id``, ``graph``, ``status``, ``started`` and ``ended``, the times in ISO 8601.
+    """
+    task_queue = text_setting("STEPGRAPH_TASK_QUEUE")
+    query = f"TaskQueue = {quote_value(task_queue)}" if task_queue else f"TaskQueue STARTS_WITH '{SHARED_TASK_QUEUE}'"
     if graph is not None:
         query = f"WorkflowType = '{graph_name(graph)}'"
-    latest: dict[str, Any] = {}
+    latest_runs: dict[str, WorkflowExecution] = {}
     async for execution in client.list_workflows(query):
-        known = latest.get(execution.id)
-        if known is None and len(latest) == limit:
+        latest = latest_runs.get(execution.id)
+        if latest is None and len(latest_runs) == limit:
             break
-        if known is None or execution.start_time > known.start_time:
-            latest[execution.id] = execution
+        if latest is None or execution.start_time > latest.start_time:
+            latest_runs[execution.id] = execution
     return [
         {
             "thread_id": execution.id,
             "graph": execution.workflow_type,
-            "status": _status(execution),
+            "status": _listed_status(execution),
             "started": execution.start_time.isoformat(),
             "ended": execution.close_time.isoformat() if execution.close_time else None,
         }
-        for execution in sorted(latest.values(), key=lambda execution: execution.start_time, reverse=True)
+        for execution in sorted(latest_runs.values(), key=lambda execution: execution.start_time, reverse=True)
     ]

@@ -1,8 +1,10 @@
-"""``worker.py`` / ``stepgraph-worker``: a process that runs graphs' nodes until it is told to stop.
+"""``worker.py`` / ``stepgraph-worker``: a process that runs the nodes of graphs until it is stopped.
 
-It polls a task queue for each of its graphs, and the entrance, ``stepgraph``, for runs that were started by hand. On
-SIGTERM it takes no more work, lets running nodes finish for as long as `STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS` says, and ends with
-status 0; what is not done by then, another worker does again.
+It polls the task queue of each of its graphs, and the shared task queue, ``stepgraph``, for runs that were started by
+hand. On SIGTERM it takes no more work, lets running nodes finish for up to STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS, and
+ends with status 0. Other workers run again the nodes that did not finish.
+
+Owns the life of the process: settings, signals, log lines. `stepgraph.hosting.graph_worker` makes the workers.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stepgraph.cli import error_output as failing
+from stepgraph.cli.error_output import reports_errors
 from stepgraph.cli.graph_loader import load_graphs
 from stepgraph.errors import StepgraphError, UnknownGraphError
 from stepgraph.execution.registry import GraphRegistry
@@ -24,16 +26,17 @@ from stepgraph.hosting.graph_worker import graph_worker
 from stepgraph.protocol.names import SHARED_TASK_QUEUE, task_queue_of
 from stepgraph.temporal import settings
 from stepgraph.temporal.logs import configure_logging, get_logger
-from stepgraph.temporal.storage import check as check_storage
+from stepgraph.temporal.storage import check_storage
 
-MAX_DRAIN_SECONDS = 86_400
+MAX_GRACE_SECONDS = 86_400
 
 log = get_logger("worker")
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
-def worker(
+@reports_errors
+async def worker(
     more_graphs: Annotated[list[str] | None, typer.Argument(metavar="[ADDRESS]...", help="More graphs.")] = None,
     graphs: Annotated[
         list[str] | None,
@@ -56,20 +59,29 @@ def worker(
     ] = False,
 ) -> None:
     """Runs the nodes of graphs until told to stop (SIGTERM, or Ctrl-C)."""
-    with failing.failing():
-        configure_logging(log_format)
-        addresses = [*(graphs or ()), *(more_graphs or ())] or [settings.text("STEPGRAPH_GRAPHS", "") or ""]
-        asyncio.run(_work(addresses, task_queue or settings.text("STEPGRAPH_TASK_QUEUE"), check=check))
+    configure_logging(log_format)
+    addresses = [*(graphs or ()), *(more_graphs or ())] or [settings.text_setting("STEPGRAPH_GRAPHS", "") or ""]
+    await _run_worker(addresses, task_queue or settings.text_setting("STEPGRAPH_TASK_QUEUE"), check=check)
 
 
 def main() -> None:
-    """The console command."""
+    """Runs the command line."""
     app()
 
 
-async def _work(addresses: Sequence[str], task_queue: str | None, *, check: bool) -> None:
-    settings.run_settings()  # what a run reads of them later, it had better refuse now
-    drain = _drain()
+async def _run_worker(addresses: Sequence[str], task_queue: str | None, *, check: bool) -> None:
+    """Serves graphs until a signal stops the process or a worker fails.
+
+    Args:
+        addresses: where the graphs are.
+        task_queue: the one task queue to poll; by default those of the graphs, and the shared one.
+        check: whether to stop before any work is taken.
+
+    Raises:
+        StepgraphError: a setting is wrong, a graph cannot be loaded, or a worker failed.
+    """
+    settings.run_settings()  # the runs of this worker read these later: a wrong one is reported now
+    grace = _grace_period()
     graphs = load_graphs(addresses)
     if not graphs:
         raise UnknownGraphError(
@@ -78,54 +90,56 @@ async def _work(addresses: Sequence[str], task_queue: str | None, *, check: bool
     client, server = await connect()
     log.info(str(server))
     await check_storage(client)
-    served = _served([graph.registry for graph in graphs], task_queue)
-    about = {"graphs": [graph.name for graph in graphs], "task_queues": list(served)}
+    by_task_queue = _graphs_by_task_queue([graph.registry for graph in graphs], task_queue)
+    details = {"graphs": [graph.name for graph in graphs], "task_queues": list(by_task_queue)}
     if check:
-        log.info("worker could start", **about)
+        log.info("worker could start", **details)
         return
-    stop = _stop_signal()
-    workers = [graph_worker(client, registries, task_queue=queue, grace=drain) for queue, registries in served.items()]
+    stop_signal = _first_stop_signal()
+    workers = [
+        graph_worker(client, registries, task_queue=queue, grace=grace) for queue, registries in by_task_queue.items()
+    ]
     running = [asyncio.ensure_future(worker.run()) for worker in workers]
-    log.info("worker starts", **about)
-    waited_for: list[asyncio.Future[Any]] = [stop, *running]
-    await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
-    if stop.done():
-        log.info("worker drains", signal=stop.result(), seconds=drain.total_seconds())
+    log.info("worker starts", **details)
+    ends: list[asyncio.Future[Any]] = [stop_signal, *running]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    if stop_signal.done():
+        log.info("worker drains", signal=stop_signal.result(), seconds=grace.total_seconds())
     await asyncio.gather(*(worker.shutdown() for worker in workers))
-    for ended in await asyncio.gather(*running, return_exceptions=True):
-        if isinstance(ended, BaseException):
-            raise StepgraphError(f"The worker cannot go on: {' '.join(str(ended).split())}") from ended
+    for outcome in await asyncio.gather(*running, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise StepgraphError(f"The worker cannot go on: {' '.join(str(outcome).split())}") from outcome
     log.info("worker stopped")
 
 
-def _served(graphs: list[GraphRegistry], task_queue: str | None) -> dict[str, list[GraphRegistry]]:
-    """Task queue -> graphs: one for each graph and the entrance for all; or all on the queue that was named."""
+def _graphs_by_task_queue(graphs: list[GraphRegistry], task_queue: str | None) -> dict[str, list[GraphRegistry]]:
+    """Returns the graphs by task queue: all on the named one, or each on its own and all on the shared one."""
     if task_queue:
         return {task_queue: graphs}
     return {**{task_queue_of(graph.name): [graph] for graph in graphs}, SHARED_TASK_QUEUE: graphs}
 
 
-def _drain() -> timedelta:
-    seconds = settings.number("STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS", 30)
-    if seconds > MAX_DRAIN_SECONDS:
+def _grace_period() -> timedelta:
+    seconds = settings.number_setting("STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS", 30)
+    if seconds > MAX_GRACE_SECONDS:
         raise StepgraphError(
-            f"STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS may be {MAX_DRAIN_SECONDS:,} at the most; got {seconds:g}.",
+            f"STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS may be {MAX_GRACE_SECONDS:,} at the most; got {seconds:g}.",
             setting="STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS",
         )
     return timedelta(seconds=seconds)
 
 
-def _stop_signal() -> asyncio.Future[str]:
-    """Done at the first SIGTERM or SIGINT; a second one ends the process at once."""
+def _first_stop_signal() -> asyncio.Future[str]:
+    """Returns a future of the name of the first SIGTERM or SIGINT. A second signal ends the process at once."""
     loop = asyncio.get_running_loop()
-    told: asyncio.Future[str] = loop.create_future()
+    stop_signal: asyncio.Future[str] = loop.create_future()
 
-    def on(received: signal.Signals) -> None:
-        told.set_result(received.name)
+    def on_signal(received: signal.Signals) -> None:
+        stop_signal.set_result(received.name)
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(each)
             signal.signal(each, signal.SIG_DFL)
 
     for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, on, each)
-    return told
+        loop.add_signal_handler(each, on_signal, each)
+    return stop_signal

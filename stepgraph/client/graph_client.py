@@ -1,18 +1,22 @@
-"""`GraphClient`: a graph's threads, for whoever has a Temporal client and the graph's name."""
+"""`GraphClient`: LangGraph's async methods for the threads of one graph, through a Temporal client.
+
+Owns turning arguments into commands, and JSON data into snapshots. What a command does on the server is decided in
+`stepgraph.client.invocations` and `stepgraph.client.update_commands`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, get_args
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Unpack, get_args
 
 from temporalio.client import Client
 
 from stepgraph.client.graph_run import GraphRun
 from stepgraph.client.graph_threads import Threads
-from stepgraph.client.input_encoder import encoded
-from stepgraph.client.invocations import answer, invoke
-from stepgraph.client.thread_reader import checkpoint_of, current_head, history_of
-from stepgraph.client.update_commands import fork, fork_onto, update
+from stepgraph.client.input_encoder import encode_input
+from stepgraph.client.invocations import invoke_thread, resume_thread
+from stepgraph.client.thread_reader import read_checkpoint, read_current_head, read_history
+from stepgraph.client.update_commands import fork_thread, fork_to_new_thread, update_thread
 from stepgraph.errors import InvalidInputError
 from stepgraph.execution.state_schema import StateSchema
 from stepgraph.protocol.commands import OnBusy
@@ -26,24 +30,29 @@ from stepgraph.protocol.method_arguments import (
     resume_command,
     update_command,
 )
+from stepgraph.protocol.method_keywords import InvokeKeywords, Supersteps
 from stepgraph.protocol.names import task_queue_of
-from stepgraph.protocol.snapshot import StateSnapshot, config_for, empty, snapshot_from
+from stepgraph.protocol.snapshot import StateSnapshot, config_for, empty_snapshot, snapshot_from
 from stepgraph.serde.sizes import size_limit
 from stepgraph.temporal.executions import quote_value
 from stepgraph.temporal.search_attributes import FORKED_FROM, attributes_registered
-from stepgraph.temporal.settings import text
-from stepgraph.temporal.storage import uses_storage, with_storage_errors
+from stepgraph.temporal.settings import text_setting
+from stepgraph.temporal.storage import uses_storage, with_missing_storage_errors
 
 
 class GraphClient:
-    """Starts, resumes and reads threads of one graph: the async methods of `CompiledGraph`, for a client of your own.
+    """Starts, resumes and reads threads of one graph, with the async methods of `CompiledGraph`.
+
+    A method raises `GraphMismatchError` if the thread belongs to another graph, and `UnknownGraphError` if it needs a
+    new run and no worker serves the graph.
 
     Args:
         client: a connected `temporalio.client.Client`.
         graph: the graph's name.
-        task_queue: where its runs are started; by default the graph's own, or that of `STEPGRAPH_TASK_QUEUE`.
-        schema: the graph's state, when its code is here: values then come as the types it declares, not as JSON data.
-        check_workers: whether to refuse a start that no worker is there to take.
+        task_queue: the task queue of new runs; by default that of ``STEPGRAPH_TASK_QUEUE``, or else the graph's own.
+        schema: the graph's state schema. With it, values have the types that the schema declares; without it, they are
+            JSON data.
+        check_workers: whether to refuse to start a run while no worker polls its task queue.
 
     Example:
         >>> client = GraphClient(await Client.connect("localhost:7233"), "research")  # doctest: +SKIP
@@ -59,30 +68,21 @@ class GraphClient:
         schema: StateSchema | None = None,
         check_workers: bool = True,
     ) -> None:
-        self.client = with_storage_errors(client)
+        self.client = with_missing_storage_errors(client)
         self.graph = graph
-        self.task_queue = task_queue or text("STEPGRAPH_TASK_QUEUE") or task_queue_of(graph)
+        self.task_queue = task_queue or text_setting("STEPGRAPH_TASK_QUEUE") or task_queue_of(graph)
         self._schema = schema
         self._channels = schema.channels if schema is not None else None
         self._threads = Threads(self.client, graph, self.task_queue, self._channels, check_workers)
 
     async def ainvoke(
-        self,
-        input: Any,
-        config: Config | None = None,
-        *,
-        interrupt_before: Breaks = None,
-        interrupt_after: Breaks = None,
-        on_busy: OnBusy = "refuse",
+        self, input: Any, config: Config | None = None, **options: Unpack[InvokeKeywords]
     ) -> dict[str, Any]:
-        """Runs a thread until it stands still, and gives the values; what it asks people is under ``__interrupt__``.
+        """Run a thread until it is idle, and return its values.
 
-        The arguments, and what it raises, are those of `CompiledGraph.invoke`; moreover an `UnknownGraphError` where no
-        worker serves the graph, and a `GraphMismatchError` where the thread belongs to another one.
+        See `CompiledGraph.invoke` for the arguments, the result and the errors.
         """
-        run = await self.astart(
-            input, config, interrupt_before=interrupt_before, interrupt_after=interrupt_after, on_busy=on_busy
-        )
+        run = await self.astart(input, config, **options)
         return await run.result()
 
     async def astart(
@@ -94,30 +94,38 @@ class GraphClient:
         interrupt_after: Breaks = None,
         on_busy: OnBusy = "refuse",
     ) -> GraphRun:
-        """Like `ainvoke`, without waiting for the end. With ``enqueue`` the input is in line when this returns."""
-        wanted = parse_config(config)
+        """Start or resume a thread, and return its run without waiting for the result.
+
+        See `CompiledGraph.invoke` for the arguments. With ``on_busy="enqueue"``, the input is in the thread's input
+        queue when this method returns.
+        """
+        run_config = parse_config(config)
         if on_busy not in get_args(OnBusy):
             raise InvalidInputError(f"on_busy must be one of {', '.join(get_args(OnBusy))}; got {on_busy!r}.")
         if isinstance(input, Command):
-            return await answer(self._threads, wanted, resume_command(input, interrupt_before, interrupt_after))
-        given = self._encoded(input)
-        asked = invoke_command(wanted, given, interrupt_before, interrupt_after, on_busy=on_busy)
-        return await invoke(self._threads, wanted, asked)
+            resume = resume_command(input, interrupt_before, interrupt_after)
+            return await resume_thread(self._threads, run_config, resume)
+        input_data = self._encode(input)
+        command = invoke_command(run_config, input_data, interrupt_before, interrupt_after, on_busy=on_busy)
+        return await invoke_thread(self._threads, run_config, command)
 
     async def aupdate_state(self, config: Config, values: Any, as_node: str | None = None) -> dict[str, Any]:
-        """Writes values by hand, and gives the config of the checkpoint this makes: the new head. Nothing runs.
+        """Write values to the state, and return the config of the checkpoint that this makes.
 
-        The arguments, and what it raises, are those of `CompiledGraph.update_state`.
+        See `CompiledGraph.update_state` for the arguments and the errors.
         """
-        wanted = parse_config(config)
-        return await update(self._threads, wanted, update_command(wanted, values, as_node, self._encoded))
+        run_config = parse_config(config)
+        command = update_command(run_config, values, as_node, self._encode)
+        return await update_thread(self._threads, run_config, command)
 
-    async def abulk_update_state(
-        self, config: Config, supersteps: Sequence[Sequence[tuple[Any, str | None]]]
-    ) -> dict[str, Any]:
-        """Several updates at once, all or none: each super-step is a list of ``(values, as_node)`` made together."""
-        wanted = parse_config(config)
-        return await update(self._threads, wanted, bulk_update_command(wanted, supersteps, self._encoded))
+    async def abulk_update_state(self, config: Config, supersteps: Supersteps) -> dict[str, Any]:
+        """Apply several updates, all or none, and return the config of the last checkpoint that this makes.
+
+        See `CompiledGraph.bulk_update_state` for the arguments and the errors.
+        """
+        run_config = parse_config(config)
+        command = bulk_update_command(run_config, supersteps, self._encode)
+        return await update_thread(self._threads, run_config, command)
 
     async def afork(
         self,
@@ -126,9 +134,9 @@ class GraphClient:
         as_node: str | None = None,
         thread_id: Any = None,
     ) -> dict[str, Any]:
-        """An update at a checkpoint that then runs on; gives the values at the end. Without values, runs it again.
+        """Update the state at a checkpoint, run from there until the thread is idle, and return its values.
 
-        The arguments, and what it raises, are those of `CompiledGraph.fork`.
+        See `CompiledGraph.fork` for the arguments and the errors.
         """
         return await (await self.astart_fork(config, values, as_node, thread_id)).result()
 
@@ -139,18 +147,18 @@ class GraphClient:
         as_node: str | None = None,
         thread_id: Any = None,
     ) -> GraphRun:
-        """Like `afork`, without waiting for the end."""
-        wanted = parse_config(config)
-        command = update_command(wanted, values, as_node, self._encoded)
+        """Start a fork, and return its run without waiting for the result. See `CompiledGraph.fork`."""
+        run_config = parse_config(config)
+        command = update_command(run_config, values, as_node, self._encode)
         if thread_id is None:
-            return await fork(self._threads, wanted, command)
-        return await fork_onto(self._threads, wanted, parse_thread_id(thread_id), command)
+            return await fork_thread(self._threads, run_config, command)
+        return await fork_to_new_thread(self._threads, run_config, parse_thread_id(thread_id), command)
 
     async def aget_forks(self, config: Config) -> list[dict[str, Any]]:
-        """The configs of the threads that were forked from a thread, the latest first.
+        """Return the configs of the threads that were forked from a thread, the latest first.
 
-        Found by a search attribute: visibility lags about a second, and a namespace where the attributes could not be
-        registered knows of none.
+        They are found by a search attribute. Temporal's visibility lags about a second, and in a namespace where the
+        attributes could not be registered the result is empty.
         """
         source = parse_config(config).thread_id
         if not await attributes_registered(self.client):
@@ -159,28 +167,31 @@ class GraphClient:
         return [config_for(name) for name in dict.fromkeys([each.id async for each in listed])]
 
     async def aget_run(self, config: Config) -> GraphRun | None:
-        """The run that a thread is in, or was last in, whoever started it; `None` for an unknown thread."""
+        """Return a thread's latest run, open or closed, whoever started it; `None` if the thread does not exist."""
         latest = await self._threads.latest(parse_config(config).thread_id)
-        return self._threads.run(latest) if latest is not None else None
+        return self._threads.graph_run(latest) if latest is not None else None
 
     async def aget_state(self, config: Config) -> StateSnapshot:
-        """The thread's head, or the checkpoint that the config names. An unknown thread has an empty one.
+        """Return the snapshot of a thread's head, or of the checkpoint that the config names.
 
-        Needs no worker when the thread's run has ended by itself.
+        The snapshot of a thread that does not exist is empty. The head of a closed thread is read without a worker,
+        unless its run was ended from outside or left a record that was too large to be complete.
 
         Raises:
             CheckpointNotFoundError: the thread has no such checkpoint.
-            CheckpointExpiredError: retention has removed it.
-            NoWorkerError: the thread is open, and no worker is there to tell.
+            CheckpointExpiredError: retention has removed the run that made the checkpoint.
+            NoWorkerError: a worker is needed, and none answers.
         """
-        wanted = parse_config(config)
-        latest = self._threads.latest(wanted.thread_id)
-        shown: dict[str, Any] | None
-        if wanted.checkpoint_id is not None:
-            shown = await checkpoint_of(self.client, await latest, wanted.thread_id, wanted.checkpoint_id)
+        run_config = parse_config(config)
+        latest = self._threads.latest(run_config.thread_id)
+        snapshot: dict[str, Any] | None
+        if run_config.checkpoint_id is not None:
+            snapshot = await read_checkpoint(self.client, await latest, run_config.thread_id, run_config.checkpoint_id)
         else:
-            shown = await current_head(self.client, wanted.thread_id, latest)
-        return snapshot_from(shown, self._channels) if shown is not None else empty(wanted.thread_id)
+            snapshot = await read_current_head(self.client, run_config.thread_id, latest)
+        if snapshot is None:
+            return empty_snapshot(run_config.thread_id)
+        return snapshot_from(snapshot, self._channels)
 
     async def aget_state_history(
         self,
@@ -190,19 +201,23 @@ class GraphClient:
         before: Config | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[StateSnapshot]:
-        """The thread's checkpoints, newest first, across its runs; arguments as `CompiledGraph.get_state_history`."""
-        wanted = parse_config(config)
-        check_limit(limit, wanted)
-        if wanted.checkpoint_id is not None:
+        """Yield the thread's checkpoints, newest first, across its runs.
+
+        See `CompiledGraph.get_state_history` for the arguments.
+        """
+        run_config = parse_config(config)
+        check_limit(limit, run_config)
+        if run_config.checkpoint_id is not None:
             yield await self.aget_state(config)
             return
-        last = checkpoint_before(before, wanted)
-        if await self._threads.latest(wanted.thread_id) is None:
+        before_id = checkpoint_before(before, run_config)
+        if await self._threads.latest(run_config.thread_id) is None:
             return
-        async for shown in history_of(self.client, wanted.thread_id, filter=filter, before=last, limit=limit):
-            yield snapshot_from(shown, self._channels)
+        snapshots = read_history(self.client, run_config.thread_id, filter=filter, before=before_id, limit=limit)
+        async for snapshot in snapshots:
+            yield snapshot_from(snapshot, self._channels)
 
-    def _encoded(self, given: Any) -> dict[str, Any] | None:
-        return encoded(
-            self.graph, self._schema, given, limit=size_limit(uses_external_storage=uses_storage(self.client))
-        )
+    def _encode(self, values: Any) -> dict[str, Any] | None:
+        """Encode a caller's values as JSON data that fits the state and the size limit of a payload."""
+        limit = size_limit(uses_external_storage=uses_storage(self.client))
+        return encode_input(self.graph, self._schema, values, limit=limit)

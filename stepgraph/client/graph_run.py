@@ -1,4 +1,8 @@
-"""`GraphRun`: one run of a thread that a client started, or found: its progress and its result."""
+"""`GraphRun`: waits for a run of a thread, and follows it from checkpoint to checkpoint.
+
+Owns what a caller holds after a thread was started, resumed or forked. Starting runs is the business of
+`stepgraph.client.run_starter`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateR
 from temporalio.common import RawValue
 from temporalio.service import RPCError
 
-from stepgraph.client.thread_reader import history_of, values_shown, waiting_record
+from stepgraph.client.thread_reader import read_history, read_idle_record, read_values
 from stepgraph.engine.channels import Channels
 from stepgraph.engine.record import Record
 from stepgraph.errors import RunEndedError, StepgraphError
@@ -26,12 +30,26 @@ from stepgraph.temporal.payloads import from_raw
 from stepgraph.temporal.run_outcome import RunOutcome, await_outcome
 
 POLL_SECONDS = 0.25
+"""The pause between two looks at the history, and between two attempts at `WAIT_UNTIL_IDLE`."""
+
 SHORT_RUN_SECONDS = 0.15
+"""How long to wait for a run's end before sending `WAIT_UNTIL_IDLE`. Most runs end within this time, and an update adds
+events to the history."""
+
 UPDATE_TIMEOUT = timedelta(minutes=5)
+"""How long one `WAIT_UNTIL_IDLE` may take before it is sent again."""
 
 
 class GraphRun:
-    """A run of a thread. `result` waits for its end; `watch` tells of its checkpoints as they are made."""
+    """A run of a thread: `result` waits until the thread is idle, `watch` yields its checkpoints as they are made.
+
+    Args:
+        client: a connected client.
+        thread_id: the thread.
+        run_id: the run.
+        channels: the graph's channels, which decode values into their declared types; `None` returns JSON data.
+        head: the checkpoint after which `watch` begins; by default the one from which the run restored the thread.
+    """
 
     def __init__(
         self,
@@ -47,62 +65,64 @@ class GraphRun:
         self._client = client
         self._channels = channels
         self._head = head
-        self._runs = [run_id]
-        """The runs that it has come through so far: a long one goes on in another."""
+        self._run_ids = [run_id]
+        """The run, then the runs that continue it because its history has grown."""
 
     async def result(self) -> dict[str, Any]:
-        """The values when the thread stands still: the graph is done, or waits for people.
+        """Wait until the thread is idle, and return its values.
 
-        What they are asked is under ``__interrupt__`` then, a list of `Interrupt`. Goes along when the run is continued
-        as another one.
+        Interrupts that wait for an answer are listed under ``__interrupt__``, each an `Interrupt`. If the run continues
+        as new, the result is that of the run which continues it.
 
         Raises:
-            NodeError: a node failed for good; also of the node's own exception type where that is loaded.
+            NodeError: a node failed and is not retried. The error is also of the node's own exception type if that
+                type is imported here.
             RunEndedError: the run was cancelled, terminated or timed out.
-            StepgraphError: whatever else ended the run.
+            StepgraphError: any other error that ended the run.
         """
         record = await self.record()
-        values = await values_shown(self._client, record)
+        values = await read_values(self._client, record)
         if self._channels:
             values = self._channels.decode(values)
-        asked = head_in_record(record)["interrupts"]
-        return {**values, "__interrupt__": [Interrupt(**each) for each in asked]} if asked else values
+        interrupts = head_in_record(record)["interrupts"]
+        return {**values, "__interrupt__": [Interrupt(**each) for each in interrupts]} if interrupts else values
 
     async def record(self) -> Record:
-        """The thread's record once it stands still; raises like `result`."""
-        ending = asyncio.ensure_future(self._ended())
-        waiting: asyncio.Future[Record] | None = None
+        """Wait until the thread is idle, and return its record. Raises the errors of `result`."""
+        end = asyncio.ensure_future(self._wait_for_end())
+        idle: asyncio.Future[Record] | None = None
         try:
-            done, _ = await asyncio.wait([ending], timeout=SHORT_RUN_SECONDS)
-            if not done:  # only now, for what it takes in history: most runs end soon, or never wait
-                waiting = asyncio.ensure_future(self._waits())
-                await asyncio.wait([ending, waiting], return_when=asyncio.FIRST_COMPLETED)
-            if waiting is not None and waiting.done() and not ending.done():
-                return waiting.result()
-            return await ending
+            done, _ = await asyncio.wait([end], timeout=SHORT_RUN_SECONDS)
+            if not done:
+                idle = asyncio.ensure_future(self._wait_until_idle())
+                await asyncio.wait([end, idle], return_when=asyncio.FIRST_COMPLETED)
+            if idle is not None and idle.done() and not end.done():
+                return idle.result()
+            return await end
         finally:
-            for each in (ending, waiting):
-                if each is not None:
-                    each.cancel()
+            for future in (end, idle):
+                if future is not None:
+                    future.cancel()
                     with suppress(asyncio.CancelledError, Exception):
-                        await each
+                        await future
 
-    async def _ended(self) -> Record:
+    async def _wait_for_end(self) -> Record:
+        """Return the record that the run leaves when it ends, or raise the error that ended it."""
         while True:
-            outcome = await await_outcome(self._client, self.thread_id, self._runs[-1])
+            outcome = await await_outcome(self._client, self.thread_id, self._run_ids[-1])
             if outcome.continued_for_size and outcome.continued_as is not None:
-                self._runs.append(outcome.continued_as)
+                self._run_ids.append(outcome.continued_as)
                 continue
             if outcome.error is not None:
                 raise outcome.error
             if outcome.record is not None:
                 return outcome.record
-            raise self._nothing_left(outcome)
+            raise self._end_error(outcome)
 
-    async def _waits(self) -> Record:
-        """The record of a thread that waits for people. Never comes if it does not."""
+    async def _wait_until_idle(self) -> Record:
+        """Return the thread's record once it waits at an interrupt or breakpoint. Never returns if it does not wait."""
         while True:
-            handle = self._client.get_workflow_handle(self.thread_id, run_id=self._runs[-1])
+            handle = self._client.get_workflow_handle(self.thread_id, run_id=self._run_ids[-1])
             try:
                 answer = IdleAnswer.model_validate(
                     from_raw(
@@ -111,45 +131,48 @@ class GraphRun:
                 )
                 record = answer.record
                 if answer.query_record:
-                    record = await waiting_record(self._client, self.thread_id, self._runs[-1])
+                    record = await read_idle_record(self._client, self.thread_id, self._run_ids[-1])
                 if record is not None:
                     return record
             except WorkflowUpdateRPCTimeoutOrCancelledError:
                 task = asyncio.current_task()
-                if task is not None and task.cancelling():  # the SDK takes a cancellation for an answer that is late
+                if task is not None and task.cancelling():  # the SDK raises the same error when the task is cancelled
                     raise asyncio.CancelledError from None
             except (RPCError, WorkflowUpdateFailedError):
-                pass  # the run has ended, or no worker is there to answer: its end will tell
+                pass  # the run has ended, which `_wait_for_end` reports, or no worker answers for the moment
             await asyncio.sleep(POLL_SECONDS)
 
     async def watch(self) -> AsyncIterator[StateSnapshot]:
-        """Every checkpoint the run makes, oldest first, until it ends. How it ended, `result` tells."""
-        ending = asyncio.ensure_future(self.record())
-        seen = None
-        try:
-            seen = self._head or await self._begun_at()
-            over = False
-            while not over:
-                await asyncio.wait([ending], timeout=POLL_SECONDS)
-                over = ending.done()
-                fresh: list[dict[str, Any]] = []
-                async for shown in history_of(self._client, self.thread_id, filter=None, before=None, limit=None):
-                    checkpoint_id = shown["config"]["configurable"]["checkpoint_id"]
-                    if checkpoint_id == seen:
-                        break
-                    if checkpoint_id.rpartition(".")[0] in self._runs:
-                        fresh.append(shown)
-                    elif fresh:  # from here on, older runs
-                        break
-                for shown in reversed(fresh):
-                    seen = shown["config"]["configurable"]["checkpoint_id"]
-                    yield snapshot_from(shown, self._channels)
-        finally:
-            ending.cancel()
-            await asyncio.gather(ending, return_exceptions=True)
+        """Yield every checkpoint that the run makes, oldest first, until the thread is idle.
 
-    async def _begun_at(self) -> str | None:
-        """The checkpoint that the run took over."""
+        Errors that end the run are raised by `result`, not here.
+        """
+        end = asyncio.ensure_future(self.record())
+        last_seen = None
+        try:
+            last_seen = self._head or await self._restored_checkpoint()
+            ended = False
+            while not ended:
+                await asyncio.wait([end], timeout=POLL_SECONDS)
+                ended = end.done()
+                new: list[dict[str, Any]] = []
+                async for snapshot in read_history(self._client, self.thread_id, filter=None, before=None, limit=None):
+                    checkpoint_id = snapshot["config"]["configurable"]["checkpoint_id"]
+                    if checkpoint_id == last_seen:
+                        break
+                    if checkpoint_id.rpartition(".")[0] in self._run_ids:
+                        new.append(snapshot)
+                    elif new:  # the checkpoints from here on are of earlier runs
+                        break
+                for snapshot in reversed(new):
+                    last_seen = snapshot["config"]["configurable"]["checkpoint_id"]
+                    yield snapshot_from(snapshot, self._channels)
+        finally:
+            end.cancel()
+            await asyncio.gather(end, return_exceptions=True)
+
+    async def _restored_checkpoint(self) -> str | None:
+        """Return the id of the checkpoint from which the run restored the thread; `None` for a new thread."""
         run = await latest_run(self._client, self.thread_id, self.run_id)
         options = await start_options(self._client, run) if run is not None else StartOptions()
         record = options.continued.record if options.continued is not None else None
@@ -157,47 +180,51 @@ class GraphRun:
             record = (await await_outcome(self._client, self.thread_id, options.after)).record
         return record.checkpoint.id if record is not None else None
 
-    def _nothing_left(self, outcome: RunOutcome) -> StepgraphError:
+    def _end_error(self, outcome: RunOutcome) -> StepgraphError:
+        """Return the error for a run that ended without a record and without an error of stepgraph's."""
         if outcome.ended is None:
-            return StepgraphError(f"Run {self._runs[-1]} of thread {self.thread_id!r} failed: {outcome.fault}")
+            return StepgraphError(f"Run {self._run_ids[-1]} of thread {self.thread_id!r} failed: {outcome.fault}")
         return RunEndedError(
-            f"Run {self._runs[-1]} of thread {self.thread_id!r} was {outcome.ended}. "
+            f"Run {self._run_ids[-1]} of thread {self.thread_id!r} was {outcome.ended}. "
             "What it did is kept; resume the thread.",
             thread_id=self.thread_id,
-            run_id=self._runs[-1],
+            run_id=self._run_ids[-1],
             status=outcome.ended,
         )
 
 
 class QueuedRun(GraphRun):
-    """An input that waits in line for its thread to stand still. ``run_id`` is the run that holds it meanwhile."""
+    """An input in the input queue of its thread.
+
+    ``run_id`` is the run that holds the queue, and from the input's start on the run that begins with the input.
+    """
 
     def __init__(
         self, client: Client, thread_id: str, run_id: str, channels: Channels | None, *, queued_input_id: str
     ) -> None:
         super().__init__(client, thread_id, run_id, channels)
         self._queued_input_id = queued_input_id
-        self._coming: asyncio.Task[None] | None = None
+        self._search: asyncio.Task[None] | None = None
 
     async def record(self) -> Record:
-        """The thread's record once the input's turn has come and passed; raises like `result`."""
-        await self._turn()
+        """Wait until the input has run and the thread is idle; return its record. Raises the errors of `result`."""
+        await self._wait_for_start()
         return await super().record()
 
     async def watch(self) -> AsyncIterator[StateSnapshot]:
-        """Every checkpoint that comes of the input, once its turn has come."""
-        await self._turn()
+        """Wait until the input's run begins, then yield every checkpoint that it makes, oldest first."""
+        await self._wait_for_start()
         async for snapshot in super().watch():
             yield snapshot
 
-    async def _turn(self) -> None:
-        """Until the turn has come, for however many wait for that."""
-        if self._coming is None or self._coming.cancelled():
-            self._coming = asyncio.create_task(self._go_along())
-        await asyncio.shield(self._coming)
+    async def _wait_for_start(self) -> None:
+        """Wait until the input's run begins. All concurrent callers share one search for it."""
+        if self._search is None or self._search.cancelled():
+            self._search = asyncio.create_task(self._find_run())
+        await asyncio.shield(self._search)
 
-    async def _go_along(self) -> None:
-        """Goes along the runs of the thread until the one that begins with this input."""
+    async def _find_run(self) -> None:
+        """Follow the thread from run to run until the one that begins with this input, and make that one `run_id`."""
         while True:
             run = await latest_run(self._client, self.thread_id, self.run_id)
             options = await start_options(self._client, run) if run is not None else StartOptions()
@@ -205,24 +232,24 @@ class QueuedRun(GraphRun):
                 return
             outcome = await await_outcome(self._client, self.thread_id, self.run_id)
             if outcome.continued_as is None:
-                error = outcome.error or self._nothing_left(outcome)
-                error.add_note("The inputs that waited in line went with it.")
+                error = outcome.error or self._end_error(outcome)
+                error.add_note("The inputs in the thread's input queue are lost.")
                 raise error
             self.run_id = outcome.continued_as
-            self._runs = [self.run_id]
+            self._run_ids = [self.run_id]
 
 
 class FinishedRun(GraphRun):
-    """What resuming a finished thread gives: nothing ran, the values are those there are."""
+    """The last run of a finished thread, returned for a resume that has nothing to run: its result is known already."""
 
     def __init__(self, client: Client, record: Record, channels: Channels | None) -> None:
         super().__init__(client, record.thread_id, record.run_id, channels)
         self._record = record
 
     async def record(self) -> Record:
-        """The record of the thread's last run."""
+        """Return the record of the thread's last run."""
         return self._record
 
     async def watch(self) -> AsyncIterator[StateSnapshot]:
-        """The head alone."""
+        """Yield the thread's head."""
         yield snapshot_from(head_in_record(self._record), self._channels)

@@ -1,4 +1,7 @@
-"""`Threads`: what every call of a `GraphClient` first makes sure of, and how it starts a thread's next run."""
+"""`Threads`: finds a thread's latest run, and starts its next one, for every method of a `GraphClient`.
+
+Owns the two checks before a run is started: that the thread belongs to the graph, and that a worker serves the graph.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from temporalio.client import Client
 
 from stepgraph.client.graph_run import GraphRun
 from stepgraph.client.run_starter import start_next_run
-from stepgraph.client.thread_reader import has_workers, record_left_by
+from stepgraph.client.thread_reader import has_workers, read_closed_record
 from stepgraph.engine.channels import Channels
 from stepgraph.engine.record import Record
 from stepgraph.errors import GraphMismatchError, UnknownGraphError
@@ -19,22 +22,26 @@ from stepgraph.temporal.executions import Run, latest_run, was_picked_up
 from stepgraph.temporal.run_outcome import outcome_of
 
 POLLER_CHECKS = 4
-POLLER_PAUSE = 0.5
+"""How many times to ask the server for pollers of the task queue: a worker that has just started is listed late."""
+
+POLLER_CHECK_SECONDS = 0.5
+"""The pause after each of these checks."""
 
 
 @dataclass(frozen=True)
 class Threads:
-    """The threads of one graph, as Temporal has them."""
+    """The threads of one graph on a Temporal server."""
 
     client: Client
     graph: str
     task_queue: str
     channels: Channels | None
-    """The graph's, where its code is here."""
+    """The graph's channels, which decode values into their declared types; `None` without the graph's schema."""
     check_workers: bool
+    """Whether to refuse a start while no worker polls the task queue."""
 
     async def latest(self, thread_id: str) -> Run | None:
-        """A thread's latest run; `None` if there is none.
+        """Return a thread's latest run; `None` if the thread has none.
 
         Raises:
             GraphMismatchError: the thread belongs to another graph.
@@ -45,53 +52,67 @@ class Threads:
         return run
 
     async def record_after(self, run: Run, *, needed: bool) -> Record | None:
-        """What a thread goes on from after a closed run; unless it is needed, only if that costs no replay."""
+        """Return the record from which the run after a closed run restores the thread; `None` if there is none.
+
+        Args:
+            run: the thread's latest run, which is closed.
+            needed: whether to look further if the run's last event holds no record. Otherwise the result is `None`,
+                except after a run that was ended from outside, which a worker then replays.
+        """
         record = (await outcome_of(self.client, run)).record
         if record is None and (needed or run.ended_externally):
-            await self.make_sure_it_is_served()  # for a replay may have to tell what there is
-            record = await record_left_by(self.client, run)
+            await self.require_worker()
+            record = await read_closed_record(self.client, run)
         return record
 
     async def start(
         self,
         config: RunConfig,
-        given: dict[str, Any] | None,
+        input_data: dict[str, Any] | None,
         *,
         after: Run | None,
-        **commands: Any,
+        **options: Any,
     ) -> GraphRun:
-        """Starts the run that follows ``after``; ``commands`` are fields of `StartOptions`.
+        """Start the run that follows ``after``. ``options`` are fields of `StartOptions`, such as ``fork``.
 
         Raises:
-            ThreadBusyError: another client was faster.
+            ThreadBusyError: another client has started the next run meanwhile.
             UnknownGraphError: no worker serves the graph.
         """
-        await self.make_sure_it_is_served()
+        await self.require_worker()
         run = await start_next_run(
-            self.client, self.graph, given, config, after=after, task_queue=self.task_queue, commands=commands
+            self.client, self.graph, input_data, config, after=after, task_queue=self.task_queue, options=options
         )
-        return self.run(run)
+        return self.graph_run(run)
 
-    def run(self, run: Run, *, head: str | None = None) -> GraphRun:
-        """A run, to be followed from a checkpoint on."""
+    def graph_run(self, run: Run, *, head: str | None = None) -> GraphRun:
+        """Return a `GraphRun` for a run; ``head`` is the checkpoint after which its ``watch`` begins."""
         return GraphRun(self.client, run.thread_id, run.run_id, self.channels, head=head)
 
-    async def make_sure_it_is_served(self) -> None:
-        """Refuses to start what nobody would take: a name mistyped, or a worker not started."""
+    async def require_worker(self) -> None:
+        """Raise `UnknownGraphError` if no worker polls the task queue, so that a new run would wait for ever.
+
+        Does nothing if ``check_workers`` is False.
+        """
         if not self.check_workers:
             return
         for _ in range(POLLER_CHECKS):
             if await has_workers(self.client, self.task_queue):
                 return
-            await asyncio.sleep(POLLER_PAUSE)
+            await asyncio.sleep(POLLER_CHECK_SECONDS)
         raise UnknownGraphError(
             f"No worker serves graph {self.graph!r}: nobody polls task queue {self.task_queue!r}. Start one with "
-            "worker.py --graphs MODULE:VARIABLE, or mend the name.",
+            "worker.py --graphs MODULE:VARIABLE, or fix the name.",
             graph=self.graph,
             task_queue=self.task_queue,
         )
 
     async def _check_graph(self, run: Run) -> None:
+        """Raise `GraphMismatchError` if the thread, whose latest run is given, belongs to another graph.
+
+        A run's workflow type is the graph that it was started for. If that was the wrong graph, the run has failed or
+        was never picked up, and the thread's record names the graph to which the thread belongs.
+        """
         if run.graph == self.graph:
             return
         record: Record | None = None
@@ -99,9 +120,9 @@ class Threads:
             outcome = await outcome_of(self.client, run)
             record = outcome.record
             if record is None and (outcome.error is not None or not await was_picked_up(self.client, run)):
-                record = await record_left_by(self.client, run)
+                record = await read_closed_record(self.client, run)
                 if record is None:
-                    return  # a start that came to nothing: no graph has the thread yet
+                    return  # no run of the thread has made a checkpoint: the thread belongs to no graph yet
         owner = record.graph if record is not None else run.graph
         if owner != self.graph:
             raise GraphMismatchError(

@@ -1,4 +1,4 @@
-"""Inputs, values and answers as the JSON data that crosses to Temporal."""
+"""Encodes a caller's input, or the values of an update, as the JSON data that is sent to Temporal."""
 
 from __future__ import annotations
 
@@ -13,25 +13,33 @@ from stepgraph.serde.error_text import type_name
 from stepgraph.serde.sizes import PAYLOAD_LIMIT, check_size
 
 
-def encoded(graph: str, schema: StateSchema | None, given: Any, *, limit: int = PAYLOAD_LIMIT) -> dict[str, Any] | None:
-    """An input, or an update's values; with the graph's schema of the types it declares. `None` stays what it is.
+def encode_input(
+    graph: str, schema: StateSchema | None, input_data: Any, *, limit: int = PAYLOAD_LIMIT
+) -> dict[str, Any] | None:
+    """Encode an input or an update's values; `None` stays `None`.
+
+    Args:
+        graph: the graph's name, for messages.
+        schema: the graph's state schema, which gives the type of each key; without it, values must be plain JSON.
+        input_data: what the caller passed.
+        limit: the largest size in bytes.
 
     Raises:
-        InvalidInputError: it does not fit the state, or is no JSON data.
-        PayloadTooLargeError: it is larger than Temporal carries.
+        InvalidInputError: the input does not fit the state, or is not JSON data.
+        PayloadTooLargeError: the input exceeds ``limit``.
     """
-    if given is None:
+    if input_data is None:
         return None
-    made = schema.encode_input(graph, given) if schema else _as_it_is(graph, given)
-    check_size(f"The input of graph {graph!r}", size_by_channel(made), limit=limit)
-    return made
+    data = schema.encode_input(graph, input_data) if schema else _encode_plain_json(graph, input_data)
+    check_size(f"The input of graph {graph!r}", size_by_channel(data), limit=limit)
+    return data
 
 
-def _as_it_is(graph: str, given: Any) -> dict[str, Any]:
-    if not isinstance(given, Mapping):
+def _encode_plain_json(graph: str, input_data: Any) -> dict[str, Any]:
+    if not isinstance(input_data, Mapping):
         raise InvalidInputError(
-            f"The input of graph {graph!r} must be a mapping of plain JSON data; got {type_name(given)}.",
+            f"The input of graph {graph!r} must be a mapping of plain JSON data; got {type_name(input_data)}.",
             graph=graph,
         )
-    made: dict[str, Any] = as_plain_json(dict(given), f"Without the graph's code, the input of {graph!r}")
-    return made
+    data: dict[str, Any] = as_plain_json(dict(input_data), f"Without the graph's code, the input of {graph!r}")
+    return data

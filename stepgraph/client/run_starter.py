@@ -1,8 +1,9 @@
-"""Starting the next run of a thread so that two clients at once never both go on from the same record.
+"""Starts the next run of a thread so that two clients never both continue from the same record.
 
-Temporal keeps no pointer from a run to the closed run before it. So a client reads which run is the latest, and starts
-the next with a request id made of that run's: the server answers a second such request with the run that the first
-one made. Whose run it is, its first event tells.
+Temporal keeps no pointer from a run to the closed run before it. A client therefore reads which run is the latest, and
+starts the next one with a request id made from the latest run's id. If two clients do so at once, the server starts one
+run and returns it to both. The run's first event holds the ``caller`` of the client that started it; the other client
+raises `ThreadBusyError`.
 """
 
 from __future__ import annotations
@@ -31,34 +32,34 @@ from stepgraph.temporal.storage import uses_storage
 async def start_next_run(
     client: Client,
     graph: str,
-    given: dict[str, Any] | None,
+    input_data: dict[str, Any] | None,
     config: RunConfig,
     *,
     after: Run | None,
     task_queue: str,
-    commands: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Starts the run that follows ``after``, with an input, to resume, or for an update or a fork.
+    """Start the run that follows ``after``: with an input, to resume, or for an update or a fork.
 
     Args:
         client: a connected client.
-        graph: the graph's name.
-        given: the input as JSON data; `None` to resume, or for an order.
-        config: the caller's.
-        after: the thread's latest run.
-        task_queue: where the run is to be done.
-        orders: fields of `StartOptions`: ``update``, ``fork``, ``resume``, breakpoints.
+        graph: the graph's name, which is the workflow type.
+        input_data: the input as JSON data; `None` to resume, or if ``options`` has a command.
+        config: the caller's config.
+        after: the thread's latest run; `None` for a new thread.
+        task_queue: the task queue of the run.
+        options: further fields of `StartOptions`: ``update``, ``fork``, ``resume``, breakpoints.
 
     Raises:
-        ThreadBusyError: another client was faster.
+        ThreadBusyError: the thread is running, or another client has started the next run meanwhile.
     """
     caller = uuid.uuid4().hex
-    options = StartOptions(
+    all_options = StartOptions(
         after=after.run_id if after else None,
         caller=caller,
         recursion_limit=config.recursion_limit,
-        config=config.passed_on,
-        **(commands or {}),
+        config=config.node_config,
+        **(options or {}),
     )
     converter = sdk_internals.workflow_data_converter(client, thread_id=config.thread_id, graph=graph)
     request = StartWorkflowExecutionRequest(
@@ -66,7 +67,7 @@ async def start_next_run(
         workflow_id=config.thread_id,
         workflow_type=WorkflowType(name=graph),
         task_queue=TaskQueue(name=task_queue),
-        input=Payloads(payloads=await converter.encode([to_raw(given), to_raw(options.to_json())])),
+        input=Payloads(payloads=await converter.encode([to_raw(input_data), to_raw(all_options.to_json())])),
         identity=client.identity,
         request_id=f"after:{after.run_id if after else 'nothing'}",
         workflow_id_reuse_policy=WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,

@@ -1,4 +1,8 @@
-"""Reading threads: where a snapshot is to be had, and what an answer that does not come means."""
+"""Reads snapshots, histories and records of threads.
+
+Owns where an answer comes from: the record that a closed run left in its last event, which needs no worker, or a query,
+which a worker answers by replaying the run. Owns what a query without an answer means: `NoWorkerError`.
+"""
 
 from __future__ import annotations
 
@@ -18,209 +22,255 @@ from stepgraph.engine.recent_history import RECENT_STEPS
 from stepgraph.engine.record import Record, outcomes_from
 from stepgraph.errors import CheckpointNotFoundError, NoWorkerError, StepgraphError
 from stepgraph.protocol.names import GET_HISTORY, GET_RECORD, GET_STATE
-from stepgraph.protocol.snapshot import head_in_record, history_in_record, matches
+from stepgraph.protocol.snapshot import head_in_record, history_in_record, matches_filter
 from stepgraph.temporal.executions import Run, latest_run, run_before, was_picked_up
-from stepgraph.temporal.records import ask, load_record, run_holding
+from stepgraph.temporal.records import load_record, query_run, run_holding
+from stepgraph.temporal.rpc import retried
 from stepgraph.temporal.run_outcome import current_outcome, outcome_of
 
 T = TypeVar("T")
 
-PATIENCE = timedelta(seconds=2)
-"""How long a query may go unanswered before it is asked whether any worker is there at all."""
+WORKER_CHECK_DELAY = timedelta(seconds=2)
+"""How long a query may go unanswered before the reader asks the server whether any worker polls the task queue."""
+
+UNANSWERED_STATUSES = (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.CANCELLED)
+"""With these the server reports that no worker answered a query in time, or that none polls the task queue."""
 
 
-NO_ANSWER_STATUSES = (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.CANCELLED)
-"""How the server says that no worker answered a query in time, or is known to poll the task queue."""
+async def read_closed_record(client: Client, run: Run) -> Record | None:
+    """Return the record that a closed run left; `None` if the thread has no checkpoint.
+
+    Raises:
+        NoWorkerError: the run was ended from outside, so it must be replayed, and no worker does that.
+    """
+    return await _await_answer(client, run, load_record(client, run))
 
 
-async def record_left_by(client: Client, run: Run) -> Record | None:
-    """What a closed run left; `NoWorkerError` if it was ended from outside, and no worker is there to tell."""
-    return await _answered(client, run, load_record(client, run))
-
-
-async def current_head(
+async def read_current_head(
     client: Client, thread_id: str, latest: Coroutine[Any, Any, Run | None]
 ) -> dict[str, Any] | None:
-    """The head of a thread, as JSON data; `None` if there is none. ``latest`` is to tell the thread's latest run.
+    """Return the head of a thread as JSON data; `None` if the thread has no checkpoint.
 
-    Whether it is closed and how it ended are asked side by side: most threads that are read are at rest.
+    Args:
+        client: a connected client.
+        thread_id: the thread.
+        latest: finds the thread's latest run. The outcome of the current run is read at the same time, which saves a
+            round trip: most threads that are read are closed.
     """
-    ending = asyncio.ensure_future(current_outcome(client, thread_id))
+    outcome = asyncio.ensure_future(current_outcome(client, thread_id))
     try:
         run = await latest
         if run is None:
             return None
-        record = (await ending).record if not run.is_open else None
-        if record is not None and record.run_id == run.run_id and _tells_all(record):
+        record = (await outcome).record if not run.is_open else None
+        if record is not None and record.run_id == run.run_id and _has_whole_head(record):
             return head_in_record(record)
-        return await head_of(client, run)
+        return await read_head(client, run)
     finally:
-        ending.cancel()
-        await asyncio.gather(ending, return_exceptions=True)
+        outcome.cancel()
+        await asyncio.gather(outcome, return_exceptions=True)
 
 
-async def head_of(client: Client, run: Run) -> dict[str, Any] | None:
-    """The head of a thread whose latest run this is, as JSON data."""
+async def read_head(client: Client, run: Run) -> dict[str, Any] | None:
+    """Return the head of a thread, whose latest run is given, as JSON data; `None` if the thread has no checkpoint."""
     if not run.is_open:
         record = (await outcome_of(client, run)).record
-        if record is not None and _tells_all(record):
+        if record is not None and _has_whole_head(record):
             return head_in_record(record)
         if run.ended_externally and not await was_picked_up(client, run):
-            before = await run_before(client, run)
-            return await head_of(client, before) if before is not None else None
-    found: dict[str, Any] | None = await ask_worker(client, run, GET_STATE, {})
-    if found is None and (before := await run_before(client, run)) is not None:  # it has not taken the thread up yet
-        return await head_of(client, before)
-    return found
+            previous = await run_before(client, run)
+            return await read_head(client, previous) if previous is not None else None
+    snapshot: dict[str, Any] | None = await query_worker(client, run, GET_STATE, {})
+    if snapshot is None and (previous := await run_before(client, run)) is not None:  # not yet restored in this run
+        return await read_head(client, previous)
+    return snapshot
 
 
-def _tells_all(record: Record) -> bool:
+def _has_whole_head(record: Record) -> bool:
+    """Return whether a record has everything that a snapshot of the head shows. A large record omits parts of it."""
     return not {"pending_values", "writes"} & set(record.omitted)
 
 
-async def waiting_record(client: Client, thread_id: str, run_id: str) -> Record | None:
-    """The record of a run that waits for people; `None` if it does not any more."""
+async def read_idle_record(client: Client, thread_id: str, run_id: str) -> Record | None:
+    """Return the record of an open run whose thread waits at an interrupt or breakpoint; `None` if it does not."""
     run = await latest_run(client, thread_id, run_id)
     if run is None or not run.is_open:
         return None
-    record = Record.model_validate(await ask_worker(client, run, GET_RECORD, {}))
+    record = Record.model_validate(await query_worker(client, run, GET_RECORD, {}))
     return record if record.paused or outcomes_from(record).waiting_by_task() else None
 
 
-async def values_shown(client: Client, record: Record) -> dict[str, Any]:
-    """The values of a thread that stands still; asked for where its record had no room for those that are pending."""
-    shown = head_in_record(record)
+async def read_values(client: Client, record: Record) -> dict[str, Any]:
+    """Return the values with pending writes of an idle thread, as JSON data.
+
+    The record has them, unless it was too large for the pending writes: then the run is queried.
+    """
+    snapshot = head_in_record(record)
     run = await latest_run(client, record.thread_id, record.run_id) if "pending_values" in record.omitted else None
     if run is not None:
-        head = await ask_worker(client, run, GET_STATE, {})
-        if head["config"] == shown["config"]:  # nobody has moved the thread on meanwhile
-            shown = head
-    values: dict[str, Any] = shown["values"]
+        head = await query_worker(client, run, GET_STATE, {})
+        if head["config"] == snapshot["config"]:  # otherwise the thread has gone on since the record was made
+            snapshot = head
+    values: dict[str, Any] = snapshot["values"]
     return values
 
 
-async def checkpoint_of(client: Client, latest: Run | None, thread_id: str, checkpoint_id: str) -> dict[str, Any]:
-    """One checkpoint, as JSON data, of a thread whose latest run is known.
+async def read_checkpoint(client: Client, latest: Run | None, thread_id: str, checkpoint_id: str) -> dict[str, Any]:
+    """Return the snapshot of one checkpoint as JSON data.
 
-    Where the run that made it ended there, later runs did its tasks, so the last of them is asked first.
+    If the run that made the checkpoint ended there, a later run executed the checkpoint's tasks and knows what became
+    of them. Therefore the later runs are queried first, the latest before the others.
+
+    Args:
+        client: a connected client.
+        latest: the thread's latest run.
+        thread_id: the thread.
+        checkpoint_id: the checkpoint.
+
+    Raises:
+        CheckpointNotFoundError: the thread has no such checkpoint.
+        CheckpointExpiredError: retention has removed the run that made the checkpoint.
     """
-    made = await run_holding(client, thread_id, checkpoint_id)
-    for run in await _later_at(client, made, latest, checkpoint_id):
+    maker = await run_holding(client, thread_id, checkpoint_id)
+    request = {"checkpoint_id": checkpoint_id}
+    for run in await _later_runs_at(client, maker, latest, checkpoint_id):
         with suppress(CheckpointNotFoundError):
-            shown: dict[str, Any] | None = await ask_worker(client, run, GET_STATE, {"checkpoint_id": checkpoint_id})
-            if shown is not None:
-                return shown
-    found: dict[str, Any] = await ask_worker(client, made, GET_STATE, {"checkpoint_id": checkpoint_id})
-    return found
+            later_snapshot: dict[str, Any] | None = await query_worker(client, run, GET_STATE, request)
+            if later_snapshot is not None:
+                return later_snapshot
+    snapshot: dict[str, Any] = await query_worker(client, maker, GET_STATE, request)
+    return snapshot
 
 
-async def _later_at(client: Client, made: Run, latest: Run | None, checkpoint_id: str) -> list[Run]:
-    """The runs that may have stood at a checkpoint after the one that made it, the last first."""
-    if latest is None or not await _may_have_ended_at(client, made, checkpoint_id):
+async def _later_runs_at(client: Client, maker: Run, latest: Run | None, checkpoint_id: str) -> list[Run]:
+    """Return the runs, latest first, that may have had a checkpoint as their head after the run that made it."""
+    if latest is None or not await _may_have_ended_at(client, maker, checkpoint_id):
         return []
-    later: list[Run] = []
+    newest_first: list[Run] = []
     run: Run | None = latest
-    while run is not None and run.run_id != made.run_id:
-        later.append(run)
+    while run is not None and run.run_id != maker.run_id:
+        newest_first.append(run)
         run = await run_before(client, run)
-    found: list[Run] = []
-    for run in reversed(later):
+    candidates: list[Run] = []
+    for run in reversed(newest_first):
         if run.ended_externally and not await was_picked_up(client, run):
             continue
-        found.insert(0, run)
+        candidates.insert(0, run)
         if not await _may_have_ended_at(client, run, checkpoint_id):
             break
-    return found
+    return candidates
 
 
 async def _may_have_ended_at(client: Client, run: Run, checkpoint_id: str) -> bool:
-    """Whether a run has left this checkpoint, with tasks, as the thread's head; one without a record does not say."""
+    """Return whether a closed run may have ended with this checkpoint as the head, and with tasks due.
+
+    A run that left no record may have.
+    """
     if run.is_open:
         return False
     record = (await outcome_of(client, run)).record
     return record is None or (record.checkpoint.id == checkpoint_id and bool(record.checkpoint.triggers))
 
 
-async def history_of(
+async def read_history(
     client: Client, thread_id: str, *, filter: Mapping[str, Any] | None, before: str | None, limit: int | None
 ) -> AsyncIterator[dict[str, Any]]:
-    """Checkpoints as JSON data, newest first, from run to earlier run for as long as the server keeps them."""
+    """Yield a thread's checkpoints as JSON data, newest first, from the latest run back to the oldest on the server.
+
+    Args:
+        client: a connected client.
+        thread_id: the thread.
+        filter: metadata that a checkpoint must have.
+        before: a checkpoint id: yield only older checkpoints.
+        limit: the largest number of checkpoints to yield.
+    """
     run = await run_holding(client, thread_id, before) if before else await latest_run(client, thread_id)
     seen: set[str] = set()
     while run is not None and (limit is None or len(seen) < limit):
         if run.ended_externally and not await was_picked_up(client, run):
             run = await run_before(client, run)
             continue
-        left = None if limit is None else limit - len(seen) + bool(seen)  # one may have been seen in the run after
-        request = {"limit": left, "before": before, "filter": dict(filter) if filter else None}
-        answer = await _from_record(client, run, request) or await ask_worker(client, run, GET_HISTORY, request)
-        if answer is None:  # it has not taken the thread up yet
+        # One more than is missing: the checkpoint from which a run was continued is in both runs.
+        remaining = None if limit is None else limit - len(seen) + bool(seen)
+        request = {"limit": remaining, "before": before, "filter": dict(filter) if filter else None}
+        page = await _history_in_last_event(client, run, request) or await query_worker(
+            client, run, GET_HISTORY, request
+        )
+        if page is None:  # the run has not restored the thread yet
             run = await run_before(client, run)
             continue
-        for shown in answer["snapshots"]:
-            checkpoint_id = shown["config"]["configurable"]["checkpoint_id"]
+        for snapshot in page["snapshots"]:
+            checkpoint_id = snapshot["config"]["configurable"]["checkpoint_id"]
             if checkpoint_id not in seen and (limit is None or len(seen) < limit):
                 seen.add(checkpoint_id)
-                yield shown
-        before = answer["more_before"]
-        goes_on_in = before.rpartition(".")[0] if before is not None else answer["previous_run_id"]
-        if goes_on_in != run.run_id:
-            run = await latest_run(client, thread_id, goes_on_in) if goes_on_in is not None else None
+                yield snapshot
+        before = page["more_before"]
+        next_run_id = before.rpartition(".")[0] if before is not None else page["previous_run_id"]
+        if next_run_id != run.run_id:
+            run = await latest_run(client, thread_id, next_run_id) if next_run_id is not None else None
 
 
-async def _from_record(client: Client, run: Run, request: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What `GET_HISTORY` would answer, if the record that a closed run left has all of it: no worker, no replay."""
+async def _history_in_last_event(client: Client, run: Run, request: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Answer a `GET_HISTORY` request from the record that a closed run left, without a worker.
+
+    Return `None` if the run is open, or if its record does not have as many checkpoints as the request wants.
+    """
     if run.is_open or request["limit"] is None or request["limit"] > RECENT_STEPS + 1:
         return None
     record = (await outcome_of(client, run)).record
     if record is None or {"writes", "results"} & set(record.omitted):
         return None
-    shown = list(history_in_record(record))
+    snapshots = list(history_in_record(record))
     if request["before"] is not None:
-        ids = [each["config"]["configurable"]["checkpoint_id"] for each in shown]
-        shown = shown[ids.index(request["before"]) + 1 :] if request["before"] in ids else []
-    found = [each for each in shown if matches(each, request["filter"])]
-    if len(found) < request["limit"]:
+        ids = [snapshot["config"]["configurable"]["checkpoint_id"] for snapshot in snapshots]
+        snapshots = snapshots[ids.index(request["before"]) + 1 :] if request["before"] in ids else []
+    matching = [snapshot for snapshot in snapshots if matches_filter(snapshot, request["filter"])]
+    if len(matching) < request["limit"]:
         return None
-    return {"snapshots": found, "more_before": None, "previous_run_id": None}
+    return {"snapshots": matching, "more_before": None, "previous_run_id": None}
 
 
-async def ask_worker(client: Client, run: Run, query: str, request: Mapping[str, Any]) -> Any:
-    """The answer to a query; `NoWorkerError` rather than a long wait when no worker could give one."""
-    return await _answered(client, run, ask(client, run, query, request))
+async def query_worker(client: Client, run: Run, query: str, request: Mapping[str, Any]) -> Any:
+    """Return the answer to a query, as JSON data.
+
+    Raises:
+        NoWorkerError: no worker polls the run's task queue, or none answered in time.
+        StepgraphError: the run's worker could not answer, or answered with this error.
+    """
+    return await _await_answer(client, run, query_run(client, run, query, request))
 
 
-async def _answered(client: Client, run: Run, question: Coroutine[Any, Any, T]) -> T:
-    scratchpad = asyncio.ensure_future(question)
+async def _await_answer(client: Client, run: Run, query: Coroutine[Any, Any, T]) -> T:
+    """Await a query. After `WORKER_CHECK_DELAY`, raise `NoWorkerError` at once if no worker polls the task queue."""
+    answer = asyncio.ensure_future(query)
     try:
-        done, _ = await asyncio.wait([scratchpad], timeout=PATIENCE.total_seconds())
+        done, _ = await asyncio.wait([answer], timeout=WORKER_CHECK_DELAY.total_seconds())
         if not done and not await has_workers(client, run.task_queue):
-            raise no_worker(run)
-        return await scratchpad
+            raise no_worker_error(run)
+        return await answer
     except WorkflowQueryFailedError as error:
         raise StepgraphError(f"Thread {run.thread_id!r} could not be read: {error}", thread_id=run.thread_id) from error
     except RPCError as error:
-        if error.status in NO_ANSWER_STATUSES:
-            raise no_worker(run) from error
+        if error.status in UNANSWERED_STATUSES:
+            raise no_worker_error(run) from error
         raise
     finally:
-        scratchpad.cancel()
+        answer.cancel()
 
 
 async def has_workers(client: Client, task_queue: str) -> bool:
-    """Whether a worker has polled the task queue for workflows within the last minutes."""
-    answer = await client.workflow_service.describe_task_queue(
-        DescribeTaskQueueRequest(
-            namespace=client.namespace,
-            task_queue=TaskQueue(name=task_queue),
-            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-        )
+    """Return whether a worker has polled the task queue for workflow tasks within the last minutes."""
+    request = DescribeTaskQueueRequest(
+        namespace=client.namespace,
+        task_queue=TaskQueue(name=task_queue),
+        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
     )
+    answer = await retried(lambda: client.workflow_service.describe_task_queue(request))
     return bool(answer.pollers)
 
 
-def no_worker(run: Run) -> NoWorkerError:
-    """The error for work that waits in vain."""
+def no_worker_error(run: Run) -> NoWorkerError:
+    """Return the error for a query that no worker answers."""
     return NoWorkerError(
         f"No worker answers for thread {run.thread_id!r}: nobody polls task queue {run.task_queue!r}. "
         f"Start one that has graph {run.graph!r}: worker.py --graphs MODULE:VARIABLE.",

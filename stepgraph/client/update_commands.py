@@ -1,4 +1,7 @@
-"""Updates and forks: by the open run of a thread, or by the next one, started for them."""
+"""Updates and forks threads: by an update to the open run, or by starting the next run of a closed or new thread.
+
+A fork returns as soon as the server has accepted it. `GraphRun.result` waits for the outcome.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from temporalio.service import RPCError
 from stepgraph.client.command_sender import send_command
 from stepgraph.client.graph_run import GraphRun
 from stepgraph.client.graph_threads import Threads
-from stepgraph.client.thread_reader import head_of, record_left_by
+from stepgraph.client.thread_reader import read_closed_record, read_head
 from stepgraph.errors import ThreadBusyError
 from stepgraph.protocol.commands import UpdateCommand
 from stepgraph.protocol.config import RunConfig
@@ -21,69 +24,86 @@ from stepgraph.protocol.queries import CheckRequest
 from stepgraph.protocol.snapshot import config_for
 from stepgraph.protocol.thread_errors import no_such_thread, nothing_to_fork, thread_exists
 from stepgraph.temporal.executions import Run, latest_run
-from stepgraph.temporal.records import ask, run_holding
+from stepgraph.temporal.records import query_run, run_holding
 
 
-async def update(threads: Threads, config: RunConfig, command: UpdateCommand) -> dict[str, Any]:
-    """Makes an update; the config of the checkpoint that came of it."""
+async def update_thread(threads: Threads, config: RunConfig, command: UpdateCommand) -> dict[str, Any]:
+    """Apply an update to a thread, and return the config of the checkpoint that it made."""
     while True:
         latest = await threads.latest(config.thread_id)
         if latest is not None and latest.is_open:
-            made = await send_command(threads.client, latest, "update", command)
-            if made is not None:
-                return made
-            continue  # it ended while it was asked
-        await threads.make_sure_it_is_served()
-        await _check(threads, latest, "update", command)
-        with suppress(ThreadBusyError):  # somebody was faster: now it is open
+            updated = await send_command(threads.client, latest, "update", command)
+            if updated is not None:
+                return updated
+            continue  # the run has ended since it was described
+        await threads.require_worker()
+        await _check_by_query(threads, latest, "update", command)
+        with suppress(ThreadBusyError):  # another client has started the next run meanwhile: send it the command
             run = await threads.start(config, None, after=latest, update=command)
             record = await run.record()
             return config_for(record.thread_id, record.checkpoint.id)
 
 
-async def fork(threads: Threads, config: RunConfig, command: UpdateCommand) -> GraphRun:
-    """Forks a thread on itself. Not awaited here."""
+async def fork_thread(threads: Threads, config: RunConfig, command: UpdateCommand) -> GraphRun:
+    """Fork a thread on itself, and return the run that executes the fork.
+
+    Raises:
+        EmptyInputError: the thread does not exist.
+    """
     latest = await threads.latest(config.thread_id)
     if latest is None:
         raise no_such_thread(config.thread_id, "so there is nothing to run again.")
     if latest.is_open:
-        if (made := await send_command(threads.client, latest, "fork", command)) is not None:
-            return threads.run(latest, head=made["configurable"]["checkpoint_id"])
+        if (forked := await send_command(threads.client, latest, "fork", command)) is not None:
+            return threads.graph_run(latest, head=forked["configurable"]["checkpoint_id"])
         latest = await threads.latest(config.thread_id)
-    await threads.make_sure_it_is_served()
-    await _check(threads, latest, "fork", command)
+    await threads.require_worker()
+    await _check_by_query(threads, latest, "fork", command)
     return await threads.start(config, None, after=latest, fork=command)
 
 
-async def fork_onto(threads: Threads, source: RunConfig, thread_id: str, command: UpdateCommand) -> GraphRun:
-    """Starts a new thread that grows from a checkpoint of another. Not awaited here."""
+async def fork_to_new_thread(threads: Threads, source: RunConfig, thread_id: str, command: UpdateCommand) -> GraphRun:
+    """Start a new thread from a checkpoint of another, and return its first run. The source does not change.
+
+    Args:
+        threads: the threads of the graph.
+        source: names the thread to fork, and the checkpoint; the head by default.
+        thread_id: the new thread's id.
+        command: the update that the new thread begins with.
+
+    Raises:
+        ThreadError: the new thread exists already, or the source has no checkpoint.
+    """
     latest = await threads.latest(source.thread_id)
     checkpoint_id = source.checkpoint_id
     if checkpoint_id is None and latest is not None:
-        head = await head_of(threads.client, latest)
+        head = await read_head(threads.client, latest)
         checkpoint_id = head["config"]["configurable"]["checkpoint_id"] if head is not None else None
     if checkpoint_id is None:
         raise nothing_to_fork(source.thread_id)
-    before = await latest_run(threads.client, thread_id)
-    if before is not None and (before.is_open or await record_left_by(threads.client, before) is not None):
+    # A run under the new id that left no record was refused at its start: such a thread does not count as existing.
+    previous = await latest_run(threads.client, thread_id)
+    if previous is not None and (previous.is_open or await read_closed_record(threads.client, previous) is not None):
         raise thread_exists(thread_id)
     command = command.model_copy(update={"checkpoint_id": checkpoint_id, "thread_id": source.thread_id})
-    await threads.make_sure_it_is_served()
-    await _check(threads, latest, "fork", command)
-    grown = replace(source, thread_id=thread_id, checkpoint_id=None)
-    return await threads.start(grown, None, after=before, fork=command)
+    await threads.require_worker()
+    await _check_by_query(threads, latest, "fork", command)
+    target = replace(source, thread_id=thread_id, checkpoint_id=None)
+    return await threads.start(target, None, after=previous, fork=command)
 
 
-async def _check(threads: Threads, latest: Run | None, kind: Literal["update", "fork"], command: UpdateCommand) -> None:
-    """Refuses what can be seen to be wrong before a run is started for it; what cannot, that run refuses.
+async def _check_by_query(
+    threads: Threads, latest: Run | None, kind: Literal["update", "fork"], command: UpdateCommand
+) -> None:
+    """Raise the error of a command that is known to be wrong before a run is started for it.
 
-    A worker answers, for it has the graph's code. One that cannot (it is too slow, or the history too old for its code)
-    leaves it to the run.
+    A worker answers the query, since it has the graph's code. If it cannot answer, because it is too slow or its code
+    does not replay the history, the started run checks the command.
     """
     if command.checkpoint_id is not None and latest is not None:
         latest = await run_holding(threads.client, latest.thread_id, command.checkpoint_id)
     if latest is None or latest.ended_externally:
         return
-    asked = CheckRequest(kind=kind, command=command).model_dump(mode="json")
+    request = CheckRequest(kind=kind, command=command).model_dump(mode="json")
     with suppress(RPCError, WorkflowQueryFailedError):
-        await ask(threads.client, latest, CHECK, asked)
+        await query_run(threads.client, latest, CHECK, request)

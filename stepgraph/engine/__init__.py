@@ -1,4 +1,20 @@
-"""The engine: plans super-steps and commits them, from a spec and values alone. No clock, no randomness, no I/O.
+"""The engine: decides which tasks of a graph are due, and makes the checkpoint that follows from their results.
 
-Read in this order: `checkpoint` (the data), `plan`, `commit`, `thread` (the log of one run, which drives the two).
+Owns a thread's checkpoints, the outcomes of its tasks, interrupts, breakpoints, updates, forks, and the record from
+which a later run restores the thread. It works on a graph's spec and on values alone. Refuses to know Temporal, nodes'
+functions, clients, clocks, randomness and I/O: the caller passes in the time, and runs the tasks. The only user code
+that runs here is that of reducers and of types. It must be pure, so that the same input always makes the same
+checkpoints, as the replay of a workflow needs.
+
+Read in this order:
+
+1. `spec`: a graph as data; `channels`: the keys of its state, with types and reducers.
+2. `checkpoint`: checkpoints, tasks, results, failures and interrupts as data; `task_outcomes` collects them by task.
+3. `plan`: the tasks that a checkpoint has due; `commit`: the next checkpoint, from their results.
+4. `thread_view` and `thread`: one run of a thread, read and driven. The workflow and the in-memory runner use these.
+5. `state_update`: checkpoints made by an update or a fork; `failures`: what is recorded of a failed task.
+6. `record`: what a run leaves for the next; `recent_history` adds the latest checkpoints of a long run, each stored as
+   its `difference` from the next.
+
+Modules whose names begin with an underscore are private to this package.
 """

@@ -1,4 +1,4 @@
-"""Breakpoints: where a thread stops before or after a node until it is told to go on."""
+"""Breakpoints: the nodes before or after which a thread pauses until a resume."""
 
 from __future__ import annotations
 
@@ -11,26 +11,29 @@ from stepgraph.engine.spec import GraphSpec
 
 
 class Breakpoints(NamedTuple):
-    """Names of nodes to stop before, and after; ``*`` is every node."""
+    """The nodes before and after which a thread pauses, by name; ``*`` stands for every node."""
 
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
 
-    def stop_at(self, checkpoint: Checkpoint) -> bool:
-        """Whether a thread stops at a checkpoint; never where nothing is next, nor before an input is taken."""
+    def pauses_at(self, checkpoint: Checkpoint) -> bool:
+        """Return whether a thread pauses at a checkpoint.
+
+        It never pauses where no node is due, nor where the input has not been written yet.
+        """
         if not checkpoint.triggers or checkpoint.triggers == (START,):
             return False
-        wrote = [name for name in checkpoint.writes or () if name != START] if checkpoint.source == "loop" else []
-        return _any_of(self.before, checkpoint.triggers) or _any_of(self.after, wrote)
+        writers = [name for name in checkpoint.writes or () if name != START] if checkpoint.source == "loop" else []
+        return _matches(self.before, checkpoint.triggers) or _matches(self.after, writers)
 
 
 def breakpoints_for(spec: GraphSpec, before: Sequence[str] | None, after: Sequence[str] | None) -> Breakpoints:
-    """Those of one invoke; `None` leaves those of the graph."""
+    """Return the breakpoints of one invoke; `None` stands for those that the graph was compiled with."""
     return Breakpoints(
         spec.interrupt_before if before is None else tuple(before),
         spec.interrupt_after if after is None else tuple(after),
     )
 
 
-def _any_of(breaks: Sequence[str], names: Sequence[str]) -> bool:
-    return bool(names) and ("*" in breaks or any(name in breaks for name in names))
+def _matches(patterns: Sequence[str], nodes: Sequence[str]) -> bool:
+    return bool(nodes) and ("*" in patterns or any(name in patterns for name in nodes))

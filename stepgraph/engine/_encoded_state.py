@@ -1,4 +1,4 @@
-"""A thread's values as JSON text, encoded and weighed channel by channel as they change."""
+"""The values at a thread's head as JSON text, re-encoded only where they change."""
 
 from __future__ import annotations
 
@@ -6,23 +6,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from stepgraph.engine.channels import NOTHING, Channel, Channels, size_by_channel
-from stepgraph.engine.difference import common_start
-from stepgraph.serde.json_values import JsonValues, longer
+from stepgraph.engine.difference import common_prefix_length
+from stepgraph.serde.json_values import JsonValues, concatenate_lists
 from stepgraph.serde.sizes import PAYLOAD_LIMIT, check_size
 
 
 class EncodedState:
-    """The values of a thread's head as JSON text.
+    """The JSON text of the head's values, with its size.
 
-    A channel that did not change is not encoded again; of a list that grew, only what was added.
+    A channel whose value did not change is not encoded again. Of a list that only grew, the new items are encoded.
+
+    Args:
+        channels: the graph's channels.
+        subject: whose state it is, for the error about a state that is too large.
+        limit: bytes of JSON that the state may have.
     """
 
-    def __init__(self, channels: Channels, what: str, *, limit: int = PAYLOAD_LIMIT) -> None:
+    def __init__(self, channels: Channels, subject: str, *, limit: int = PAYLOAD_LIMIT) -> None:
         self._channels = channels
-        self._what = what
+        self._subject = subject
         self._limit = limit
         self.bytes_encoded = 0
-        """Bytes of all that was ever encoded: about what it takes to keep every state that there was."""
+        """Bytes of JSON encoded so far: an estimate of the memory that all checkpoints of the run take."""
         self.values = JsonValues({})
 
     @property
@@ -30,33 +35,52 @@ class EncodedState:
         """Bytes of the values as JSON, not counting keys and separators."""
         return self.values.size
 
-    def set_values(self, values: Mapping[str, Any], before: Mapping[str, Any]) -> None:
-        """Goes from the values ``before`` to others; raises `PayloadTooLargeError` before anything is kept."""
-        moved = JsonValues(
-            {name: self._text(self._channels[name], value, before.get(name, NOTHING)) for name, value in values.items()}
-        )
-        check_size(self._what, moved.sizes, limit=self._limit)
-        self.values = moved
+    def set_values(self, values: Mapping[str, Any], previous: Mapping[str, Any]) -> None:
+        """Replace the values.
 
-    def check_size_with(self, given: Mapping[str, Any]) -> None:
-        """Refuses an input that the state could not take."""
-        sizes, more = self.values.sizes, size_by_channel(given)
-        both = {name: sizes.get(name, 0) + more.get(name, 0) for name in sizes | more}
-        check_size(f"{self._what} with its input", both, limit=self._limit)
-        self.bytes_encoded += sum(more.values())
+        Args:
+            values: the new values.
+            previous: the values that are encoded now. Channels whose value is the same object are not encoded again.
+
+        Raises:
+            PayloadTooLargeError: the new values are too large; the previous ones stay.
+        """
+        encoded = JsonValues(
+            {
+                name: self._text(self._channels[name], value, previous.get(name, NOTHING))
+                for name, value in values.items()
+            }
+        )
+        check_size(self._subject, encoded.sizes, limit=self._limit)
+        self.values = encoded
+
+    def check_input_size(self, input_data: Mapping[str, Any]) -> None:
+        """Check that the state and an input fit into the limit together, and add the input to `bytes_encoded`.
+
+        Raises:
+            PayloadTooLargeError: they do not fit.
+        """
+        sizes, input_sizes = self.values.sizes, size_by_channel(input_data)
+        total_sizes = {name: sizes.get(name, 0) + input_sizes.get(name, 0) for name in sizes | input_sizes}
+        check_size(f"{self._subject} with its input", total_sizes, limit=self._limit)
+        self.bytes_encoded += sum(input_sizes.values())
 
     def clear(self) -> None:
-        """There are no values."""
+        """Drop all values: the thread has no checkpoint."""
         self.values = JsonValues({})
 
-    def _text(self, channel: Channel, value: Any, before: Any) -> bytes:
-        known = self.values.texts.get(channel.name) if before is not NOTHING else None
-        if known is not None and value is before:
-            return known
-        if known is not None and channel.codec.concatenates and common_start(value, before) == len(before):
-            added = channel.codec.text(value[len(before) :])
+    def _text(self, channel: Channel, value: Any, previous: Any) -> bytes:
+        previous_text = self.values.texts.get(channel.name) if previous is not NOTHING else None
+        if previous_text is not None and value is previous:
+            return previous_text
+        if (
+            previous_text is not None
+            and channel.codec.concatenates
+            and common_prefix_length(value, previous) == len(previous)
+        ):
+            added = channel.codec.text(value[len(previous) :])
             self.bytes_encoded += len(added)
-            return longer(known, added)
+            return concatenate_lists(previous_text, added)
         text = channel.codec.text(value)
         self.bytes_encoded += len(text)
         return text

@@ -1,4 +1,4 @@
-"""Which question an answer is for. Pure."""
+"""Matches resume values with the interrupts that wait for them."""
 
 from __future__ import annotations
 
@@ -10,48 +10,56 @@ from stepgraph.engine.checkpoint import InterruptRequest, TaskInterrupts
 from stepgraph.errors import InvalidUpdateError
 
 
-def answered(
+def with_answers(
     interrupts: Mapping[str, TaskInterrupts],
     waiting_interrupts: Sequence[InterruptRequest],
     resume: Any,
     *,
     thread_id: str,
 ) -> dict[str, TaskInterrupts]:
-    """The interviews with an answer to the one question that waits, or to several by a mapping from their ids.
+    """Return the interrupts of a checkpoint's tasks with the answers that a resume brings.
+
+    Args:
+        interrupts: the interrupts and answers so far, by task id.
+        waiting_interrupts: those of them that wait for an answer.
+        resume: the answer to the only interrupt that waits, or a mapping from interrupt id to answer.
+        thread_id: for error messages.
 
     Raises:
-        InvalidUpdateError: nothing waits, several do and none is named, or an id is not one of theirs.
+        InvalidUpdateError: no interrupt waits; or several do, and the resume value does not say which one it is for; or
+            an interrupt id is unknown.
     """
-    given = _by_id([ask.id for ask in waiting_interrupts], resume, thread_id)
-    after = dict(interrupts)
-    for task_id, asked in interrupts.items():
-        if asked.waiting is not None and asked.waiting.id in given:
-            answers = (*asked.answers, given[asked.waiting.id])
-            after[task_id] = asked.model_copy(update={"answers": answers})
-    return after
+    answers_by_id = _answers_by_id([request.id for request in waiting_interrupts], resume, thread_id)
+    answered = dict(interrupts)
+    for task_id, task_interrupts in interrupts.items():
+        request = task_interrupts.waiting
+        if request is not None and request.id in answers_by_id:
+            answers = (*task_interrupts.answers, answers_by_id[request.id])
+            answered[task_id] = task_interrupts.model_copy(update={"answers": answers})
+    return answered
 
 
-def _by_id(ids: Sequence[str], resume: Any, thread_id: str) -> dict[str, Any]:
-    if not ids:
+def _answers_by_id(waiting_ids: Sequence[str], resume: Any, thread_id: str) -> dict[str, Any]:
+    if not waiting_ids:
         raise InvalidUpdateError(f"Thread {thread_id!r} does not wait for an answer.", thread_id=thread_id)
     if isinstance(resume, Mapping) and resume and all(isinstance(key, str) and _is_id(key) for key in resume):
-        unknown = [key for key in resume if key not in ids]
+        unknown = [key for key in resume if key not in waiting_ids]
         if unknown:
             raise InvalidUpdateError(
                 f"No interrupt {unknown[0]!r} waits for an answer on thread {thread_id!r}; these do: "
-                f"{', '.join(map(repr, ids))}.",
+                f"{', '.join(map(repr, waiting_ids))}.",
                 thread_id=thread_id,
             )
         return dict(resume)
-    if len(ids) == 1:
-        return {ids[0]: resume}
+    if len(waiting_ids) == 1:
+        return {waiting_ids[0]: resume}
     raise InvalidUpdateError(
-        f"{len(ids)} interrupts wait for answers on thread {thread_id!r}. Say which is meant: a mapping "
-        f"from id to answer, of {', '.join(map(repr, ids))}.",
+        f"{len(waiting_ids)} interrupts wait for answers on thread {thread_id!r}. Say which is meant: a mapping "
+        f"from id to answer, of {', '.join(map(repr, waiting_ids))}.",
         thread_id=thread_id,
     )
 
 
 def _is_id(text: str) -> bool:
-    """Whether a text looks like an interrupt's id: an answer may itself be a mapping."""
+    """Return whether a mapping's key looks like an interrupt id. If not, the mapping is itself an answer."""
     return re.fullmatch(r"[0-9a-f]{16}", text) is not None

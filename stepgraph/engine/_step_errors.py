@@ -1,4 +1,4 @@
-"""The errors of a thread that cannot go on, each with its mend."""
+"""The errors that a thread's next super-step, or the look-up of a checkpoint, may raise."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from stepgraph.engine.spec import GraphSpec
 from stepgraph.errors import CheckpointNotFoundError, GraphRecursionError, MissingNodeError
 
 
-def used_up(spec: GraphSpec, tasks: Sequence[Task], limit: int) -> GraphRecursionError:
-    """Tasks are due, but the super-steps allowed are used up."""
+def recursion_error(spec: GraphSpec, tasks: Sequence[Task], limit: int) -> GraphRecursionError:
+    """Return the error for tasks that are due after the last super-step allowed."""
     return GraphRecursionError(
         f"Graph {spec.name!r} took the {limit} super-steps it was allowed and is not done "
         f"(next: {', '.join(repr(task.node) for task in tasks)}). If that is no endless loop, resume the "
@@ -20,8 +20,8 @@ def used_up(spec: GraphSpec, tasks: Sequence[Task], limit: int) -> GraphRecursio
     )
 
 
-def missing_node(spec: GraphSpec, task: Task, thread_id: str) -> MissingNodeError:
-    """A task is due whose node the run's spec does not have."""
+def missing_node_error(spec: GraphSpec, task: Task, thread_id: str) -> MissingNodeError:
+    """Return the error for a task whose node is not in the run's spec."""
     return MissingNodeError(
         f"Thread {thread_id!r} goes on at node {task.node!r}, but graph {spec.name!r} "
         f"({spec.hash}) has no such node. Deploy a worker that has it, then resume the thread.",
@@ -32,8 +32,8 @@ def missing_node(spec: GraphSpec, task: Task, thread_id: str) -> MissingNodeErro
     )
 
 
-def no_checkpoint(run_id: str, thread_id: str, checkpoint_id: str) -> CheckpointNotFoundError:
-    """The run neither made the checkpoint nor took it over."""
+def checkpoint_not_found_error(run_id: str, thread_id: str, checkpoint_id: str) -> CheckpointNotFoundError:
+    """Return the error for a checkpoint that the run neither made nor began from."""
     return CheckpointNotFoundError(
         f"Run {run_id} of thread {thread_id!r} has no checkpoint {checkpoint_id!r}.",
         thread_id=thread_id,

@@ -1,25 +1,28 @@
-"""Channels: the keys of a graph's state, each with its type, its reducer and its zero.
+"""Channels: the keys of a graph's state, each with its type, its reducer and its empty value.
 
-Owns how one write meets one value, and how writes and values become JSON data. Knows nothing of nodes, super-steps or
-where code runs. Reducers run wherever a fold is made, in a workflow above all, so they must be pure.
+Owns how writes are folded into a value, and how writes and values become JSON data. Refuses to know nodes, super-steps
+and where code runs. Reducers run wherever writes are folded, in workflows above all, so they must be pure functions.
+
+Values in memory are shared: a checkpoint's value holds the same objects as the one before, except where it changed.
+So nothing may change a value in place. A reducer that might do so gets a copy.
 """
 
 from __future__ import annotations
 
 import collections.abc
 import copy
-import inspect
 import operator
 import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from pydantic import PydanticUndefinedAnnotation, PydanticUserError, ValidationError
 from pydantic_core import SchemaError
 
+from stepgraph.engine._reducer_signature import check_signature, update_annotation
 from stepgraph.errors import (
     GraphDefinitionError,
     InvalidUpdateError,
@@ -27,17 +30,20 @@ from stepgraph.errors import (
     SerializationError,
     suggest,
 )
-from stepgraph.serde.equality import same, shared
+from stepgraph.serde.equality import reuse_items, same
 from stepgraph.serde.error_text import first_line, type_name
 from stepgraph.serde.json_values import JsonValues
 from stepgraph.serde.plain_json import RoundTripError, as_json, json_size
 from stepgraph.serde.type_codec import TypeCodec
 
 Reducer = Callable[[Any, Any], Any]
+"""Takes a channel's value and an update, and returns the new value."""
+
 Values = Mapping[str, Any]
+"""Values by channel."""
 
 NOTHING: Any = object()
-"""What an empty channel holds; never leaves this module's callers."""
+"""Stands for the value of a channel that has none, since `None` may be a value."""
 
 _CONCRETE: dict[Any, type] = {
     collections.abc.Sequence: list,
@@ -49,11 +55,12 @@ _CONCRETE: dict[Any, type] = {
     collections.abc.Mapping: dict,
     collections.abc.MutableMapping: dict,
 }
+"""The class whose empty instance is the empty value of an abstract type."""
 
 _BUILT_IN = (types.BuiltinFunctionType, types.WrapperDescriptorType, types.MethodDescriptorType)
 
-_LEAVES_ALONE = (operator.add, operator.or_, operator.and_, max, min)
-"""Reducers that never change what they are given, so they need no copy of it."""
+_NON_MUTATING = (operator.add, operator.or_, operator.and_, max, min)
+"""Reducers that never change their arguments, so that they need no copy."""
 
 
 class Write(NamedTuple):
@@ -72,33 +79,37 @@ class Channel:
     annotation: Any
     reducer: Reducer | None
     codec: TypeCodec = field(repr=False)
-    writes: TypeCodec = field(repr=False)
-    """What a node may write: the reducer's second parameter where it is annotated, otherwise the channel's type."""
-    any_write: bool = False
-    """The reducer does not say what it takes, so a write may also be plain JSON of another type."""
+    write_codec: TypeCodec = field(repr=False)
+    """For what a node writes: of the channel's type, or of the reducer's second parameter if that is annotated."""
+    accepts_any_json: bool = False
+    """Whether a write may also be JSON data of another type, because the reducer does not declare what it accepts."""
     empty: Any = NOTHING
-    """JSON data of the value that the first write meets; `NOTHING` where the type has no zero."""
+    """JSON data of the type's empty value, for a channel with a reducer; `NOTHING` if the type has no empty value."""
 
     @property
     def appends(self) -> bool:
-        """Whether the reducer does nothing but append to a list: what it makes needs no proof."""
+        """Whether the reducer only concatenates lists. The result of that is of the channel's type without a check."""
         return self.reducer is operator.add and self.codec.concatenates
 
     @property
     def type_text(self) -> str:
-        """The declared type, as a reader would write it."""
+        """The declared type, as it would be written in code."""
         return annotation_text(self.annotation)
 
     def zero(self) -> Any:
-        """A new empty value of the type, `NOTHING` where it has none, or where no reducer would meet it."""
+        """Return a new empty value; `NOTHING` if the channel has no reducer, or its type no empty value."""
         return NOTHING if self.empty is NOTHING else self.codec.decode(self.empty)
 
     def encode_write(self, value: Any) -> Any:
-        """JSON data for what a node wrote; `SerializationError` if it would come back as something else."""
+        """Return what a node wrote as JSON data.
+
+        Raises:
+            SerializationError: the value does not fit the declared type, or would come back as another value.
+        """
         try:
-            return self.writes.encode(value)
+            return self.write_codec.encode(value)
         except RoundTripError as error:
-            if self.any_write:
+            if self.accepts_any_json:
                 try:
                     encoded = as_json(value)
                     if same(value, self.decode_write(encoded)):
@@ -106,36 +117,39 @@ class Channel:
                 except RoundTripError:
                     pass
             raise SerializationError(
-                f"Channel {self.name!r} is declared {annotation_text(self.writes.annotation)} and cannot take this "
-                f"{type_name(value)}: {error}. Write a value of the declared type, or declare the type you write.",
+                f"Channel {self.name!r} is declared {annotation_text(self.write_codec.annotation)} and cannot take "
+                f"this {type_name(value)}: {error}. Write a value of the declared type, or declare the type you write.",
                 channel=self.name,
                 value_type=type_name(value),
             ) from error
 
     def decode_write(self, encoded: Any) -> Any:
-        """What a node wrote, from JSON data."""
+        """Return what a node wrote, from JSON data. Raises pydantic's `ValidationError` if it does not fit."""
         try:
-            return self.writes.decode(encoded)
+            return self.write_codec.decode(encoded)
         except ValidationError:
-            if self.any_write:
+            if self.accepts_any_json:
                 return copy.deepcopy(encoded)
             raise
 
-    def own(self, value: Any) -> Any:
-        """A value that the reducer may do with as it likes: one that mutates what it is given harms no checkpoint."""
+    def value_for_reducer(self, value: Any) -> Any:
+        """Return the value that the first write is folded into: a copy if the reducer might change it in place.
+
+        For `NOTHING`, it is the empty value.
+        """
         if value is NOTHING:
             return self.zero()
-        if self.reducer is None or self.reducer in _LEAVES_ALONE:
+        if self.reducer is None or self.reducer in _NON_MUTATING:
             return value
         return self.codec.copy(value)
 
     def fold(self, value: Any, write: Any) -> Any:
-        """The value after one write."""
+        """Return the value after one write. A channel without a reducer, or without a value, takes the write itself."""
         return write if self.reducer is None or value is NOTHING else self.reducer(value, write)
 
 
 class Channels:
-    """All channels of a graph, by name."""
+    """All channels of a graph, by name, in the order in which the state declares them."""
 
     def __init__(self, channels: Iterable[Channel]) -> None:
         self._channels = {channel.name: channel for channel in channels}
@@ -153,46 +167,56 @@ class Channels:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The channels in the order in which the state declares them."""
+        """The channels' names, in order."""
         return tuple(self._channels)
 
     def zeros(self) -> dict[str, Any]:
-        """The channels that have a value before anything was written."""
+        """Return the values of a new thread: the empty value of each channel that has one."""
         zeros = {channel.name: channel.zero() for channel in self}
         return {name: zero for name, zero in zeros.items() if zero is not NOTHING}
 
     def fold(self, values: Values, writes: Iterable[Write], *, step: int) -> dict[str, Any]:
-        """The values after one super-step's writes, applied in their order.
+        """Return the values after the writes of one super-step, which are applied in their order.
+
+        Args:
+            values: the values before.
+            writes: all writes of the super-step.
+            step: the number of the super-step, for error messages.
 
         Raises:
-            InvalidUpdateError: two writes to a channel that has no reducer.
-            ReducerError: a reducer raised, or made what its channel cannot hold; or a write in an older history no
-                longer fits its channel.
+            InvalidUpdateError: there are several writes to a channel without a reducer.
+            ReducerError: a reducer raised, or returned a value that its channel cannot hold; or a write that was
+                recorded under an earlier version of the state does not fit its channel.
         """
         by_channel: dict[str, list[Write]] = {}
         for write in writes:
             by_channel.setdefault(write.channel, []).append(write)
-        after = dict(values)
-        for name, received in by_channel.items():
+        folded = dict(values)
+        for name, channel_writes in by_channel.items():
             channel = self[name]
-            if channel.reducer is None and len(received) > 1:
-                nodes = [write.node for write in received]
+            if channel.reducer is None and len(channel_writes) > 1:
+                nodes = [write.node for write in channel_writes]
+                writers = ", ".join(map(repr, nodes))
                 raise InvalidUpdateError(
-                    f"Channel {name!r} got {len(received)} values in step {step} (from {', '.join(map(repr, nodes))}). "
+                    f"Channel {name!r} got {len(nodes)} values in step {step} (from {writers}). "
                     f"Give it a reducer: Annotated[{channel.type_text}, operator.add], say.",
                     channel=name,
                     nodes=nodes,
                     step=step,
                 )
-            after[name] = self._folded(channel, after.get(name, NOTHING), received, step)
-        return {name: after[name] for name in self.names if name in after}
+            folded[name] = _fold_writes(channel, folded.get(name, NOTHING), channel_writes, step)
+        return {name: folded[name] for name in self.names if name in folded}
 
     def encode(self, values: Values) -> dict[str, Any]:
-        """Values that were decoded, or folded, as JSON data."""
+        """Return values that are known to be of the declared types as JSON data."""
         return {name: self[name].codec.dump(value) for name, value in values.items()}
 
     def decode(self, encoded: Values) -> dict[str, Any]:
-        """New values from JSON data; `InvalidUpdateError` naming the channel that no longer fits."""
+        """Return new values from JSON data.
+
+        Raises:
+            InvalidUpdateError: a value no longer fits its channel, or the channel no longer exists.
+        """
         values = {}
         for name in encoded:
             codec = self[name].codec
@@ -201,7 +225,7 @@ class Channels:
                     values[name] = codec.decode_text(encoded.texts[name])
                 else:
                     values[name] = codec.decode(encoded[name])
-            except Exception as error:  # pydantic's, or whatever a validator of the author's raises
+            except Exception as error:  # pydantic's, or whatever a validator of the user's raises
                 raise InvalidUpdateError(
                     f"The recorded value of channel {name!r} does not fit its type {self[name].type_text}: "
                     f"{first_line(error)}. Make the type accept what older runs have written.",
@@ -209,52 +233,22 @@ class Channels:
                 ) from error
         return values
 
-    def _folded(self, channel: Channel, value: Any, received: list[Write], step: int) -> Any:
-        before = value
-        for number, write in enumerate(received):
-            try:
-                if number == 0:
-                    value = channel.own(value)
-                value = channel.fold(value, channel.decode_write(write.value))
-            except Exception as error:
-                raise self._reducer_error(channel, write, step, error) from error
-        if channel.reducer is None or channel.appends:
-            return value
-        try:
-            return shared(
-                channel.codec.round_trip(value), before
-            )  # checkpoints in memory have in common what did not change
-        except RoundTripError as error:
-            raise ReducerError(
-                f"The reducer of channel {channel.name!r} made a {type_name(value)} in step {step}, but the channel is "
-                f"declared {channel.type_text}: {error}. Return a value of the declared type.",
-                channel=channel.name,
-                node=received[-1].node,
-                step=step,
-            ) from error
-
-    def _reducer_error(self, channel: Channel, write: Write, step: int, error: Exception) -> ReducerError:
-        what = f"{type_name(error)}: {first_line(error)}"
-        culprit = "reducer" if channel.reducer is not None else "value"
-        return ReducerError(
-            f"The {culprit} of channel {channel.name!r} failed in step {step} on what {write.node!r} wrote: {what}. "
-            "Mend it, then resume the thread; nothing that its nodes wrote is lost.",
-            channel=channel.name,
-            node=write.node,
-            step=step,
-        )
-
 
 def size_by_channel(encoded: Values) -> dict[str, int]:
-    """Bytes of JSON for each channel."""
+    """Return the bytes of JSON text that each channel takes."""
     return {name: json_size(value) for name, value in encoded.items()}
 
 
 def make_channel(name: str, annotation: Any) -> Channel:
-    """A channel from a state's annotation; ``Annotated[type, reducer]`` gives it a reducer.
+    """Return the channel for a key of the state.
+
+    Args:
+        name: the key.
+        annotation: its type; ``Annotated[type, reducer]`` gives the channel a reducer.
 
     Raises:
-        GraphDefinitionError: the type has no way to JSON and back, or the reducer does not take two arguments.
+        GraphDefinitionError: values of the type cannot become JSON and come back, or the reducer is async or does not
+            take two arguments.
     """
     reducer = None
     if get_origin(annotation) is Annotated:
@@ -264,36 +258,68 @@ def make_channel(name: str, annotation: Any) -> Channel:
             reducer = last
             annotation = inner if len(metadata) == 1 else Annotated[(inner, *metadata[:-1])]
     if reducer is not None:
-        _check_arity(name, reducer)
+        check_signature(name, reducer)
     codec = _codec(name, annotation)
     if reducer is None:
         return Channel(name, annotation, None, codec, codec)
-    hint = _second_parameter(reducer)
-    writes = codec if hint is None else _codec(name, Union[annotation, hint])  # noqa: UP007 (runtime values)
-    any_write = hint is None and not isinstance(reducer, _BUILT_IN)
-    return Channel(name, annotation, reducer, codec, writes, any_write, _zero(annotation, codec))
+    hint = update_annotation(reducer)
+    write_codec = codec if hint is None else _codec(name, Union[annotation, hint])  # noqa: UP007 (runtime values)
+    accepts_any_json = hint is None and not isinstance(reducer, _BUILT_IN)
+    return Channel(name, annotation, reducer, codec, write_codec, accepts_any_json, _empty(annotation, codec))
 
 
 def annotation_text(annotation: Any) -> str:
-    """A type as a reader would write it: ``list[str]``, ``str | None``, ``Document``."""
+    """Return a type as it would be written in code: ``list[str]``, ``str | None``, ``Document``."""
     if get_origin(annotation) is None and isinstance(annotation, type):
         return annotation.__qualname__
     return re.sub(r" at 0x[0-9a-fA-F]+", "", str(annotation)).replace("typing.", "")
 
 
-def _codec(name: str, annotation: Any) -> TypeCodec:
+def _fold_writes(channel: Channel, previous: Any, writes: list[Write], step: int) -> Any:
+    """Return a channel's value after all writes to it in one super-step. Raises `ReducerError`."""
+    value = previous
+    for number, write in enumerate(writes):
+        try:
+            if number == 0:
+                value = channel.value_for_reducer(value)
+            value = channel.fold(value, channel.decode_write(write.value))
+        except Exception as error:
+            culprit = "reducer" if channel.reducer is not None else "value"
+            raise ReducerError(
+                f"The {culprit} of channel {channel.name!r} failed in step {step} on what {write.node!r} wrote: "
+                f"{type_name(error)}: {first_line(error)}. "
+                "Fix it, then resume the thread; nothing that its nodes wrote is lost.",
+                channel=channel.name,
+                node=write.node,
+                step=step,
+            ) from error
+    if channel.reducer is None or channel.appends:
+        return value
+    try:
+        return reuse_items(channel.codec.round_trip(value), previous)
+    except RoundTripError as error:
+        raise ReducerError(
+            f"The reducer of channel {channel.name!r} made a {type_name(value)} in step {step}, but the channel is "
+            f"declared {channel.type_text}: {error}. Return a value of the declared type.",
+            channel=channel.name,
+            node=writes[-1].node,
+            step=step,
+        ) from error
+
+
+def _codec(key: str, annotation: Any) -> TypeCodec:
     try:
         return TypeCodec(annotation)
     except (PydanticUserError, PydanticUndefinedAnnotation, SchemaError, RoundTripError) as error:
         raise GraphDefinitionError(
-            f"State key {name!r} is declared {annotation_text(annotation)}, which cannot travel between processes: "
+            f"State key {key!r} is declared {annotation_text(annotation)}, which cannot travel between processes: "
             f"{first_line(error)}. Declare a dataclass, a pydantic model or a plain type.",
-            key=name,
+            key=key,
         ) from error
 
 
-def _zero(annotation: Any, codec: TypeCodec) -> Any:
-    """JSON data of the type's empty value, `NOTHING` if it has none that is always the same."""
+def _empty(annotation: Any, codec: TypeCodec) -> Any:
+    """Return JSON data of a type's empty value; `NOTHING` if the type has none that is always the same."""
     bare = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
     origin = get_origin(bare) or bare
     origin = _CONCRETE.get(origin, origin)
@@ -302,34 +328,5 @@ def _zero(annotation: Any, codec: TypeCodec) -> Any:
     try:
         empty = codec.encode(origin())
         return empty if same(codec.decode(empty), origin()) else NOTHING
-    except Exception:  # a class that wants arguments has no zero, nor has a TypedDict that wants keys
+    except Exception:  # the class requires arguments, or is a TypedDict with required keys
         return NOTHING
-
-
-def _check_arity(name: str, reducer: Reducer) -> None:
-    if inspect.iscoroutinefunction(reducer):
-        raise GraphDefinitionError(
-            f"The reducer of state key {name!r} is async. Reducers run where nothing can be awaited: make it a plain "
-            "function, and await in the node that writes.",
-            key=name,
-        )
-    try:
-        inspect.signature(reducer).bind(None, None)
-    except ValueError:  # a builtin that tells no signature
-        return
-    except TypeError as error:
-        raise GraphDefinitionError(
-            f"The reducer of state key {name!r} must take two arguments, (current, update): {first_line(error)}.",
-            key=name,
-        ) from error
-
-
-def _second_parameter(reducer: Reducer) -> Any:
-    """The annotation of what a reducer takes as the update, if it says so."""
-    try:
-        parameters = list(inspect.signature(reducer).parameters)
-        hints = get_type_hints(reducer, include_extras=True)
-    except Exception:  # no signature, or annotations that mean nothing here
-        return None
-    hint = hints.get(parameters[1]) if len(parameters) > 1 else None
-    return None if hint is None or isinstance(hint, typing.TypeVar) or hint is Any else hint

@@ -1,4 +1,4 @@
-"""The frozen data of the engine: checkpoints, the tasks due at one, and what became of them."""
+"""The immutable data of the engine: checkpoints, their tasks, and what tasks leave (results, failures, interrupts)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 Source = Literal["input", "loop", "update", "fork"]
+"""Why a checkpoint was made."""
 
 SEVERAL = "$writes"
-"""The key under which several writes of one task to one channel are shown."""
+"""The key under which a snapshot lists several writes of one task to one channel, as LangGraph does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What is true after a super-step. Never edited: what follows is another checkpoint."""
+    """What is true after a super-step. Never changed afterwards."""
 
     id: str
     parent_id: str | None
@@ -25,20 +26,21 @@ class Checkpoint:
     created_at: str
     """ISO 8601, UTC."""
     values: Mapping[str, Any]
+    """The values of the channels, of their declared types."""
     triggers: tuple[str, ...] = ()
-    """Which nodes run next, by name."""
+    """The nodes that the checkpoint has due, by name."""
     joins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """For each join under way, which of its sources have finished."""
+    """For each incomplete join, by its key: the sources that have finished."""
     writes: Mapping[str, Any] | None = None
-    """Who wrote what to get here, as JSON data: by node."""
+    """By node, what was written to get from the parent to this checkpoint, as JSON data."""
     input: Mapping[str, Any] | None = None
-    """What the virtual start node is to write, as JSON data; on a checkpoint made by an input."""
+    """The caller's input, as JSON data. The start node writes it in the next super-step. Only on input checkpoints."""
     forked_from: str | None = None
-    """The thread that the parent is on, where that is another one."""
+    """The thread id of the parent if it is on another thread."""
 
     @classmethod
     def from_data(cls, data: CheckpointData, values: Mapping[str, Any]) -> Checkpoint:
-        """Return the checkpoint that has these values."""
+        """Return a checkpoint from JSON data and from its decoded values."""
         return cls(values=values, **dict(data))
 
     def to_data(self) -> CheckpointData:
@@ -47,7 +49,7 @@ class Checkpoint:
 
 
 class CheckpointData(BaseModel):
-    """A checkpoint as JSON data, without its values."""
+    """A `Checkpoint` as JSON data, without its values."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -64,34 +66,35 @@ class CheckpointData(BaseModel):
 
 
 class Task(BaseModel):
-    """One node call inside a super-step. ``id`` is its path: unique at its checkpoint, and the same in every run."""
+    """One node call inside a super-step."""
 
     model_config = ConfigDict(frozen=True)
 
     id: str
+    """Unique among the tasks of its checkpoint, and the same in every run and every attempt."""
     node: str
     checkpoint_id: str
     step: int
-    """The step of the checkpoint that this task helps to make."""
+    """The step of the checkpoint that the task's result goes into."""
 
 
 class InterruptRequest(BaseModel):
-    """A question that a task's node has put to people."""
+    """A node's request for an answer from outside, made by ``interrupt(value)``."""
 
     model_config = ConfigDict(frozen=True)
 
     id: str
     value: Any = None
     timeout: float | None = None
-    """Seconds after which the default answers."""
+    """Seconds after which the default becomes the answer."""
     default: Any = None
     has_default: bool = False
     deadline: str | None = None
-    """ISO 8601, UTC."""
+    """When the timeout ends: ISO 8601, UTC."""
 
 
 class TaskInterrupts(BaseModel):
-    """The questions that a task's node has asked so far, in order, and the answers that it was given."""
+    """The interrupts of one task, in the order of its node's calls, and the answers to all of them or all but one."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -100,25 +103,27 @@ class TaskInterrupts(BaseModel):
 
     @property
     def waiting(self) -> InterruptRequest | None:
-        """The question that waits for an answer."""
+        """The interrupt that waits for an answer, if there is one."""
         return self.requests[-1] if len(self.requests) > len(self.answers) else None
 
 
 class TaskResult(BaseModel):
-    """What a finished task leaves: its writes, a mapping for each that the node returned; where its routers lead."""
+    """What a task's run ended with: its writes and its routers' destinations, or an interrupt."""
 
     model_config = ConfigDict(frozen=True)
 
     writes: tuple[dict[str, Any], ...] = ()
+    """Values by channel, as JSON data: one mapping for each that the node returned."""
     goto: tuple[str, ...] = ()
+    """The nodes that its routers chose."""
     interrupt: InterruptRequest | None = None
-    """The task has not finished: its node asks this first."""
+    """The request that the node waits for. If set, the task has not finished."""
 
     @property
     def merged(self) -> dict[str, Any] | None:
-        """All writes as one mapping, to be shown; `None` where there were none.
+        """All writes as one mapping, for snapshots; `None` if there are none.
 
-        Several to one channel are shown as LangGraph does: ``{"$writes": [...]}``.
+        Several writes to one channel become ``{"$writes": [...]}``, as in LangGraph.
         """
         if not self.writes:
             return None
@@ -130,7 +135,7 @@ class TaskResult(BaseModel):
 
 
 class TaskFailure(BaseModel):
-    """Why a task failed for good."""
+    """Why a task failed after its last attempt."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -140,10 +145,10 @@ class TaskFailure(BaseModel):
     traceback: str = ""
     attempts: int = 1
     error: dict[str, Any] | None = None
-    """A stepgraph error in its wire form, where the failure is one."""
+    """The exception in its wire form if it is a `StepgraphError`."""
 
     @property
     def summary(self) -> str:
-        """``ConnectionError: no route``"""
+        """The exception's name and message: ``ConnectionError: no route``."""
         name = self.error_type.partition(":")[2] or self.error_type
         return f"{name}: {self.error_message}" if self.error_message else name

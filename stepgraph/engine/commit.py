@@ -1,4 +1,7 @@
-"""From a checkpoint and its tasks' results to the next checkpoint. Pure, and indifferent to who finished first."""
+"""Makes the next checkpoint from a checkpoint and the results of its tasks.
+
+Pure functions. The order in which the tasks finished has no influence: writes are applied in the order of `plan`.
+"""
 
 from __future__ import annotations
 
@@ -23,44 +26,62 @@ def commit(
     created_at: str,
     source: Source = "loop",
 ) -> Checkpoint:
-    """The checkpoint after all of ``head``'s tasks, whose results are given by task id.
+    """Return the checkpoint that follows ``head``.
+
+    Args:
+        spec: the graph's spec.
+        channels: the graph's channels.
+        head: the checkpoint whose tasks have finished.
+        results: the result of each of its tasks, by task id.
+        id: the new checkpoint's id.
+        created_at: the new checkpoint's time, ISO 8601, UTC.
+        source: why the new checkpoint is made.
 
     Raises:
-        InvalidUpdateError: several values for a channel without a reducer.
-        ReducerError: a reducer raised.
+        InvalidUpdateError: several tasks wrote to a channel without a reducer.
+        ReducerError: a reducer raised, or returned a value that its channel cannot hold.
     """
     tasks = plan(head)
     step = head.step + 1
-    before: Mapping[str, Any] = head.values
+    values: Mapping[str, Any] = head.values
     if any(task.node == START for task in tasks):
-        before = {**channels.zeros(), **head.values}
+        values = {**channels.zeros(), **head.values}
     return Checkpoint(
         id=id,
         parent_id=head.id,
         step=step,
         source=source,
         created_at=created_at,
-        values=channels.fold(before, _writes(tasks, results), step=step),
+        values=channels.fold(values, _writes(tasks, results), step=step),
         writes={task.node: results[task.id].merged for task in tasks},
         **advance(spec, head.joins, [(task.node, results[task.id].goto) for task in tasks]),
     )
 
 
-def with_pending(channels: Channels, head: Checkpoint, results: Mapping[str, TaskResult]) -> Mapping[str, Any]:
-    """The head's values with what its finished tasks wrote, as they stand; without, where that cannot be applied."""
+def apply_pending_writes(channels: Channels, head: Checkpoint, results: Mapping[str, TaskResult]) -> Mapping[str, Any]:
+    """Return the head's values with the writes of its finished tasks applied.
+
+    If the writes cannot be applied, return the head's values: the commit will raise the error.
+    """
     tasks = tuple(task for task in plan(head) if task.id in results)
     if not any(results[task.id].writes for task in tasks):
         return head.values
     try:
         return channels.fold(head.values, _writes(tasks, results), step=head.step + 1)
-    except StepgraphError:  # the commit will say so
+    except StepgraphError:
         return head.values
 
 
 def advance(
     spec: GraphSpec, joins: Mapping[str, tuple[str, ...]], finished: list[tuple[str, tuple[str, ...]]]
 ) -> dict[str, Any]:
-    """What the nodes that finished trigger, each given with where its routers lead: ``triggers`` and ``joins``."""
+    """Return what is due after some nodes have finished: the fields ``triggers`` and ``joins`` of the next checkpoint.
+
+    Args:
+        spec: the graph's spec.
+        joins: for each join that is incomplete, its sources that had finished before.
+        finished: the nodes that have finished, each with the destinations that its routers chose.
+    """
     names = [node for node, _ in finished]
     triggers: list[str] = []
     for node, goto in finished:
@@ -77,6 +98,6 @@ def advance(
 
 def _writes(tasks: tuple[Task, ...], results: Mapping[str, TaskResult]) -> Iterator[Write]:
     for task in tasks:
-        for written in results[task.id].writes:
-            for channel, value in written.items():
+        for values in results[task.id].writes:
+            for channel, value in values.items():
                 yield Write(task.node, channel, value)

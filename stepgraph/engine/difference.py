@@ -1,7 +1,8 @@
-"""What tells one checkpoint's values from another's, as data: no reducer is needed to go from one to the other.
+"""The difference between the values of two checkpoints of one run, as data.
 
-Of a list only what differs is told, seen by identity: checkpoints share the items that they have in common
-(`stepgraph.engine.channels`).
+No reducer runs when a difference is applied, so no user code can fail. Of a list whose beginning did not change, the
+difference holds only the items after that. Items are compared by identity, because consecutive checkpoints share the
+items that did not change (`stepgraph.engine.channels`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from stepgraph.serde.json_values import JsonValues
 
 
 class Splice(BaseModel):
-    """A list made of another: its first items, then some of its own."""
+    """A list that begins like another one: the number of items to keep from it, then the items to add."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -26,22 +27,30 @@ class Splice(BaseModel):
 
 
 class Difference(BaseModel):
-    """From some values to others. A channel that is in ``names`` alone is the same in both."""
+    """What to change in one state's values to get another's.
+
+    A channel in ``names`` that is neither in ``values`` nor in ``lists`` does not change.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     names: tuple[str, ...]
-    """All channels that have a value afterwards, in order."""
+    """All channels that have a value afterwards, in the state's order."""
     values: dict[str, Any] = {}
-    """JSON data."""
+    """New values by channel, as JSON data."""
     lists: dict[str, Splice] = {}
+    """Changes of lists, by channel."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, without what is at its default."""
+        """Return the difference as JSON data, without fields that have their default."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def apply(self, before: JsonValues) -> JsonValues:
-        """The other values; a `LookupError` if ``before`` is not what this was made from."""
+        """Return ``before`` with the difference applied.
+
+        Raises:
+            LookupError: ``before`` is not the state that the difference was made from.
+        """
         texts = {}
         for name in self.names:
             if name in self.values:
@@ -55,25 +64,25 @@ class Difference(BaseModel):
 
 
 def difference(channels: Channels, before: Mapping[str, Any], after: Mapping[str, Any]) -> Difference:
-    """What leads from the values of one checkpoint to those of another of the same run."""
+    """Return the difference that turns the values ``before`` into the values ``after``."""
     values, lists = {}, {}
     for name, value in after.items():
         codec = channels[name].codec
         if name in before and value is before[name]:
             continue
-        kept = common_start(value, before[name]) if name in before and codec.concatenates else 0
-        if kept:
-            lists[name] = Splice(keep=kept, add=codec.dump(value[kept:]))
+        keep = common_prefix_length(value, before[name]) if name in before and codec.concatenates else 0
+        if keep:
+            lists[name] = Splice(keep=keep, add=codec.dump(value[keep:]))
         else:
             values[name] = codec.dump(value)
     return Difference(names=tuple(after), values=values, lists=lists)
 
 
-def common_start(left: Sequence[Any], right: Sequence[Any]) -> int:
-    """How many of the first items of two lists are the very same objects."""
+def common_prefix_length(left: Sequence[Any], right: Sequence[Any]) -> int:
+    """Return how many items at the beginning of two lists are the same objects."""
     count = 0
-    for one, other in zip(left, right, strict=False):
-        if one is not other:
+    for left_item, right_item in zip(left, right, strict=False):
+        if left_item is not right_item:
             break
         count += 1
     return count

@@ -1,4 +1,4 @@
-"""From an exception of a node to what a thread keeps of it, and to what the caller is told."""
+"""Failures of nodes: what a thread records of an exception, and the error that a caller gets for it."""
 
 from __future__ import annotations
 
@@ -6,50 +6,46 @@ import traceback
 from types import TracebackType
 
 from stepgraph.engine.checkpoint import TaskFailure
-from stepgraph.engine.thread import Thread
+from stepgraph.engine.thread_view import ThreadView
 from stepgraph.errors import MissingNodeError, NodeError, StepgraphError, sendable
 
-LEADING_THERE = ("stepgraph", "stepgraph_activities", "asyncio", "concurrent", "contextvars")
-"""Packages whose frames stand between a worker and a node."""
-
 TEXT_LIMIT = 20_000
-"""Characters kept of an exception's message, and of its traceback."""
+"""Characters that are recorded of an exception's message, and of its traceback."""
+
+_CALLING_PACKAGES = ("stepgraph", "stepgraph_activities", "asyncio", "concurrent", "contextvars")
+"""Packages whose frames come before the node's own in a traceback."""
 
 
 def failure_from(error: BaseException, *, attempts: int) -> TaskFailure:
-    """What is kept of an exception that a task ended with."""
+    """Return what to record of the exception that ended a task, after so many attempts."""
+    frames = traceback.format_exception(type(error), error, _without_calling_frames(error))
     return TaskFailure(
         error_type=f"{type(error).__module__}:{type(error).__qualname__}",
-        error_message=_text(error)[:TEXT_LIMIT],
-        traceback=sendable("".join(traceback.format_exception(type(error), error, _from_the_node_on(error))))[
-            -TEXT_LIMIT:
-        ],
+        error_message=_message_of(error)[:TEXT_LIMIT],
+        traceback=sendable("".join(frames))[-TEXT_LIMIT:],
         attempts=attempts,
         error=error.to_wire() if isinstance(error, StepgraphError) else None,
     )
 
 
-def _from_the_node_on(error: BaseException) -> TracebackType | None:
-    """The traceback without the frames that lead to the author's code; all of it, if it never got there."""
-    found = error.__traceback__
-    while found is not None and str(found.tb_frame.f_globals.get("__name__")).partition(".")[0] in LEADING_THERE:
-        found = found.tb_next
-    return found or error.__traceback__
+def node_error(thread: ThreadView) -> NodeError:
+    """Return the error for the failed tasks at a thread's head.
 
-
-def node_error(thread: Thread) -> NodeError:
-    """What the caller is told of the failures at the head: the first of them, in the order of the tasks."""
+    It describes the first failure in the order of the tasks, and names the other tasks that failed, and those that
+    finished.
+    """
     head = thread.head
     assert head is not None
-    task, failure = next((task, failure) for task, _, failure in thread.task_outcomes(head) if failure is not None)
-    others = [other.id for other, _, failed in thread.task_outcomes(head) if failed is not None and other.id != task.id]
-    also = f" Also failed: {', '.join(map(repr, others))}." if others else ""
-    finished = [other.id for other, result, _ in thread.task_outcomes(head) if result is not None]
-    kept = f" Finished beside it, and kept: {', '.join(map(repr, finished))}." if finished else ""
-    own = failure.error or {}
-    kind = MissingNodeError if own.get("type") == MissingNodeError.__name__ else NodeError
+    outcomes = thread.task_outcomes(head)
+    task, failure = next((task, failure) for task, _, failure in outcomes if failure is not None)
+    failed = [other.id for other, _, its_failure in outcomes if its_failure is not None and other.id != task.id]
+    failed_text = f" Also failed: {', '.join(map(repr, failed))}." if failed else ""
+    finished = [other.id for other, result, _ in outcomes if result is not None]
+    finished_text = f" Finished, and not run again: {', '.join(map(repr, finished))}." if finished else ""
+    recorded_error = failure.error or {}
+    error_class = MissingNodeError if recorded_error.get("type") == MissingNodeError.__name__ else NodeError
     parts = {
-        **own.get("parts", {}),
+        **recorded_error.get("parts", {}),
         **failure.model_dump(mode="json", exclude={"error"}),
         "graph": thread.spec.name,
         "node": task.node,
@@ -57,15 +53,23 @@ def node_error(thread: Thread) -> NodeError:
         "thread_id": thread.thread_id,
         "checkpoint_id": head.id,
     }
-    return kind(
+    return error_class(
         f"Node {task.node!r} of graph {thread.spec.name!r} failed in step {task.step} of thread {thread.thread_id!r}: "
-        f"{failure.summary.rstrip('.')}.{also}{kept}",
+        f"{failure.summary.rstrip('.')}.{failed_text}{finished_text}",
         **parts,
     )
 
 
-def _text(error: BaseException) -> str:
+def _without_calling_frames(error: BaseException) -> TracebackType | None:
+    """Return an exception's traceback from the user's code on; all of it if it never reached the user's code."""
+    frame = error.__traceback__
+    while frame is not None and str(frame.tb_frame.f_globals.get("__name__")).partition(".")[0] in _CALLING_PACKAGES:
+        frame = frame.tb_next
+    return frame or error.__traceback__
+
+
+def _message_of(error: BaseException) -> str:
     try:
         return sendable(str(error))
-    except Exception as own:  # an exception that cannot even be shown
-        return f"(its text cannot be had: {type(own).__name__})"
+    except Exception as str_error:  # the exception's own __str__ fails
+        return f"(its message is unknown: str() raised {type(str_error).__name__})"

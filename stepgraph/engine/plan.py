@@ -1,4 +1,4 @@
-"""Which tasks are due at a checkpoint. Pure."""
+"""The tasks that a checkpoint has due. Pure functions."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from stepgraph.engine.spec import GraphSpec
 
 
 def plan(checkpoint: Checkpoint | CheckpointData) -> tuple[Task, ...]:
-    """The tasks due at a checkpoint, in the order in which their writes will be applied: by name.
+    """Return the tasks due at a checkpoint, sorted by node name. Their writes are applied in this order.
 
-    A checkpoint says by itself what is due, so a thread stays readable whatever became of its graph.
+    The tasks follow from the checkpoint alone, without the graph's spec: a thread stays readable after its graph has
+    changed.
     """
     return tuple(
         Task(id=node, node=node, checkpoint_id=checkpoint.id, step=checkpoint.step + 1)
@@ -21,15 +22,18 @@ def plan(checkpoint: Checkpoint | CheckpointData) -> tuple[Task, ...]:
 
 
 def nodes_to_run(checkpoint: Checkpoint | CheckpointData, finished: Container[str]) -> tuple[str, ...]:
-    """The nodes that a head still has to run, when the tasks with the ids in ``finished`` have.
+    """Return the nodes that a checkpoint still has to run.
 
-    All of them, when all have finished: what is left then is their commit, which failed.
+    Args:
+        checkpoint: whose tasks are due.
+        finished: ids of the tasks that have finished. If it holds all of them, only their commit is missing, because it
+            failed: all nodes are returned, so that a thread which is not done never looks done.
     """
     tasks = plan(checkpoint)
-    left = tuple(task.node for task in tasks if task.id not in finished)
-    return left or tuple(task.node for task in tasks)
+    unfinished = tuple(task.node for task in tasks if task.id not in finished)
+    return unfinished or tuple(task.node for task in tasks)
 
 
 def is_virtual(spec: GraphSpec, task: Task) -> bool:
-    """Whether the task needs no code run: the start node of a graph that is entered by plain edges."""
+    """Return whether a task runs no user code: it is the start node's, and no router decides where the graph begins."""
     return task.node == START and not spec.enters_by_router

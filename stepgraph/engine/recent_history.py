@@ -1,4 +1,4 @@
-"""The latest checkpoints of a long run, kept beside its record: to show them, nobody has to replay the run."""
+"""The latest checkpoints of a long run, stored in its record: clients read them there, without a replay of the run."""
 
 from __future__ import annotations
 
@@ -8,43 +8,50 @@ from stepgraph.engine.checkpoint import Checkpoint
 from stepgraph.engine.difference import difference
 from stepgraph.engine.record import RECORD_LIMIT, RecentCheckpoint, Record
 from stepgraph.engine.task_outcomes import TaskOutcomes
-from stepgraph.engine.thread import Thread
+from stepgraph.engine.thread_view import ThreadView
 from stepgraph.serde.plain_json import json_size
 
 SHORT_RUN = 50
-"""Checkpoints up to which a replay is cheap, so that nothing is kept."""
+"""Checkpoints up to which a replay of the run is cheap, so that the record needs none of them."""
 
 RECENT_STEPS = 12
+"""Checkpoints that are stored at most."""
+
 RECENT_BYTES = 32_000
-"""How much is kept, at the most."""
+"""Bytes of JSON that the stored checkpoints may have in all."""
 
 
-def with_recent_history(record: Record | None, thread: Thread) -> Record | None:
-    """The record of a thread's head with the checkpoints before it, each as what tells it from the one after."""
+def with_recent_history(record: Record | None, thread: ThreadView) -> Record | None:
+    """Return the record of a thread's head with the checkpoints before the head.
+
+    Each is stored with the difference of its values from those of the next newer one. The record of a short run is
+    returned unchanged.
+    """
     if record is None or thread.head is None or len(thread.checkpoints) <= SHORT_RUN:
         return record
-    room = min(RECENT_BYTES, RECORD_LIMIT - json_size(record))
-    kept: list[RecentCheckpoint] = []
+    bytes_left = min(RECENT_BYTES, RECORD_LIMIT - json_size(record))
+    recent: list[RecentCheckpoint] = []
     newer = thread.head
     for checkpoint in itertools.islice(thread.newest_first(), 1, RECENT_STEPS + 1):
-        left = thread.outcomes_at(checkpoint)
-        each = RecentCheckpoint(
+        outcomes = thread.outcomes_at(checkpoint)
+        committed = _results_equal_writes(outcomes, checkpoint, newer)
+        entry = RecentCheckpoint(
             checkpoint=checkpoint.to_data(),
-            committed=(committed := _tells_all(newer, checkpoint, left)),
-            results={} if committed else left.results,
-            failures=left.failures,
-            interrupts=left.interrupts,
+            committed=committed,
+            results={} if committed else outcomes.results,
+            failures=outcomes.failures,
+            interrupts=outcomes.interrupts,
             difference=difference(thread.channels, newer.values, checkpoint.values),
         )
-        room -= json_size(each)
-        if room < 0:
+        bytes_left -= json_size(entry)
+        if bytes_left < 0:
             break
-        kept.append(each)
+        recent.append(entry)
         newer = checkpoint
-    return record.model_copy(update={"recent": tuple(kept)})
+    return record.model_copy(update={"recent": tuple(recent)})
 
 
-def _tells_all(newer: Checkpoint, checkpoint: Checkpoint, left: TaskOutcomes) -> bool:
-    """Whether a checkpoint's tasks left just what the one after it says was written."""
-    written = {task.node: result.merged for task, result, _ in left.by_task(checkpoint) if result is not None}
+def _results_equal_writes(outcomes: TaskOutcomes, checkpoint: Checkpoint, newer: Checkpoint) -> bool:
+    """Return whether the results of a checkpoint's tasks can be read from the writes of the next newer checkpoint."""
+    written = {task.node: result.merged for task, result, _ in outcomes.by_task(checkpoint) if result is not None}
     return newer.parent_id == checkpoint.id and newer.source == "loop" and written == newer.writes

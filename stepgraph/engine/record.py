@@ -1,4 +1,4 @@
-"""The hand-over that a run leaves behind, however it ends: what the thread's next run goes on from."""
+"""The record that a run leaves when it ends, however it ends, and from which the next run restores the thread."""
 
 from __future__ import annotations
 
@@ -14,101 +14,113 @@ from stepgraph.engine.plan import nodes_to_run
 from stepgraph.engine.spec import GraphSpec
 from stepgraph.engine.task_outcomes import TaskOutcomes
 from stepgraph.engine.thread import Thread
+from stepgraph.engine.thread_view import ThreadView
 from stepgraph.serde.plain_json import json_size
-from stepgraph.serde.sizes import STORED_LIMIT
+from stepgraph.serde.sizes import EXTERNAL_STORAGE_LIMIT
 
 RECORD_LIMIT = 1_950_000
-"""Bytes of JSON that a result, or a failure's details, can carry for certain."""
+"""Bytes of JSON that a record may have. Every Temporal server accepts them as a result or as a failure's details."""
+
+EXTERNAL_STORAGE_RECORD_LIMIT = 4 * EXTERNAL_STORAGE_LIMIT
+"""The same limit with external storage: enough for a state, the writes that made it, and pending writes."""
 
 PENDING_LIMIT = 100_000
-"""Bytes of pending values in a record: a channel in it is there a second time, beside the value it had before."""
-
-STORED_RECORD_LIMIT = 4 * STORED_LIMIT
-"""The same with external storage: a state, what made it, and results that wait for their siblings."""
+"""Bytes of JSON that the pending values in a record may have. They repeat channels that are also in its values."""
 
 SHORT_TEXT = 500
-"""Characters left of each failure's message in a record that grew too large."""
+"""Characters that are left of each failure's message in a record that is too large."""
 
 
 class RecentCheckpoint(BaseModel):
-    """A checkpoint before a record's head, with what became of its tasks."""
+    """A checkpoint before a record's head, with the outcomes of its tasks."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     checkpoint: CheckpointData
     committed: bool = False
-    """Its results are the writes of the checkpoint after it."""
+    """Whether the results are left out, because they equal the writes of the next newer checkpoint."""
     results: dict[str, TaskResult] = {}
     failures: dict[str, TaskFailure] = {}
     interrupts: dict[str, TaskInterrupts] = {}
     difference: Difference
-    """From the values of the checkpoint after it."""
+    """Turns the values of the next newer checkpoint into those of this one."""
 
 
 class Record(BaseModel):
-    """A thread's head with everything needed to go on from it. The values come first, for people who read it."""
+    """A thread's head, with everything that is needed to go on from it.
+
+    The values come first, because a person who reads the record in the Web UI looks for them.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     values: dict[str, Any]
+    """The head's values as JSON data."""
     next: tuple[str, ...]
+    """The nodes that are still to run at the head."""
     checkpoint: CheckpointData
     results: dict[str, TaskResult] = {}
+    """The pending writes: results of finished tasks at the head, by task id."""
     pending_values: dict[str, Any] = {}
-    """The channels that those results change, as they would be after that: what `get_state` shows."""
+    """The channels that the pending writes change, with the values that they would have: `get_state` shows these."""
     failures: dict[str, TaskFailure] = {}
     interrupts: dict[str, TaskInterrupts] = {}
     paused: bool = False
-    """At a breakpoint."""
+    """Whether the thread waits at a breakpoint."""
     graph: str
     spec_hash: str
     thread_id: str
     run_id: str
     """The run that left the record."""
     omitted: tuple[str, ...] = ()
-    """Parts left out of a record that grew too large: ``pending_values``, ``writes``, then ``results``, whose tasks are
-    run again."""
+    """What was left out of a record that was too large, in this order: ``pending_values``; the checkpoint's ``writes``;
+    ``results``, so that finished tasks run again."""
     recent: tuple[RecentCheckpoint, ...] = ()
-    """Of a long run, the checkpoints before the head, newest first (`stepgraph.engine.recent_history`)."""
+    """The checkpoints before the head of a long run, newest first (`stepgraph.engine.recent_history`)."""
     format: Literal[1] = 1
 
 
-def record_of(thread: Thread, checkpoint: Checkpoint | None = None) -> Record | None:
-    """What the thread's next run needs; `None` for a thread that has no checkpoint yet.
+def record_of(thread: ThreadView, checkpoint: Checkpoint | None = None) -> Record | None:
+    """Return the record of a thread's head, or of another checkpoint of its run for a fork.
 
-    For another checkpoint than the head: what a fork of it needs.
+    Args:
+        thread: the run.
+        checkpoint: a checkpoint of the run; by default its head.
+
+    Returns:
+        The record, without parts that would make it too large; `None` if the thread has no checkpoint.
     """
     checkpoint = checkpoint or thread.head
     if checkpoint is None:
         return None
     is_head = checkpoint is thread.head
-    left = thread.uncommitted_at(checkpoint)
-    outcomes = left.by_task(checkpoint)  # in the order of the tasks, whichever finished first
-    results = {task.id: result for task, result, _ in outcomes if result is not None}
+    outcomes = thread.uncommitted_outcomes(checkpoint)
+    by_task = outcomes.by_task(checkpoint)  # in the order of the tasks, so that equal threads leave equal records
+    results = {task.id: result for task, result, _ in by_task if result is not None}
     record = Record(
         values=thread.state.to_data() if is_head else thread.channels.encode(checkpoint.values),
         next=nodes_to_run(checkpoint, results),
         checkpoint=checkpoint.to_data(),
         results=results,
         pending_values=thread.pending_values() if is_head else {},
-        failures={task.id: failure for task, _, failure in outcomes if failure is not None},
-        interrupts=left.interrupts,
+        failures={task.id: failure for task, _, failure in by_task if failure is not None},
+        interrupts=outcomes.interrupts,
         paused=is_head and thread.paused,
         graph=thread.spec.name,
         spec_hash=thread.spec.hash,
         thread_id=thread.thread_id,
         run_id=thread.run_id,
     )
-    return _within_limit(record, STORED_RECORD_LIMIT if thread.uses_external_storage else RECORD_LIMIT)
+    return _within_limit(record, EXTERNAL_STORAGE_RECORD_LIMIT if thread.uses_external_storage else RECORD_LIMIT)
 
 
 def checkpoint_from(record: Record, channels: Channels) -> Checkpoint:
-    """The checkpoint that a record is of."""
+    """Return the checkpoint in a record. Raises `InvalidUpdateError` if a value no longer fits its channel."""
     return Checkpoint.from_data(record.checkpoint, channels.decode(record.values))
 
 
 def outcomes_from(record: Record | RecentCheckpoint) -> TaskOutcomes:
-    """What had become of the tasks."""
+    """Return the outcomes of the tasks of the checkpoint in a record."""
     return TaskOutcomes(dict(record.results), dict(record.failures), dict(record.interrupts))
 
 
@@ -122,7 +134,15 @@ def thread_from(
     clock: Callable[[], str],
     uses_external_storage: bool = False,
 ) -> Thread:
-    """A new run's thread, with the record's head as its base."""
+    """Return the thread of a new run, with the checkpoint in a record as its base.
+
+    Args:
+        record: what the thread's previous run left; `None` on a new thread.
+        spec, channels, thread_id, run_id, clock, uses_external_storage: as for `ThreadView`.
+
+    Raises:
+        InvalidUpdateError: a value in the record no longer fits its channel.
+    """
     return Thread(
         spec,
         channels,
@@ -136,7 +156,11 @@ def thread_from(
 
 
 def _within_limit(record: Record, limit: int) -> Record:
-    """The record without the parts that can be had otherwise, as far as its size demands."""
+    """Return the record in at most ``limit`` bytes of JSON, if leaving out or shortening parts is enough for that.
+
+    The cheapest loss comes first: tracebacks and long messages; pending values, which a worker can compute again; the
+    writes that the history shows; results, whose tasks then run again.
+    """
     if json_size(record) > limit and record.failures:
         shortened = {
             task: failure.model_copy(update={"error_message": failure.error_message[:SHORT_TEXT], "traceback": ""})
@@ -150,6 +174,6 @@ def _within_limit(record: Record, limit: int) -> Record:
         checkpoint = record.checkpoint.model_copy(update={"writes": None})
         record = record.model_copy(update={"checkpoint": checkpoint, "omitted": (*record.omitted, "writes")})
     if json_size(record) > limit and record.results:
-        everything = nodes_to_run(record.checkpoint, ())
-        record = record.model_copy(update={"results": {}, "next": everything, "omitted": (*record.omitted, "results")})
+        all_nodes = nodes_to_run(record.checkpoint, ())
+        record = record.model_copy(update={"results": {}, "next": all_nodes, "omitted": (*record.omitted, "results")})
     return record

@@ -1,4 +1,8 @@
-"""Where a thread stands: all that can be asked of it, and nothing that changes it."""
+"""Everything that can be read of one run of a thread: its checkpoints, the outcomes of their tasks, its limits.
+
+Owns the data of `stepgraph.engine.thread.Thread`, and changes none of it. Code that only reads a thread should ask for
+a `ThreadView`.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,10 @@ from typing import Any
 
 from stepgraph.engine._breakpoints import Breakpoints, breakpoints_for
 from stepgraph.engine._encoded_state import EncodedState
-from stepgraph.engine._step_errors import no_checkpoint
+from stepgraph.engine._step_errors import checkpoint_not_found_error
 from stepgraph.engine.channels import Channels
 from stepgraph.engine.checkpoint import Checkpoint, InterruptRequest, Task, TaskFailure, TaskInterrupts, TaskResult
-from stepgraph.engine.commit import with_pending
+from stepgraph.engine.commit import apply_pending_writes
 from stepgraph.engine.spec import GraphSpec
 from stepgraph.engine.task_outcomes import Outcome, TaskOutcomes, complete
 from stepgraph.serde.json_values import JsonValues
@@ -21,7 +25,20 @@ DEFAULT_RECURSION_LIMIT = 10_000
 
 
 class ThreadView:
-    """A thread that is looked at: its checkpoints, and what has become of the tasks at each."""
+    """One run of a thread, read-only: the part of `Thread` that changes nothing.
+
+    Args:
+        spec: the graph's spec, as the run recorded it.
+        channels: the channels of the graph's state.
+        thread_id: the thread's id.
+        run_id: the run's id. Ids of its checkpoints begin with it.
+        clock: returns the time, ISO 8601, UTC.
+        base: the checkpoint from which the run goes on; `None` on a new thread.
+        outcomes: the outcomes of the base's tasks so far.
+        numbered_from: how many checkpoints of the run exist already, when a worker continues the run in its own memory.
+            The next ones are numbered from there.
+        uses_external_storage: whether the state may be as large as external storage allows.
+    """
 
     def __init__(
         self,
@@ -42,19 +59,20 @@ class ThreadView:
         self.run_id = run_id
         self.base = base
         self.checkpoints: list[Checkpoint] = []
-        """The checkpoints of this run, oldest first; its base is not among them."""
+        """The checkpoints that this run made, oldest first. The base is not among them."""
+        self.uses_external_storage = uses_external_storage
         self._clock = clock
         self._outcomes: dict[str, TaskOutcomes] = {}
-        self.uses_external_storage = uses_external_storage
-        """Whether external storage takes what Temporal does not carry."""
+        """By checkpoint id. A checkpoint without an entry has no outcomes."""
         self._encoded = EncodedState(
             channels,
             f"The state of thread {thread_id!r}",
             limit=size_limit(uses_external_storage=uses_external_storage),
         )
-        self._breaks = breakpoints_for(spec, None, None)
+        self._breakpoints = breakpoints_for(spec, None, None)
+        self._passed_breakpoint: str | None = None
+        """The id of the checkpoint at which the thread has been resumed from a breakpoint."""
         self._numbered_from = numbered_from
-        self._passed: str | None = None
         self._steps_left = DEFAULT_RECURSION_LIMIT
         self._step_limit = DEFAULT_RECURSION_LIMIT
         if base is not None:
@@ -63,17 +81,17 @@ class ThreadView:
 
     @property
     def head(self) -> Checkpoint | None:
-        """The checkpoint the thread goes on from; `None` on a thread that has none yet."""
+        """The checkpoint that the thread goes on from; `None` on a thread without checkpoints."""
         return self.checkpoints[-1] if self.checkpoints else self.base
 
     @property
     def head_id(self) -> str | None:
-        """The id of the head, if there is one."""
+        """The head's id; `None` on a thread without checkpoints."""
         return self.head.id if self.head else None
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to run."""
+        """Whether the head has no tasks due: the graph has run to its end."""
         return self.head is not None and not self.head.triggers
 
     @property
@@ -82,121 +100,131 @@ class ThreadView:
         return self._encoded.values
 
     @property
-    def bytes_encoded(self) -> int:
-        """Bytes of JSON of all values in this run: about what its checkpoints take in memory."""
-        return self._encoded.bytes_encoded
-
-    @property
-    def values_with_pending_writes(self) -> dict[str, Any]:
-        """The head's values as JSON data with what its finished tasks wrote, which is not committed yet."""
-        return {**self.state, **self.pending_values()}
-
-    def pending_values(self) -> dict[str, Any]:
-        """The channels that finished tasks of the head wrote to, as they would be after that."""
-        if self.head is None:
-            return {}
-        values = with_pending(self.channels, self.head, self.results)
-        before = self.head.values
-        return self.channels.encode(
-            {name: value for name, value in values.items() if name not in before or value is not before[name]}
-        )
-
-    @property
     def state_size(self) -> int:
         """Bytes of the head's values as JSON, not counting keys and separators."""
         return self._encoded.size
 
     @property
+    def bytes_encoded(self) -> int:
+        """Bytes of JSON encoded in this run: an estimate of the memory that its checkpoints take."""
+        return self._encoded.bytes_encoded
+
+    @property
+    def values_with_pending_writes(self) -> dict[str, Any]:
+        """The head's values with its pending writes applied, as JSON data."""
+        return {**self.state, **self.pending_values()}
+
+    def pending_values(self) -> dict[str, Any]:
+        """Return the channels that the head's pending writes change, with the values that they would have.
+
+        The values are JSON data. The result is empty if the writes cannot be applied.
+        """
+        if self.head is None:
+            return {}
+        before = self.head.values
+        values = apply_pending_writes(self.channels, self.head, self.results)
+        return self.channels.encode(
+            {name: value for name, value in values.items() if name not in before or value is not before[name]}
+        )
+
+    @property
     def results(self) -> dict[str, TaskResult]:
-        """What the head's finished tasks left, by task id, while siblings of theirs have not finished."""
-        return self._at_head.results
+        """The results of the head's finished tasks, by task id."""
+        return self._head_outcomes.results
 
     @property
     def failures(self) -> dict[str, TaskFailure]:
-        """Why tasks of the head failed, by task id; a task that is run again is taken off."""
-        return self._at_head.failures
+        """The failures of the head's tasks, by task id. A failure is dropped when its task runs again."""
+        return self._head_outcomes.failures
 
     @property
     def interrupts(self) -> dict[str, TaskInterrupts]:
-        """What the head's tasks have asked, by task id, with the answers so far."""
-        return self._at_head.interrupts
+        """The interrupts of the head's tasks with the answers so far, by task id."""
+        return self._head_outcomes.interrupts
 
     @property
     def waiting_interrupts(self) -> tuple[InterruptRequest, ...]:
-        """The questions at the head that wait for an answer, in the order of the tasks."""
-        return self._at_head.waiting_interrupts(self.head) if self.head else ()
+        """The interrupts at the head that wait for an answer, in the order of the tasks."""
+        return self._head_outcomes.waiting_interrupts(self.head) if self.head else ()
 
-    @property
-    def paused(self) -> bool:
-        """Whether the thread stands at a breakpoint that nobody has told it to pass."""
-        return self.head is not None and self.head.id != self._passed and self._breaks.stop_at(self.head)
+    def waiting_by_task(self) -> dict[str, InterruptRequest]:
+        """Return the interrupts at the head that wait for an answer, by task id."""
+        return self._head_outcomes.waiting_by_task()
 
     @property
     def complete(self) -> bool:
-        """Whether the head has tasks, and all have finished, so that they can be committed."""
+        """Whether the head has tasks and all of them have finished, so that the super-step can be committed."""
         return self.head is not None and complete(self.head, self.results)
+
+    @property
+    def paused(self) -> bool:
+        """Whether the thread waits at a breakpoint."""
+        return (
+            self.head is not None and self.head.id != self._passed_breakpoint and self._breakpoints.pauses_at(self.head)
+        )
+
+    @property
+    def passes_breakpoint(self) -> bool:
+        """Whether the thread has been told to go on from the head even if there is a breakpoint."""
+        return self.head is not None and self.head.id == self._passed_breakpoint
 
     @property
     def breaks(self) -> Breakpoints:
         """The breakpoints in force."""
-        return self._breaks
+        return self._breakpoints
 
     @property
     def step_limit(self) -> int:
-        """How many super-steps the last who asked for more allowed."""
+        """Super-steps that the caller allowed: the recursion limit in its config."""
         return self._step_limit
 
     @property
-    def passes_breakpoint(self) -> bool:
-        """Whether somebody told it to go on from a breakpoint at the head."""
-        return self.head is not None and self.head.id == self._passed
-
-    @property
     def steps_left(self) -> int:
-        """How many super-steps may still be taken."""
+        """Super-steps that may still be taken."""
         return self._steps_left
 
     def checkpoint(self, checkpoint_id: str) -> Checkpoint:
-        """A checkpoint of this run, or its base. `CheckpointNotFoundError` otherwise."""
+        """Return a checkpoint of this run, or its base.
+
+        Raises:
+            CheckpointNotFoundError: the run has no such checkpoint.
+        """
         for checkpoint in self.newest_first():
             if checkpoint.id == checkpoint_id:
                 return checkpoint
-        raise no_checkpoint(self.run_id, self.thread_id, checkpoint_id)
+        raise checkpoint_not_found_error(self.run_id, self.thread_id, checkpoint_id)
 
     def newest_first(self) -> Iterator[Checkpoint]:
-        """The checkpoints of this run, then its base."""
+        """Iterate over the checkpoints of this run, newest first, and then its base."""
         yield from reversed(self.checkpoints)
         if self.base is not None:
             yield self.base
 
     def task_outcomes(self, checkpoint: Checkpoint) -> tuple[Outcome, ...]:
-        """The tasks of a checkpoint, each with what became of it."""
-        return self._outcomes.get(checkpoint.id, TaskOutcomes()).by_task(checkpoint)
-
-    def outcomes_at(self, checkpoint: Checkpoint) -> TaskOutcomes:
-        """What became of a checkpoint's tasks."""
-        return self._outcomes.get(checkpoint.id, TaskOutcomes())
-
-    def uncommitted_at(self, checkpoint: Checkpoint) -> TaskOutcomes:
-        """What there is of a checkpoint's tasks beyond the checkpoints after it: nothing where these have it all."""
-        found = self.outcomes_at(checkpoint)
-        return TaskOutcomes() if checkpoint is not self.head and complete(checkpoint, found.results) else found
+        """Return the tasks of a checkpoint in their order, each with its result and its failure."""
+        return self.outcomes_at(checkpoint).by_task(checkpoint)
 
     def last_interrupts(self, checkpoint: Checkpoint) -> dict[str, InterruptRequest]:
-        """What the tasks of a checkpoint asked last, answered or not, by task id."""
-        return self._outcomes.get(checkpoint.id, TaskOutcomes()).last_interrupts()
+        """Return the last interrupt of each task of a checkpoint, answered or not, by task id."""
+        return self.outcomes_at(checkpoint).last_interrupts()
 
-    def waiting_by_task(self) -> dict[str, InterruptRequest]:
-        """The questions at the head that wait for an answer, by task id."""
-        return self._at_head.waiting_by_task()
+    def outcomes_at(self, checkpoint: Checkpoint) -> TaskOutcomes:
+        """Return the outcomes of a checkpoint's tasks."""
+        return self._outcomes.get(checkpoint.id, TaskOutcomes())
+
+    def uncommitted_outcomes(self, checkpoint: Checkpoint) -> TaskOutcomes:
+        """Return the outcomes of a checkpoint's tasks, unless all of them finished and a later checkpoint has them."""
+        outcomes = self.outcomes_at(checkpoint)
+        is_committed = checkpoint is not self.head and complete(checkpoint, outcomes.results)
+        return TaskOutcomes() if is_committed else outcomes
 
     @property
-    def _at_head(self) -> TaskOutcomes:
+    def _head_outcomes(self) -> TaskOutcomes:
         return self._outcomes.setdefault(self.head.id, TaskOutcomes()) if self.head else TaskOutcomes()
 
-    def _outcomes_of(self, task: Task) -> TaskOutcomes:
+    def _outcomes_for(self, task: Task) -> TaskOutcomes:
         return self._outcomes.setdefault(task.checkpoint_id, TaskOutcomes())
 
-    def _some_head(self) -> Checkpoint:
-        assert self.head is not None, "the caller has looked"
+    def _existing_head(self) -> Checkpoint:
+        assert self.head is not None, "the caller has checked that the thread has a head"
         return self.head

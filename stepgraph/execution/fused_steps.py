@@ -1,4 +1,9 @@
-"""Fused super-steps: one process runs several of a thread's super-steps in a row, and tells of all at once."""
+"""Fused super-steps: one process executes several super-steps of a thread, and reports all of them at once.
+
+Drives a `Thread` of its own as the workflow would: plan, run, commit. Everything unusual ends the super-steps and is
+left to the workflow: an interrupt, a failure, a breakpoint, the recursion limit, an error of a reducer, a node that may
+not be fused. Knows neither heartbeats nor where the state comes from; `stepgraph_activities.fused_activity` does.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +27,15 @@ from stepgraph.serde.sizes import PAYLOAD_LIMIT
 
 
 class FusedSteps:
-    """Super-steps in a row. `run` may be cancelled at any moment; `answer` tells what was done so far.
+    """Executes the super-steps of one request. `run` may be cancelled at any moment; `result` has what was done so far.
 
     Args:
-        code: the graph; its spec must be the run's.
-        request: where to go on from, and how far.
-        state: the values there, as JSON data.
-        run_sync: gets functions that are not async off the event loop.
-        clock: the time, ISO 8601, UTC.
-        limit: bytes that what was run may have.
+        registry: the graph's code; its spec must be the one that the run was started with.
+        request: the checkpoint to start from, and the bounds.
+        state: the values at that checkpoint, as JSON data.
+        run_sync: runs a function that is not async, off the event loop.
+        clock: returns the time, ISO 8601, UTC.
+        limit: the largest size of a result, and of one task's writes, in bytes of JSON.
     """
 
     def __init__(
@@ -49,8 +54,10 @@ class FusedSteps:
         self._clock = clock
         self._limit = limit
         self._steps: list[FusedStep] = []
-        self._left: dict[str, TaskResult] = {}
+        self._pending_results: dict[str, TaskResult] = {}
+        """Results of the super-step that is not complete yet."""
         self._bytes = 0
+        """The size of the complete super-steps."""
         self._run_individually = False
         channels = registry.schema.channels
         self._thread = Thread(
@@ -69,54 +76,62 @@ class FusedSteps:
             self._thread.pass_breakpoint()
 
     @property
-    def answer(self) -> FusedStepsResult:
-        """What was run so far."""
-        return self.told(self._limit)
+    def result(self) -> FusedStepsResult:
+        """What was executed so far."""
+        return self.result_within(self._limit)
 
-    def told(self, limit: int) -> FusedStepsResult:
-        """What was run so far; without the last of it, where that is too large to travel with the rest."""
-        steps, left, failures = self._steps, dict(self._left), self._thread.failures
-        answer = FusedStepsResult(
-            ran=self._ran(len(steps)),
+    def result_within(self, limit: int) -> FusedStepsResult:
+        """Return what was executed so far, within ``limit`` bytes of JSON.
+
+        If all of it is larger, the result omits the outcomes of the incomplete super-step or, if there are none, the
+        last complete super-step. The workflow then executes the omitted tasks again, individually.
+        """
+        steps, failures = self._steps, self._thread.failures
+        result = FusedStepsResult(
+            ran=self._describe(len(steps)),
             steps=tuple(steps),
-            results=left,
+            results=dict(self._pending_results),
             failures=failures,
             run_individually=self._run_individually,
         )
-        if json_size(answer) <= limit:
-            return answer
-        if not left and not failures:
+        if json_size(result) <= limit:
+            return result
+        if not self._pending_results and not failures:
             steps = steps[:-1]
-        return FusedStepsResult(ran=self._ran(len(steps)), steps=tuple(steps), run_individually=True)
+        return FusedStepsResult(ran=self._describe(len(steps)), steps=tuple(steps), run_individually=True)
 
-    def go_on_after(self, done: FusedStepsResult) -> None:
-        """Takes over what an earlier attempt has told of before its worker was lost."""
-        for step in done.steps:
+    def restore_progress(self, progress: FusedStepsResult) -> None:
+        """Start after what an earlier attempt reported before its worker was lost."""
+        for step in progress.steps:
             self._thread.commit_results(step.results, created_at=step.at)
-            self._keep(step)
+            self._record(step)
         for task in self._due():
-            if task.id in done.results:
-                self._finish(task, done.results[task.id])
+            if task.id in progress.results:
+                self._finish(task, progress.results[task.id])
 
     async def run(self, *, should_stop: Callable[[], bool] = lambda: False) -> None:
-        """Super-step after super-step, until a bound is met or something is left to the workflow."""
-        until = time.monotonic() + self._request.max_seconds
+        """Execute super-steps until a bound is reached, ``should_stop`` returns true, or the workflow has to take over.
+
+        At least one super-step is executed, whatever the bounds: otherwise the run would make no progress.
+        """
+        end = time.monotonic() + self._request.max_seconds
         while (
             len(self._steps) < self._request.max_steps
             and self._bytes < self._request.max_bytes
-            and not (self._steps and (should_stop() or time.monotonic() >= until))
+            and not (self._steps and (should_stop() or time.monotonic() >= end))
             and (tasks := self._due())
         ):
-            await asyncio.gather(*(self._perform(task) for task in tasks))
+            await asyncio.gather(*(self._execute(task) for task in tasks))
             if not self._commit():
                 return
 
-    def _ran(self, count: int) -> str:
+    def _describe(self, count: int) -> str:
+        """Name the first ``count`` super-steps for a human: ``step 3``, ``steps 3 to 41``."""
         first, last = self._request.head.step + 1, self._request.head.step + count
         return "" if not count else f"step {first}" if count == 1 else f"steps {first} to {last}"
 
     def _due(self) -> tuple[Task, ...]:
-        """The tasks to run here; none where the workflow has to see to it, who finds the same error then."""
+        """Return the head's tasks; none if the workflow has to take over. It meets the same error, and reports it."""
         try:
             tasks = self._thread.due()
         except StepgraphError:
@@ -124,30 +139,30 @@ class FusedSteps:
         return tasks if all(self._thread.spec.fuses(task.node) for task in tasks) else ()
 
     def _commit(self) -> bool:
-        """Makes the next checkpoint; whether there is one."""
+        """Commit the super-step; return false if it is not complete or the commit failed."""
         if not self._thread.complete:
             return False
         try:
-            made = self._thread.commit()
+            checkpoint = self._thread.commit()
         except StepgraphError:
             return False
-        self._keep(FusedStep(at=made.created_at, results=self._left))
-        self._left = {}
+        self._record(FusedStep(at=checkpoint.created_at, results=self._pending_results))
+        self._pending_results = {}
         return True
 
-    def _keep(self, step: FusedStep) -> None:
+    def _record(self, step: FusedStep) -> None:
         self._steps.append(step)
         self._bytes += json_size(step)
 
-    async def _perform(self, task: Task) -> None:
-        """Runs one task to its end, with the attempts that its retry policy allows."""
+    async def _execute(self, task: Task) -> None:
+        """Execute one task to its end, with the attempts that its retry policy allows."""
         thread = self._thread
         timeout = ENTRY_TIMEOUT if task.node == START else thread.spec.node(task.node).timeout
         request = task_request(thread, task, self._request.config)
         node = self._registry.nodes.get(task.node)
         for attempt in itertools.count(1):
             try:
-                async with asyncio.timeout(timeout) as patience:
+                async with asyncio.timeout(timeout) as node_timeout:
                     result = await run_task(
                         self._registry,
                         request,
@@ -157,18 +172,18 @@ class FusedSteps:
                         limit=self._limit,
                     )
             except (Exception, SystemExit, KeyboardInterrupt) as error:  # a node must not end its worker
-                if patience.expired():
-                    self._run_individually = True  # only Temporal can start it elsewhere
+                if node_timeout.expired():
+                    self._run_individually = True  # only Temporal can start it on another worker
                     return
-                pause = node.pause_after(error, attempt) if node is not None else None
-                if pause is None:
+                delay = node.retry_delay(error, attempt) if node is not None else None
+                if delay is None:
                     thread.fail(task, failure_from(error, attempts=attempt))
                     return
-                await asyncio.sleep(pause)
+                await asyncio.sleep(delay)
             else:
                 self._finish(task, result)
                 return
 
     def _finish(self, task: Task, result: TaskResult) -> None:
         self._thread.finish(task, result)
-        self._left[task.id] = result
+        self._pending_results[task.id] = result

@@ -1,6 +1,7 @@
-"""A graph's callables, found by name: the counterpart of its spec.
+"""A graph's functions by name: the counterpart of its spec.
 
-A worker has the code, a run has the spec. Both name the same nodes; where they differ, the code says so clearly.
+A worker has the code, a run has the spec. If the spec names a node or a router that the code lacks, a lookup raises
+`MissingNodeError`.
 """
 
 from __future__ import annotations
@@ -13,51 +14,54 @@ from typing import Any, Protocol
 
 from stepgraph.engine.spec import GraphSpec
 from stepgraph.errors import MissingNodeError
-from stepgraph.execution.retry import RetryPolicy, pause_before
+from stepgraph.execution.retry import RetryPolicy, delay_before
 from stepgraph.execution.state_schema import StateSchema
 
 
 @dataclass(frozen=True)
 class RegisteredNode:
-    """A node's function, and which of its exceptions are tried again."""
+    """A node's function, and the policy by which it is retried."""
 
     function: Callable[..., Any]
     retry_policy: RetryPolicy | None = None
     takes_config: bool = False
+    """Whether the function has a parameter ``config``."""
 
     @property
     def is_async(self) -> bool:
         """Whether the function runs on the event loop rather than on a thread."""
         return is_async(self.function)
 
-    def pause_after(self, error: BaseException, attempt: int) -> float | None:
-        """Seconds to wait before another attempt, after this one failed; `None` when the failure is final."""
+    def retry_delay(self, error: BaseException, attempt: int) -> float | None:
+        """Return the seconds to wait after a failed attempt before the next one; `None` if the failure is final."""
         policy = self.retry_policy
         if policy is None or attempt >= policy.max_attempts:
             return None
-        if not isinstance(error, Exception) or not policy.names(error):
+        if not isinstance(error, Exception) or not policy.applies_to(error):
             return None
-        return pause_before(attempt + 1, policy.spec(), random.random())
+        return delay_before(attempt + 1, policy.spec(), random.random())
 
 
 @dataclass(frozen=True)
 class RegisteredRouter:
-    """A conditional edge's function, with the destinations that a mapping gives to what it returns."""
+    """The function of a conditional edge."""
 
     function: Callable[..., Any]
     mapping: Mapping[Any, str] | None = None
+    """From what the function returns to the name of a node; without it, the function returns names of nodes."""
     takes_config: bool = False
+    """Whether the function has a parameter ``config``."""
 
 
 @dataclass(frozen=True)
 class GraphRegistry:
-    """Everything a worker needs of a graph: its spec as this code has it, its state, its functions."""
+    """Everything a worker needs of a graph: its spec according to this code, its state schema and its functions."""
 
     spec: GraphSpec
     schema: StateSchema
     nodes: Mapping[str, RegisteredNode]
     routers: Mapping[tuple[str, str], RegisteredRouter] = field(default_factory=dict)
-    """By source node and branch name."""
+    """By source node and name of the conditional edge."""
 
     @property
     def name(self) -> str:
@@ -65,30 +69,37 @@ class GraphRegistry:
         return self.spec.name
 
     def node(self, name: str, run_spec: str) -> RegisteredNode:
-        """A node's code; `MissingNodeError` names the graph, the node and both specs' fingerprints."""
+        """Return a node's code; raise `MissingNodeError` if there is none. ``run_spec``: the hash of the run's spec."""
         if name not in self.nodes:
             raise missing_from_registry(self.spec, f"node {name!r}", name, run_spec)
         return self.nodes[name]
 
     def router(self, source: str, name: str, run_spec: str) -> RegisteredRouter:
-        """A router's code, likewise."""
+        """Return a router's code; raise `MissingNodeError` if there is none. ``source``: the node it belongs to."""
         if (source, name) not in self.routers:
             raise missing_from_registry(self.spec, f"router {name!r} of node {source!r}", source, run_spec)
         return self.routers[source, name]
 
 
 class HasRegistry(Protocol):
-    """Whatever carries a registry: `stepgraph.CompiledGraph`, for one."""
+    """An object that has a registry, for example `stepgraph.CompiledGraph`."""
 
     @property
     def registry(self) -> GraphRegistry:
         """What a worker needs of the graph."""
 
 
-def missing_from_registry(spec: GraphSpec, what: str, node: str, run_spec: str) -> MissingNodeError:
-    """The error for a run that needs what this worker's code lacks."""
+def missing_from_registry(spec: GraphSpec, missing: str, node: str, run_spec: str) -> MissingNodeError:
+    """Return the error for a run that needs code which this worker does not have.
+
+    Args:
+        spec: the graph's spec according to this worker's code.
+        missing: the part of the code that is missing, for the message: ``node 'search'``.
+        node: the name of the node that is missing, or whose router is.
+        run_spec: the hash of the spec that the run was started with.
+    """
     return MissingNodeError(
-        f"This worker's code of graph {spec.name!r} has no {what}: the run was started from spec {run_spec}, "
+        f"This worker's code of graph {spec.name!r} has no {missing}: the run was started from spec {run_spec}, "
         f"the worker has {spec.hash}. Deploy a worker whose code has it, then resume the thread.",
         graph=spec.name,
         node=node,
@@ -98,14 +109,14 @@ def missing_from_registry(spec: GraphSpec, what: str, node: str, run_spec: str) 
 
 
 def is_async(function: Callable[..., Any]) -> bool:
-    """Whether calling it gives a coroutine; looks through partials and at ``__call__``."""
+    """Return whether a call of the function returns a coroutine; partials and objects with ``__call__`` included."""
     while hasattr(function, "func") and hasattr(function, "keywords"):  # functools.partial
         function = function.func
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 def takes_config(function: Callable[..., Any]) -> bool:
-    """Whether a node or router wants LangGraph's ``config`` beside the state."""
+    """Return whether a node or router has a parameter ``config``, for LangGraph's config."""
     try:
         return "config" in inspect.signature(function).parameters
     except (ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""When a failed node is tried again."""
+"""Retry policies: which failures of a node are retried, how often, and after how long."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from stepgraph.errors import StepgraphError
 
 MIN_SECONDS = 0.001
 MAX_SECONDS = 10 * 366 * 86_400.0
-"""What Temporal can be told as an interval or a time-out."""
+"""The range of intervals and timeouts that Temporal accepts."""
 
 MAX_ATTEMPTS = 2**31 - 1
+"""The largest number that Temporal's 32-bit field holds."""
 
 RetryOn = type[Exception] | Sequence[type[Exception]] | Callable[[Exception], bool]
+"""Which exceptions are retried: those of a type, those of several types, or those for which a function returns true."""
 
 _NEVER_TRANSIENT = (
     ArithmeticError,
@@ -37,9 +39,9 @@ _NEVER_TRANSIENT = (
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether trying again may help: yes, unless the exception says that the program or its data is wrong.
+    """Return whether another attempt may succeed: true unless the exception says that the program or its data is wrong.
 
-    An exception with an HTTP ``response`` counts as transient for status 429 and 5xx.
+    An exception with an HTTP ``response`` is transient if its status is 429 or 5xx.
     """
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(status, int):
@@ -50,27 +52,27 @@ def is_transient(error: Exception) -> bool:
 
 
 class RetryPolicy(NamedTuple):
-    """Which exceptions of a node are tried again by Temporal, and how often. Without one, a node fails at its first.
+    """Which exceptions of a node are retried, and how often. A node without a policy fails at its first exception.
 
-    A worker that crashes, or a timeout, is not a failure of the node: Temporal starts such an attempt again in any
-    case, but with a policy it counts as one of ``max_attempts``.
+    A crash of the worker, or a timeout, is not an exception of the node: Temporal makes another attempt in any case.
+    With a policy, such an attempt counts as one of ``max_attempts``.
     """
 
     initial_interval: float = 0.5
     """Seconds before the first retry."""
     backoff_factor: float = 2.0
-    """By how much the interval grows from one retry to the next."""
+    """The factor by which the interval grows from one retry to the next."""
     max_interval: float = 128.0
-    """Seconds between two attempts at the most."""
+    """The largest number of seconds between two attempts."""
     max_attempts: int = 3
-    """Attempts in all, the first included."""
+    """How many attempts are made, the first included."""
     jitter: bool = True
-    """Whether each interval is lengthened by up to a quarter, at random."""
+    """Whether each interval is prolonged at random, by up to a quarter."""
     retry_on: RetryOn = is_transient
-    """An exception type, several, or a function of the exception; the others fail at once."""
+    """An exception type, several, or a function of the exception. Other exceptions fail the node at once."""
 
-    def names(self, error: Exception) -> bool:
-        """Whether the policy has this exception tried again."""
+    def applies_to(self, error: Exception) -> bool:
+        """Return whether the policy retries this exception."""
         if isinstance(self.retry_on, type):
             return isinstance(error, self.retry_on)
         if isinstance(self.retry_on, Sequence):
@@ -78,7 +80,11 @@ class RetryPolicy(NamedTuple):
         return self.retry_on(error)
 
     def spec(self) -> RetrySpec:
-        """The part of the policy that is data. `ValueError` for a policy that makes no sense."""
+        """Return the part of the policy that is data, for the graph's spec.
+
+        Raises:
+            ValueError: a number is out of range, or ``retry_on`` is of another type than `RetryOn`.
+        """
         if not (
             _is_number(self.max_attempts, 1, MAX_ATTEMPTS)
             and isinstance(self.max_attempts, int)
@@ -90,8 +96,8 @@ class RetryPolicy(NamedTuple):
                 "RetryPolicy needs a whole number of max_attempts >= 1, backoff_factor >= 1, and intervals from a "
                 f"millisecond to ten years, in seconds; got {self!r}"
             )
-        kinds = self.retry_on if isinstance(self.retry_on, Sequence) else (self.retry_on,)
-        if not all(_is_exception(kind) or (kind is self.retry_on and _is_function(kind)) for kind in kinds):
+        types = self.retry_on if isinstance(self.retry_on, Sequence) else (self.retry_on,)
+        if not all(_is_exception(each) or (each is self.retry_on and _is_function(each)) for each in types):
             raise ValueError(
                 "RetryPolicy needs as retry_on an exception type, several, or a function of the exception; "
                 f"got {self.retry_on!r}"
@@ -105,19 +111,25 @@ class RetryPolicy(NamedTuple):
         )
 
 
-def pause_before(attempt: int, retry: RetrySpec, chance: float) -> float:
-    """Seconds to wait before an attempt (2 is the first retry); ``chance`` is a random number from 0 to 1."""
+def delay_before(attempt: int, retry: RetrySpec, random_number: float) -> float:
+    """Return the seconds to wait before an attempt; attempt 2 is the first retry.
+
+    Args:
+        attempt: the number of the attempt.
+        retry: the policy's data.
+        random_number: from 0 to 1; decides how much jitter is added.
+    """
     try:
-        pause = min(retry.max_interval, retry.initial_interval * retry.backoff_factor ** (attempt - 2))
+        delay = min(retry.max_interval, retry.initial_interval * retry.backoff_factor ** (attempt - 2))
     except OverflowError:  # after some thousand attempts
-        pause = retry.max_interval
-    return pause * (1 + chance / 4) if retry.jitter else pause
+        delay = retry.max_interval
+    return delay * (1 + random_number / 4) if retry.jitter else delay
 
 
-def _is_number(value: object, least: float, most: float) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most and value < math.inf
-    )
+def _is_number(value: object, minimum: float, maximum: float) -> bool:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return minimum <= value <= maximum and value < math.inf
 
 
 def _is_exception(value: object) -> bool:

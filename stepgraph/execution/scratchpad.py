@@ -1,7 +1,8 @@
-"""The answers that a running task has been given, and `interrupt`, by which its node asks for the next one.
+"""`interrupt`, with which a node requests an answer from a human, and the answers that the running task has so far.
 
-A node that calls `interrupt` ends there; when an answer is given it runs again from its top, and the call returns the
-answer. Calls and answers match by their order in the node, so what comes before a call must lead to it again.
+A call of `interrupt` without an answer ends the node. Once the answer is there, the node runs again from its beginning,
+and the call returns the answer. Calls and answers are matched by their order, so a node that runs again must make the
+same calls in the same order. Knows nothing of how an interrupt reaches a human or how the answer comes back.
 """
 
 from __future__ import annotations
@@ -9,86 +10,88 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import Any
 
 from stepgraph.engine.checkpoint import InterruptRequest
 from stepgraph.errors import InvalidUpdateError, StepgraphError
 from stepgraph.serde.plain_json import RoundTripError, as_json
 
 NO_DEFAULT: Any = object()
+"""Marks a call without a default, since `None` may be one."""
 
 
 class GraphInterrupt(Exception):
-    """Ends a node that waits for an answer. Let it pass: a node that catches it is not interrupted."""
+    """Ends a node that has to wait for an answer. A node that catches it and goes on is not interrupted."""
 
-    def __init__(self, ask: InterruptRequest) -> None:
-        super().__init__(f"waits for an answer to {ask.value!r}")
-        self.interrupt = ask
+    def __init__(self, request: InterruptRequest) -> None:
+        super().__init__(f"waits for an answer to {request.value!r}")
+        self.request = request
 
 
 @dataclass
 class Scratchpad:
-    """The answers that a task has been given, and how many of them its node has taken."""
+    """The answers of one attempt at a task, and how many calls of `interrupt` the node has made."""
 
-    task: str
-    """The task's idempotency key."""
+    idempotency_key: str
     answers: Sequence[Any]
-    taken: int = field(default=0)
+    calls: int = 0
 
-    def next(self, value: Any, timeout: float | None, default: Any) -> Any:
-        """The next answer, if there is one; otherwise the node is interrupted."""
-        index = self.taken
-        self.taken += 1
+    def next_answer(self, value: Any, timeout: float | None, default: Any) -> Any:
+        """Return the answer to the next call; raise `GraphInterrupt` if there is none yet."""
+        index = self.calls
+        self.calls += 1
         if index < len(self.answers):
             return self.answers[index]
-        ask = InterruptRequest(id=interrupt_id(self.task, index), value=_plain("value", value), timeout=timeout)
+        request = InterruptRequest(
+            id=interrupt_id(self.idempotency_key, index), value=_as_json("value", value), timeout=timeout
+        )
         if default is not NO_DEFAULT:
-            ask = ask.model_copy(update={"default": _plain("default", default), "has_default": True})
-        raise GraphInterrupt(ask)
+            request = request.model_copy(update={"default": _as_json("default", default), "has_default": True})
+        raise GraphInterrupt(request)
 
 
-scratchpad: ContextVar[Scratchpad] = ContextVar("stepgraph_asking")
+current_scratchpad: ContextVar[Scratchpad] = ContextVar("stepgraph_scratchpad")
 
 
 def interrupt(value: Any, *, timeout: float | timedelta | None = None, default: Any = NO_DEFAULT) -> Any:
-    """Asks people something, and returns their answer: the thread waits for it, for months if need be, at no cost.
+    """Request an answer from a human, and return it. Meanwhile the thread waits, for months if need be, at no cost.
 
     Args:
-        value: what is asked; plain JSON, shown to whoever is to answer.
+        value: what the human who answers is shown; plain JSON data.
         timeout: seconds, or a `timedelta`, after which the default is the answer; needs ``default``.
-        default: the answer when nobody gave one in time.
+        default: the answer if no other has come in time; plain JSON data.
 
     Raises:
         StepgraphError: called outside a node.
-        InvalidUpdateError: what is asked is no plain JSON, or a timeout came without a default.
+        InvalidUpdateError: the value or the default is not plain JSON data, or a timeout has no default.
+
+    Example:
+        >>> def approve(state):  # doctest: +SKIP
+        ...     return {"approved": interrupt({"draft": state["draft"]}) == "yes"}
     """
     try:
-        current = scratchpad.get()
+        scratchpad = current_scratchpad.get()
     except LookupError:
-        raise StepgraphError("interrupt() asks from inside a node; this is not one.") from None
+        raise StepgraphError("interrupt() was called outside a node. Call it from inside one.") from None
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     if seconds is not None and (default is NO_DEFAULT or not seconds > 0):
         raise InvalidUpdateError(
-            f"interrupt(timeout={timeout!r}) needs a positive time, and default=... for the answer then."
+            f"interrupt(timeout={timeout!r}) needs a positive timeout, and default=... as the answer after it."
         )
-    return current.next(value, seconds, default)
+    return scratchpad.next_answer(value, seconds, default)
 
 
-def interrupt_id(task: str, index: int) -> str:
-    """An id of its own for each call of each task: an answer never meets a question it was not meant for."""
-    return hashlib.sha256(f"{task}/{index}".encode()).hexdigest()[:16]
+def interrupt_id(idempotency_key: str, index: int) -> str:
+    """Return the id of a task's call number ``index``. It is unique, so an answer never reaches another interrupt."""
+    return hashlib.sha256(f"{idempotency_key}/{index}".encode()).hexdigest()[:16]
 
 
-def _plain(what: str, value: Any) -> Any:
+def _as_json(argument: str, value: Any) -> Any:
     try:
         return as_json(value)
     except RoundTripError as error:
-        _refuse(what, error)
-
-
-def _refuse(what: str, error: RoundTripError) -> NoReturn:
-    raise InvalidUpdateError(
-        f"The {what} of an interrupt is shown to people and other programs, so it must be plain JSON: {error}."
-    ) from error
+        raise InvalidUpdateError(
+            f"The {argument} of an interrupt is shown to humans and other programs, so it must be plain JSON: {error}."
+        ) from error

@@ -1,7 +1,7 @@
-"""States that this process has at hand, so that an activity need not ask its workflow for one.
+"""A cache of states in this process, so that most activities need not query the workflow for one.
 
-The workflow puts a state here when it dispatches, the activity takes it: both run in one process most of the time.
-What is kept is text that nobody edits, and the text is what the bound counts; a miss costs a query, never correctness.
+The workflow puts a state here when it schedules an activity, and the activity reads it: both usually run in the same
+process. States are kept as JSON text, so their size in memory is known. A miss costs a query and is never an error.
 """
 
 from __future__ import annotations
@@ -15,70 +15,70 @@ from stepgraph.serde.json_values import JsonValues
 MAX_BYTES = 64_000_000
 
 OVERHEAD = 1_000
-"""Bytes an entry counts beside its text, so that many small ones keep to the bound, too."""
+"""Bytes that an entry counts in addition to its text, so that many small entries keep to the bound, too."""
 
 
-class Kept(NamedTuple):
-    """The state of a run that this process saw last."""
+class CachedState(NamedTuple):
+    """A state of a run, and the checkpoint that it belongs to."""
 
     checkpoint_id: str
     values: JsonValues
 
     @property
     def size(self) -> int:
-        """What it counts."""
+        """Bytes that the entry counts."""
         return self.values.size + OVERHEAD
 
 
 class StateCache:
-    """One state for each run, up to a number of bytes; those not used for longest go first. Thread-safe.
+    """One state per run, up to a number of bytes; the least recently used ones are dropped. Thread-safe.
 
-    One is enough: what a run has due works from its head, and a state that is no more the head's is still what the
-    head's differs little from.
+    One state per run is enough. Tasks that are due read the state of the run's head; if the cached state is older, an
+    activity queries only the difference.
     """
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self.max_bytes = max_bytes
-        self._kept: OrderedDict[str, Kept] = OrderedDict()
+        self._entries: OrderedDict[str, CachedState] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
 
     def put(self, run_id: str, checkpoint_id: str, values: JsonValues) -> None:
-        """Keeps a state in place of the run's last; not one that is larger than the bound."""
-        kept = Kept(checkpoint_id, values)
+        """Replace the run's state. A state larger than the bound is not stored, and the run then has none."""
+        entry = CachedState(checkpoint_id, values)
         with self._lock:
             self._drop(run_id)
-            if kept.size <= self.max_bytes:
-                self._kept[run_id] = kept
-                self._bytes += kept.size
+            if entry.size <= self.max_bytes:
+                self._entries[run_id] = entry
+                self._bytes += entry.size
             self._trim()
 
-    def get(self, run_id: str) -> Kept | None:
-        """The state of a run that was put here last, if it is at hand."""
+    def get(self, run_id: str) -> CachedState | None:
+        """Return the run's state and mark it as used; `None` if it is not in the cache."""
         with self._lock:
-            if run_id in self._kept:
-                self._kept.move_to_end(run_id)
-            return self._kept.get(run_id)
+            if run_id in self._entries:
+                self._entries.move_to_end(run_id)
+            return self._entries.get(run_id)
 
     def resize(self, max_bytes: int) -> None:
-        """Sets another bound; 0 keeps nothing."""
+        """Set another bound, and drop what exceeds it; 0 disables the cache."""
         with self._lock:
             self.max_bytes = max_bytes
             self._trim()
 
     @property
     def bytes(self) -> int:
-        """The size of everything kept."""
+        """The size of all entries."""
         return self._bytes
 
     def _trim(self) -> None:
         while self._bytes > self.max_bytes:
-            self._drop(next(iter(self._kept)))
+            self._drop(next(iter(self._entries)))
 
     def _drop(self, run_id: str) -> None:
-        kept = self._kept.pop(run_id, None)
-        self._bytes -= kept.size if kept is not None else 0
+        entry = self._entries.pop(run_id, None)
+        self._bytes -= entry.size if entry is not None else 0
 
 
-states = StateCache()
-"""The one of this process."""
+process_cache = StateCache()
+"""The cache that the workflows and activities of this process share."""

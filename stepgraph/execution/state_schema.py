@@ -1,6 +1,7 @@
-"""A graph's state: the schema an author declares, and how nodes see the values.
+"""A graph's state schema: the class that its author declared, as channels.
 
-Owns reading the declaration (`TypedDict`, dataclass or pydantic model), the caller's input, and the view a node gets.
+Owns the reading of that class (`TypedDict`, dataclass or pydantic model), the validation of inputs against it, and the
+object that nodes get as their state. Does not know what a channel does with a write; `stepgraph.engine.channels` does.
 """
 
 from __future__ import annotations
@@ -21,52 +22,56 @@ _QUALIFIERS = (Required, NotRequired, ReadOnly, typing.Required, typing.NotRequi
 
 
 class StateSchema:
-    """What an author declared, ready to use."""
+    """The declared state class with its channels."""
 
     def __init__(self, declared: type) -> None:
         self.declared = declared
         self.channels = Channels(make_channel(name, hint) for name, hint in _annotations(declared).items())
-        self._view: Callable[[dict[str, Any]], Any] = _view_of(declared)
+        self._make_node_state: Callable[[dict[str, Any]], Any] = _node_state_factory(declared)
 
-    def view(self, values: Values) -> Any:
-        """The state as nodes and routers see it: a dict, or an instance of the dataclass or model declared."""
-        return self._view(dict(values))
+    def node_state(self, values: Values) -> Any:
+        """Return the state as nodes and routers get it: a dict, or an instance of the declared dataclass or model."""
+        return self._make_node_state(dict(values))
 
-    def mapping(self, value: Any) -> Mapping[str, Any] | None:
-        """The channels that a mapping, or an instance of the declared state, sets; `None` for anything else."""
+    def as_mapping(self, value: Any) -> Mapping[str, Any] | None:
+        """Return the channels that a mapping, or an instance of the state class, sets; `None` for other values."""
         if isinstance(value, Mapping):
             return value
         if is_typeddict(self.declared) or not isinstance(value, self.declared):
             return None
         if isinstance(value, BaseModel):
-            return {name: getattr(value, name) for name in self.channels.names if not _left_out(value, name)}
+            return {name: getattr(value, name) for name in self.channels.names if not _is_unset(value, name)}
         return {name: getattr(value, name) for name in self.channels.names}
 
     def encode_input(self, graph: str, value: Any) -> dict[str, Any]:
-        """A caller's input as JSON data; `InvalidInputError` naming the key that does not fit."""
-        given = self.mapping(value)
-        if given is None:
+        """Return a caller's input as JSON data. Values are coerced to the declared types where pydantic can.
+
+        Raises:
+            InvalidInputError: the input is not a mapping, or names the key that is unknown or does not fit.
+        """
+        input_data = self.as_mapping(value)
+        if input_data is None:
             raise InvalidInputError(
                 f"The input of graph {graph!r} must be a mapping of its state's keys "
                 f"({', '.join(map(repr, self.channels.names))}), or None to resume; got {type_name(value)}.",
                 graph=graph,
             )
         encoded = {}
-        for key, item in given.items():
+        for key, item in input_data.items():
             channel = self._channel_of(graph, key)
             try:
-                encoded[key] = channel.encode_write(channel.writes.coerce(item))
+                encoded[key] = channel.encode_write(channel.write_codec.coerce(item))
             except InvalidUpdateError as error:
                 raise self._does_not_fit(graph, key, item, str(error.__cause__ or error)) from error
-            except Exception as error:  # pydantic's, or whatever a validator of the author's raises
-                try:
+            except Exception as error:  # pydantic's, or whatever a validator of the graph's author raises
+                try:  # a channel may accept JSON data that its type does not
                     encoded[key] = channel.encode_write(item)
                 except InvalidUpdateError:
                     raise self._does_not_fit(graph, key, item, first_line(error)) from error
         return encoded
 
     def check_input(self, graph: str, encoded: Any) -> dict[str, Any]:
-        """JSON data given as input (from a command line, say), made sure to fit; `InvalidInputError` if it does not."""
+        """Return an input that is JSON data already, for example from a command line; `InvalidInputError` if unfit."""
         if not isinstance(encoded, Mapping):
             raise InvalidInputError(
                 f"The input of graph {graph!r} must be a JSON object with its state's keys "
@@ -93,16 +98,17 @@ class StateSchema:
         return self.channels[key]
 
     def _does_not_fit(self, graph: str, key: str, item: Any, reason: str) -> InvalidInputError:
-        channel = self.channels[key]
+        annotation = annotation_text(self.channels[key].write_codec.annotation)
         return InvalidInputError(
             f"The input of graph {graph!r} does not fit its state: {key!r} is declared "
-            f"{annotation_text(channel.writes.annotation)}, got {type_name(item)}: {reason}.",
+            f"{annotation}, got {type_name(item)}: {reason}.",
             graph=graph,
             key=key,
         )
 
 
 def _annotations(declared: Any) -> dict[str, Any]:
+    """Return the type annotation of each key of a state class; raise `GraphDefinitionError` if it cannot be a state."""
     if not isinstance(declared, type) or not (
         is_typeddict(declared) or dataclasses.is_dataclass(declared) or _is_model(declared)
     ):
@@ -122,13 +128,12 @@ def _annotations(declared: Any) -> dict[str, Any]:
         hints = {name: hints[name] for name in declared.model_fields}
     elif dataclasses.is_dataclass(declared):
         hints = {item.name: hints[item.name] for item in dataclasses.fields(declared) if item.init}
-    found = {name: _unqualified(hint) for name, hint in hints.items()}
-    if not found:
+    if not hints:
         raise GraphDefinitionError(f"The state {declared.__qualname__} declares no keys.", state=declared.__qualname__)
-    return found
+    return {name: _without_qualifiers(hint) for name, hint in hints.items()}
 
 
-def _unqualified(hint: Any) -> Any:
+def _without_qualifiers(hint: Any) -> Any:
     while get_origin(hint) in _QUALIFIERS:
         hint = get_args(hint)[0]
     return hint
@@ -138,20 +143,21 @@ def _is_model(declared: Any) -> TypeGuard[type[BaseModel]]:
     return isinstance(declared, type) and issubclass(declared, BaseModel)
 
 
-def _left_out(value: BaseModel, name: str) -> bool:
-    """Whether a model says nothing of a key: it was not set, and its default is `None`."""
+def _is_unset(value: BaseModel, name: str) -> bool:
+    """Return whether a model has no value for a key: it was not set, and its default is `None`."""
     if name in value.model_fields_set or getattr(value, name) is not None:
         return False
     return type(value).model_fields[name].default is None
 
 
-def _view_of(declared: Any) -> Callable[[dict[str, Any]], Any]:
+def _node_state_factory(declared: Any) -> Callable[[dict[str, Any]], Any]:
+    """Return a function that makes an instance of the state class from values by channel."""
     if _is_model(declared):
         model = declared
         aliases = {name: field.validation_alias for name, field in model.model_fields.items()}
-        known_as = {name: alias if isinstance(alias, str) else name for name, alias in aliases.items()}
-        return lambda values: model.model_validate({known_as[name]: value for name, value in values.items()})
+        input_names = {name: alias if isinstance(alias, str) else name for name, alias in aliases.items()}
+        return lambda values: model.model_validate({input_names[name]: value for name, value in values.items()})
     if dataclasses.is_dataclass(declared):
-        make = typing.cast(Callable[..., Any], declared)
-        return lambda values: make(**values)
+        make_instance = typing.cast(Callable[..., Any], declared)
+        return lambda values: make_instance(**values)
     return lambda values: values

@@ -1,4 +1,4 @@
-"""Drawings of a graph."""
+"""Draws graphs as Mermaid flowcharts."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from stepgraph.engine.spec import GraphSpec
 
 @dataclass(frozen=True)
 class Drawing:
-    """What ``graph.get_graph()`` gives: draws the graph."""
+    """A graph that can be drawn, as ``graph.get_graph()`` returns it."""
 
     spec: GraphSpec
 
     def draw_mermaid(self) -> str:
-        """The graph as a Mermaid flowchart: solid edges are taken always, dotted ones when a router says so."""
+        """Return the graph as a Mermaid flowchart: edges are solid, conditional edges dotted."""
         lines = ["flowchart TD", f"    {_id(START)}([start])"]
         lines += [f"    {_id(name)}[{_text(name)}]" for name in self.spec.node_names]
         lines.append(f"    {_id(END)}([end])")
@@ -27,18 +27,19 @@ class Drawing:
             ends = self.spec.destinations(branch)
             for index, end in enumerate(ends):
                 label = branch.labels[index] if branch.labels else None
-                shown = f"|{_text(label)}|" if label is not None and label != end else ""
-                lines.append(f"    {_id(branch.source)} -.->{shown} {_id(end)}")
+                label_text = f"|{_text(label)}|" if label is not None and label != end else ""
+                lines.append(f"    {_id(branch.source)} -.->{label_text} {_id(end)}")
         return "\n".join(lines) + "\n"
 
 
 def _id(name: str) -> str:
-    """A name that Mermaid takes: its own words, such as ``end``, are not. No two nodes share one."""
+    """Return a Mermaid id for a node: unique, and none of Mermaid's keywords, such as ``end``."""
     if re.fullmatch(r"\w+", name, flags=re.ASCII):
         return f"n_{name}"
-    return "x_" + re.sub(r"\W|_", lambda found: f"_{ord(found.group()):x}_", name, flags=re.ASCII)
+    return "x_" + re.sub(r"\W|_", lambda match: f"_{ord(match.group()):x}_", name, flags=re.ASCII)
 
 
 def _text(name: str) -> str:
-    shown = " ".join(name.split()).replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-    return f'"{shown}"'
+    """Return a name as a quoted Mermaid label, on one line."""
+    escaped = " ".join(name.split()).replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    return f'"{escaped}"'

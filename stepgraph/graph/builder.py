@@ -1,6 +1,6 @@
-"""`StateGraph`: how an author draws a graph, in LangGraph's shape.
+"""`StateGraph`: builds a graph from nodes and edges, with LangGraph's methods.
 
-Owns collecting nodes and edges. What makes a graph workable is checked in `stepgraph.graph.validation`, at `compile`.
+Owns collecting nodes and edges, and making the spec. `stepgraph.graph.validation` checks whether the graph can work.
 """
 
 from __future__ import annotations
@@ -64,22 +64,25 @@ class StateGraph:
         task_queue: str | None = None,
         durability: Durability | None = None,
     ) -> Self:
-        """Adds a node: a function, or a name and a function; sync or async.
+        """Add a node: a function, or a name and a function. The function may be sync or async.
 
         The function takes the state, and LangGraph's ``config`` if it has a parameter of that name. It returns a
-        mapping of the channels it writes, a list of these, or `None`.
+        mapping of the channels that it writes, a list of such mappings, or `None`.
 
         Args:
-            node: the node's name, or the function whose name it gets.
-            action: the function, when a name is given.
-            retry_policy: which exceptions are tried again; without one the node fails at its first.
+            node: the node's name, or its function, which then also names it.
+            action: the node's function, if ``node`` is a name.
+            retry_policy: the exceptions after which the node is retried; without a policy it fails at the first.
             timeout: seconds, or a `timedelta`, that one attempt may take before Temporal starts another.
-            heartbeat_timeout: seconds, or a `timedelta`, without a sign of life after which the worker counts as
-                crashed and Temporal starts the node elsewhere. The signs are sent for the node, in the background.
-            task_queue: where this node runs, if not with the rest of its graph.
+            heartbeat_timeout: seconds, or a `timedelta`, without a heartbeat after which the worker counts as crashed
+                and Temporal starts another attempt. stepgraph sends heartbeats in the background while a node runs.
+            task_queue: the task queue of this node, if it does not run with the rest of its graph.
             durability: ``"sync"`` or ``"async"`` for this node, in place of the graph's; see `compile`.
+
+        Raises:
+            GraphDefinitionError: the name or an option is unusable.
         """
-        name, function = self._named(node, action)
+        name, function = self._name_and_function(node, action)
         validation.check_node(name, function, self._nodes, self.schema)
         if retry_policy is not None and not isinstance(retry_policy, RetryPolicy):
             raise GraphDefinitionError(
@@ -108,10 +111,14 @@ class StateGraph:
         return self
 
     def add_edge(self, start_key: str | Sequence[str], end_key: str) -> Self:
-        """Has ``end_key`` run after ``start_key``; after all of a list, over as many super-steps as it takes."""
-        target = validation.name_in("add_edge", end_key)
+        """Make the node ``end_key`` run after ``start_key``.
+
+        A list as ``start_key`` makes a join: ``end_key`` runs once all nodes of the list have run, even if they run in
+        different super-steps.
+        """
+        target = validation.node_name("add_edge", end_key)
         if isinstance(start_key, list | tuple):
-            sources = tuple(dict.fromkeys(validation.name_in("add_edge", source) for source in start_key))
+            sources = tuple(dict.fromkeys(validation.node_name("add_edge", source) for source in start_key))
             if not sources:
                 raise GraphDefinitionError(
                     f"The join before {target!r} has no sources. Name the nodes that it waits for.", node=target
@@ -120,41 +127,43 @@ class StateGraph:
             if join not in self._joins:
                 self._joins.append(join)
         else:
-            edge = (validation.name_in("add_edge", start_key), target)
+            edge = (validation.node_name("add_edge", start_key), target)
             if edge not in self._edges:
                 self._edges.append(edge)
         return self
 
     def add_conditional_edges(self, source: str, path: Router, path_map: PathMap | None = None) -> Self:
-        """Has ``path``, called with the state after ``source``, choose what runs next.
+        """Make the router ``path`` choose which nodes run after ``source``.
 
         Args:
-            source: the node asked about, or `START`.
-            path: a function, sync or async, of the state; returns a node's name, several, or `END`.
-            path_map: names for what it returns, or a list of its possible destinations. Without one they are taken from
-                its return annotation (``-> Literal["a", "b"]``); without that, it may lead anywhere.
+            source: the node after which the router is called, or `START`.
+            path: the router: a function, sync or async, that takes the state and returns a node's name, several names,
+                or `END`.
+            path_map: a mapping from the router's results to nodes, or a list of the nodes to which it may lead. By
+                default these are taken from the router's return annotation (``-> Literal["a", "b"]``); without an
+                annotation, it may lead to any node.
         """
-        source = validation.name_in("add_conditional_edges", source)
+        source = validation.node_name("add_conditional_edges", source)
         if not callable(path):
             raise GraphDefinitionError(f"The router of {source!r} must be a function, got {path!r}.", node=source)
-        validation.check_call(f"The router of {source!r}", source, path)
+        validation.check_signature(f"The router of {source!r}", source, path)
         name = getattr(path, "__name__", type(path).__name__)
         name = "router" if name == "<lambda>" else name
-        number, plain = 1, name
+        number, base_name = 1, name
         while (source, name) in self._routers:
             number += 1
-            name = f"{plain}_{number}"
+            name = f"{base_name}_{number}"
         mapping, ends, labels = _destinations(source, path, path_map)
         self._branches.append(BranchSpec(source=source, name=name, ends=ends, labels=labels))
         self._routers[source, name] = RegisteredRouter(path, mapping, takes_config(path))
         return self
 
     def set_entry_point(self, key: str) -> Self:
-        """``add_edge(START, key)``."""
+        """Make the node ``key`` run first: ``add_edge(START, key)``."""
         return self.add_edge(START, key)
 
     def set_finish_point(self, key: str) -> Self:
-        """``add_edge(key, END)``."""
+        """Make the node ``key`` the last one: ``add_edge(key, END)``."""
         return self.add_edge(key, END)
 
     def compile(
@@ -166,19 +175,21 @@ class StateGraph:
         interrupt_after: str | Sequence[str] = (),
         durability: Durability = "sync",
     ) -> CompiledGraph:
-        """Checks the graph and makes it ready to run.
+        """Check the graph and make it ready to run.
 
         Args:
-            name: what the graph is called in Temporal: the workflow type of its runs, the prefix of its activity types.
-            authors: who may sign an update without being a node: values change, what runs next does not.
-            interrupt_before: breakpoints: nodes before which a thread stops until it is told to go on; ``"*"`` for all.
-            interrupt_after: nodes after which it stops.
-            durability: ``"sync"``: a super-step is on disk before the next one starts. ``"async"``: super-steps run one
-                after another in one process, and get to disk together, twice a second and whenever the thread stands
-                still; many times as fast, and a crash has what was not on disk yet run again.
+            name: the graph's name in Temporal: the workflow type of its runs and the prefix of its activity types.
+            authors: virtual authors: names that may sign an update without being nodes. Such an update changes values,
+                not the nodes that run next.
+            interrupt_before: breakpoints: nodes before which a thread pauses until it is resumed; ``"*"`` for all.
+            interrupt_after: nodes after which a thread pauses; ``"*"`` for all.
+            durability: ``"sync"`` records each super-step in Temporal's history before the next one starts. ``"async"``
+                runs super-steps one after another in one activity, and records them together, twice a second and
+                whenever the thread is idle. That is many times as fast; after a crash, super-steps that were not
+                recorded run again.
 
         Raises:
-            GraphDefinitionError: the graph cannot work; names the node or edge, and the mend.
+            GraphDefinitionError: the graph cannot work; the message names the node or edge, and the fix.
         """
         spec = GraphSpec(
             name=validation.graph_name(name),
@@ -186,7 +197,7 @@ class StateGraph:
                 ChannelSpec(
                     name=channel.name,
                     type=channel.type_text,
-                    reducer=_name_of(channel.reducer) if channel.reducer else None,
+                    reducer=_function_name(channel.reducer) if channel.reducer else None,
                 )
                 for channel in self.schema.channels
             ),
@@ -199,10 +210,11 @@ class StateGraph:
             interrupt_after=(interrupt_after,) if isinstance(interrupt_after, str) else tuple(interrupt_after),
             durability=_durability(f"Graph {name!r}", durability) or "sync",
         )
-        validation.check(spec)
+        validation.check_spec(spec)
         return CompiledGraph(GraphRegistry(spec, self.schema, dict(self._functions), dict(self._routers)))
 
-    def _named(self, node: Any, action: NodeFunction | None) -> tuple[str, NodeFunction]:
+    def _name_and_function(self, node: Any, action: NodeFunction | None) -> tuple[str, NodeFunction]:
+        """Return a node's name and function from the first two arguments of `add_node`."""
         if isinstance(node, str):
             if action is None:
                 raise GraphDefinitionError(f"Node {node!r} has no function: add_node({node!r}, function).", node=node)
@@ -216,6 +228,7 @@ class StateGraph:
 
 
 def _seconds(node: str, option: str, value: Seconds) -> float:
+    """Return a timeout in seconds; ``node`` and ``option`` name it in the message if it is out of range."""
     try:
         seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
     except (TypeError, ValueError):
@@ -229,21 +242,22 @@ def _seconds(node: str, option: str, value: Seconds) -> float:
     return seconds
 
 
-def _durability(whose: str, value: Any, task_queue: str | None = None) -> Durability | None:
+def _durability(owner: str, value: Any, task_queue: str | None = None) -> Durability | None:
+    """Return the durability of a node or graph, if it is a valid one; ``owner`` names that in the message."""
     if value not in (None, "sync", "async"):
-        raise GraphDefinitionError(f"{whose}: durability must be 'sync' or 'async', got {value!r}.")
+        raise GraphDefinitionError(f"{owner}: durability must be 'sync' or 'async', got {value!r}.")
     if value == "async" and task_queue is not None:
         raise GraphDefinitionError(
-            f"{whose} cannot have durability='async' and a task_queue of its own: what is 'async' runs in one process "
+            f"{owner} cannot have durability='async' and a task_queue of its own: what is 'async' runs in one process "
             "with the steps around it. Leave one of them out."
         )
-    checked: Durability | None = value
-    return checked
+    durability: Durability | None = value
+    return durability
 
 
-def _name_of(function: Any) -> str:
-    """What a function is called: the same in every process."""
-    while hasattr(function, "func") and hasattr(function, "keywords"):  # functools.partial
+def _function_name(function: Any) -> str:
+    """Return a function's name, which is the same in every process; of a `functools.partial`, the inner function's."""
+    while hasattr(function, "func") and hasattr(function, "keywords"):
         function = function.func
     return str(getattr(function, "__name__", type(function).__name__))
 
@@ -251,7 +265,12 @@ def _name_of(function: Any) -> str:
 def _destinations(
     source: str, path: Router, path_map: PathMap | None
 ) -> tuple[Mapping[Any, str] | None, tuple[str, ...] | None, tuple[str, ...] | None]:
-    """The mapping for what a router returns, where it may lead, and what to write on the edges of a drawing."""
+    """Read where a router may lead, from its ``path_map`` or its return annotation.
+
+    Returns:
+        The mapping from the router's results to nodes; its possible destinations; and a label for each of these in a
+        drawing. Each is `None` if unknown.
+    """
     if path_map is not None:
         if not isinstance(path_map, Mapping | list | tuple) or not path_map:
             raise GraphDefinitionError(
@@ -259,14 +278,14 @@ def _destinations(
                 "Leave it out if the router may lead anywhere.",
                 node=source,
             )
-        named = path_map.values() if isinstance(path_map, Mapping) else dict.fromkeys(path_map)
-        ends = tuple(validation.name_in(f"The path_map of {source!r}", name) for name in named)
+        names = path_map.values() if isinstance(path_map, Mapping) else dict.fromkeys(path_map)
+        ends = tuple(validation.node_name(f"The path_map of {source!r}", name) for name in names)
         if isinstance(path_map, Mapping):
             return dict(path_map), ends, tuple(str(label) for label in path_map)
         return None, ends, None
     try:
         hint = get_type_hints(path).get("return")
-    except Exception:  # no hints to be had, or such as mean nothing here
+    except Exception:  # annotations that cannot be evaluated, or an object that has none
         hint = None
     if get_origin(hint) in (list, tuple, Sequence, typing.Sequence):
         hint = get_args(hint)[0]

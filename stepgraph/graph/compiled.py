@@ -1,31 +1,32 @@
 """`CompiledGraph`: a graph ready to run, with LangGraph's methods.
 
-Each method comes twice, blocking and async, and says the same to `GraphClient` through the process's session. The
-session, and with it the Temporal SDK, is loaded at the first call: a graph can be drawn and tested without.
+Owns the methods that users call and their documentation. Each method passes its call to a `GraphClient` of the
+process's session. The session, and with it the Temporal SDK, is loaded at the first call: a graph can be drawn and
+tested without Temporal.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import inspect
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Unpack
 
 from stepgraph.execution.registry import GraphRegistry
 from stepgraph.graph._drawing import Drawing
 from stepgraph.protocol.commands import OnBusy
 from stepgraph.protocol.config import Breaks, Config
+from stepgraph.protocol.method_keywords import HistoryKeywords, InvokeKeywords, Supersteps
 from stepgraph.protocol.snapshot import StateSnapshot
 
 if TYPE_CHECKING:
     from stepgraph.hosting.session import Session
 
-Supersteps = Sequence[Sequence[tuple[Any, str | None]]]
-
 
 class CompiledGraph:
     """A graph that runs on Temporal. `StateGraph.compile` makes it.
 
-    ``config`` is LangGraph's: ``{"configurable": {"thread_id": "t1"}, "recursion_limit": 50}``. What else
-    ``configurable`` has, and ``tags`` and ``metadata``, nodes find in their ``config``; it must be plain JSON.
+    ``config`` is LangGraph's: ``{"configurable": {"thread_id": "t1"}, "recursion_limit": 50}``. Nodes find the other
+    keys of ``configurable``, and ``tags`` and ``metadata``, in their own ``config``; these must be plain JSON.
     """
 
     def __init__(self, registry: GraphRegistry) -> None:
@@ -33,14 +34,14 @@ class CompiledGraph:
 
     @property
     def name(self) -> str:
-        """The graph's name: the workflow type of its runs."""
+        """The graph's name, which is the workflow type of its runs."""
         return self.registry.name
 
     def __repr__(self) -> str:
         return f"<CompiledGraph {self.name!r} of {len(self.registry.nodes)} nodes, spec {self.registry.spec.hash}>"
 
     def get_graph(self) -> Drawing:
-        """The graph's drawing: ``graph.get_graph().draw_mermaid()``."""
+        """Return the graph for drawing: ``graph.get_graph().draw_mermaid()``."""
         return Drawing(self.registry.spec)
 
     def invoke(
@@ -52,28 +53,31 @@ class CompiledGraph:
         interrupt_after: Breaks = None,
         on_busy: OnBusy = "refuse",
     ) -> dict[str, Any]:
-        """Runs a thread until it stands still, and gives the values; what it asks people is under ``__interrupt__``.
+        """Run a thread until it is idle, and return its values.
+
+        Interrupts that wait for an answer are listed under ``__interrupt__``, each an `Interrupt`.
 
         Args:
-            input: the state's keys to set; `None` resumes a thread where it failed or is paused; a `Command` answers
-                its interrupts.
-            config: names the thread; with a checkpoint id, what came after that checkpoint is run again.
-            interrupt_before: nodes to stop before, ``"*"`` for all, in place of those named at ``compile``.
-            interrupt_after: nodes to stop after, likewise.
-            on_busy: what to do when the thread is running: ``refuse`` with a `ThreadBusyError`; ``enqueue``, to begin
-                once it stands still and those in line before have had their turn; or ``cancel``, to have its nodes
-                stopped, keep what has finished, and be the next. The line is Temporal's: it outlives this process.
+            input: keys of the state to set. `None` resumes a thread that failed or is paused at a breakpoint. A
+                `Command` answers the thread's interrupts.
+            config: names the thread. With a checkpoint id, the thread runs again from that checkpoint.
+            interrupt_before: nodes to pause before, ``"*"`` for all; replaces the breakpoints given to ``compile``.
+            interrupt_after: nodes to pause after, likewise.
+            on_busy: what to do if the thread is running. ``"refuse"`` raises `ThreadBusyError`. ``"enqueue"`` puts the
+                input at the end of the thread's input queue: it runs once the thread is idle and the inputs before it
+                have run. ``"cancel"`` stops the running nodes, keeps the results of finished ones, and puts the input
+                at the front of the queue. Temporal keeps the queue: it outlives this process.
 
         Raises:
-            NodeError: a node failed for good. It is also of the node's own exception type where that is loaded, so
-                ``except ConnectionError`` works. What finished is kept.
-            InvalidInputError: the input does not fit the state; names the key.
-            EmptyInputError: nothing to resume.
-            ThreadBusyError: the thread is running, or too many wait in line.
-            RunEndedError: the thread was terminated or cancelled, and whoever waited in line with it.
+            NodeError: a node failed and is not retried. The error is also of the node's own exception type if that type
+                is imported here, so ``except ConnectionError`` works. Finished tasks keep their results.
+            InvalidInputError: the input does not fit the state; the message names the key.
+            EmptyInputError: there is no input, and nothing to resume.
+            ThreadBusyError: the thread is running, or its input queue is full.
+            RunEndedError: the run was cancelled, terminated or timed out. Its input queue is lost.
             NoServerError: no Temporal server can be reached or started.
         """
-        options: dict[str, Any] = {
+        options: InvokeKeywords = {
             "interrupt_before": interrupt_before,
             "interrupt_after": interrupt_after,
             "on_busy": on_busy,
@@ -81,86 +85,94 @@ class CompiledGraph:
         return _session().call(self.registry, lambda client: client.ainvoke(input, config, **options))
 
     async def ainvoke(
-        self,
-        input: Any,
-        config: Config | None = None,
-        *,
-        interrupt_before: Breaks = None,
-        interrupt_after: Breaks = None,
-        on_busy: OnBusy = "refuse",
+        self, input: Any, config: Config | None = None, **options: Unpack[InvokeKeywords]
     ) -> dict[str, Any]:
-        """`invoke`, awaited."""
-        options: dict[str, Any] = {
-            "interrupt_before": interrupt_before,
-            "interrupt_after": interrupt_after,
-            "on_busy": on_busy,
-        }
+        """Awaitable version of `invoke`."""
+        inspect.signature(self.invoke).bind(input, config, **options)  # a wrong keyword must not start a server first
         return await _session().acall(self.registry, lambda client: client.ainvoke(input, config, **options))
 
     def update_state(self, config: Config, values: Any, as_node: str | None = None) -> dict[str, Any]:
-        """Writes values by hand, and gives the config of the checkpoint this makes: the new head. Nothing runs.
+        """Write values to a thread's state, and return the config of the checkpoint that this makes: the new head.
 
-        The values go through the reducers. While the thread runs, the update takes effect at the next super-step's end.
+        The values go through the reducers. No node runs. If the thread is running, the update is applied after the
+        current super-step.
 
         Args:
-            config: names the thread; with a checkpoint id, the update grows from that checkpoint.
-            values: the state's keys to set; `None` for none.
-            as_node: in whose name; what this node's edges and routers lead to runs next. By default the last writer's;
-                at an input that has not been taken, the values are added to it. A virtual author (``"human"``) leaves
-                what runs next as it is, `END` clears it. A node that is still to run gets the values as its result.
+            config: names the thread. With a checkpoint id, the new checkpoint follows that checkpoint.
+            values: keys of the state to set; `None` for none.
+            as_node: the node that counts as the author of the values; the nodes to which its edges and routers lead run
+                next. If that node is due, the values become its result. By default the author is the node that wrote
+                last; at a checkpoint that holds an input which no node has processed, the values are added to the
+                input. A virtual author (``"human"``) leaves the nodes that run next unchanged, and `END` removes them.
 
         Raises:
-            InvalidUpdateError: the values do not fit, there is no such node, or several nodes wrote last.
+            InvalidUpdateError: the values do not fit the state, ``as_node`` is not a node, or several nodes wrote last
+                and ``as_node`` is missing.
             CheckpointNotFoundError: the thread has no such checkpoint.
         """
         return _session().call(self.registry, lambda client: client.aupdate_state(config, values, as_node))
 
     async def aupdate_state(self, config: Config, values: Any, as_node: str | None = None) -> dict[str, Any]:
-        """`update_state`, awaited."""
+        """Awaitable version of `update_state`."""
         return await _session().acall(self.registry, lambda client: client.aupdate_state(config, values, as_node))
 
     def bulk_update_state(self, config: Config, supersteps: Supersteps) -> dict[str, Any]:
-        """Several updates at once, all or none: each super-step is a list of ``(values, as_node)`` made together."""
+        """Apply several updates, all or none, and return the config of the last checkpoint that this makes.
+
+        Args:
+            config: names the thread, as in `update_state`.
+            supersteps: a list of ``(values, as_node)`` for each super-step. The updates of one list are applied
+                together and make one checkpoint.
+
+        Raises:
+            InvalidInputError: there is no super-step, or one without an update.
+            InvalidUpdateError: one of the updates is refused, as in `update_state`.
+        """
         return _session().call(self.registry, lambda client: client.abulk_update_state(config, supersteps))
 
     async def abulk_update_state(self, config: Config, supersteps: Supersteps) -> dict[str, Any]:
-        """`bulk_update_state`, awaited."""
+        """Awaitable version of `bulk_update_state`."""
         return await _session().acall(self.registry, lambda client: client.abulk_update_state(config, supersteps))
 
     def fork(
         self, config: Config, values: Any = None, as_node: str | None = None, thread_id: Any = None
     ) -> dict[str, Any]:
-        """An update at a checkpoint that then runs on; gives the values at the end. Without values, runs it again.
+        """Update the state at a checkpoint, run from there until the thread is idle, and return its values.
+
+        Without ``values`` and ``as_node``, the checkpoint's tasks run again.
 
         Args:
             config: names the thread and the checkpoint; the head by default.
-            values: the state's keys to set.
-            as_node: as in `update_state`.
-            thread_id: of a new thread for the fork to grow on; the source is not touched then.
+            values: keys of the state to set.
+            as_node: the author of the values, as in `update_state`.
+            thread_id: the id of a new thread, which starts from the checkpoint; the source thread does not change. By
+                default the thread itself goes on from the checkpoint.
 
         Raises:
-            ThreadError: there is such a thread already, or nothing to fork.
-            NodeError: as `invoke`, and the rest of what `update_state` and it raise.
+            ThreadError: the new thread exists already, or there is no checkpoint to fork.
+            StepgraphError: what `update_state` and `invoke` raise.
         """
         return _session().call(self.registry, lambda client: client.afork(config, values, as_node, thread_id))
 
     async def afork(
         self, config: Config, values: Any = None, as_node: str | None = None, thread_id: Any = None
     ) -> dict[str, Any]:
-        """`fork`, awaited."""
+        """Awaitable version of `fork`."""
         return await _session().acall(self.registry, lambda client: client.afork(config, values, as_node, thread_id))
 
     def get_state(self, config: Config) -> StateSnapshot:
-        """The thread's head, or the checkpoint that the config names; an empty snapshot for an unknown thread.
+        """Return the snapshot of a thread's head, or of the checkpoint that the config names.
+
+        The snapshot of a thread that does not exist is empty.
 
         Raises:
             CheckpointNotFoundError: the thread has no such checkpoint.
-            CheckpointExpiredError: retention has removed it.
+            CheckpointExpiredError: retention has removed the run that made the checkpoint.
         """
         return _session().call(self.registry, lambda client: client.aget_state(config))
 
     async def aget_state(self, config: Config) -> StateSnapshot:
-        """`get_state`, awaited."""
+        """Awaitable version of `get_state`."""
         return await _session().acall(self.registry, lambda client: client.aget_state(config))
 
     def get_state_history(
@@ -171,33 +183,25 @@ class CompiledGraph:
         before: Config | None = None,
         limit: int | None = None,
     ) -> Iterator[StateSnapshot]:
-        """The thread's checkpoints, newest first, across its runs.
+        """Yield the thread's checkpoints, newest first, across its runs.
 
         Args:
-            config: names the thread; with a checkpoint id, only that checkpoint is given.
-            filter: metadata that a checkpoint must have, ``{"source": "loop"}`` say.
-            before: a config with a checkpoint id: only what is older.
-            limit: how many at the most.
+            config: names the thread. With a checkpoint id, only that checkpoint is returned.
+            filter: metadata that a checkpoint must have, for example ``{"source": "loop"}``.
+            before: a config with a checkpoint id: only older checkpoints are returned.
+            limit: the largest number of checkpoints to return.
         """
-        return _session().stream(
-            self.registry, lambda client: client.aget_state_history(config, filter=filter, before=before, limit=limit)
-        )
+        options: HistoryKeywords = {"filter": filter, "before": before, "limit": limit}
+        return _session().stream(self.registry, lambda client: client.aget_state_history(config, **options))
 
-    def aget_state_history(
-        self,
-        config: Config,
-        *,
-        filter: Mapping[str, Any] | None = None,
-        before: Config | None = None,
-        limit: int | None = None,
-    ) -> AsyncIterator[StateSnapshot]:
-        """`get_state_history`, for ``async for``."""
-        return _session().astream(
-            self.registry, lambda client: client.aget_state_history(config, filter=filter, before=before, limit=limit)
-        )
+    def aget_state_history(self, config: Config, **options: Unpack[HistoryKeywords]) -> AsyncIterator[StateSnapshot]:
+        """Asynchronous iterator version of `get_state_history`."""
+        inspect.signature(self.get_state_history).bind(config, **options)  # as in `ainvoke`
+        return _session().astream(self.registry, lambda client: client.aget_state_history(config, **options))
 
 
 def _session() -> Session:
+    """Return the process's session. Imported here, so that Temporal's SDK is loaded when a graph first runs."""
     from stepgraph.hosting.session import current
 
     return current()

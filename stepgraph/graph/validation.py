@@ -1,4 +1,4 @@
-"""Whether a graph can work, asked before it runs. Every refusal names the culprit and the mend."""
+"""Checks that a graph can work, before it runs. Each error names the culprit, the rule and the fix."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NODE_NAME_MAX = 200
 
 
 def graph_name(name: Any) -> str:
-    """The name, if it can be a Temporal workflow type, a prefix of activity types and part of a task queue's name."""
+    """Return a graph's name if it is usable as a workflow type and in the names of activity types and task queues."""
     if not isinstance(name, str) or not _GRAPH_NAME.fullmatch(name):
         raise GraphDefinitionError(
             f"A graph's name must be 1 to 100 letters, digits, '_' or '-', the first a letter or digit; got {name!r}.",
@@ -27,15 +27,22 @@ def graph_name(name: Any) -> str:
     return name
 
 
-def name_in(what: str, name: Any) -> str:
-    """A node's name in an edge, if it is one at all."""
+def node_name(where: str, name: Any) -> str:
+    """Return the name of a node to or from which an edge leads, if it is a string. `check_spec` looks for the node."""
     if not isinstance(name, str):
-        raise GraphDefinitionError(f"{what} names nodes by their names; got {name!r}.", node=repr(name))
+        raise GraphDefinitionError(f"{where} names nodes by their names; got {name!r}.", node=repr(name))
     return name
 
 
-def check_node(name: str, function: Callable[..., Any], taken: Collection[str], schema: StateSchema) -> None:
-    """Refuses a node that could not be told from something else, or not be called."""
+def check_node(name: str, function: Callable[..., Any], existing: Collection[str], schema: StateSchema) -> None:
+    """Refuse a node whose name is unusable or not unique, or whose function cannot be called with the state.
+
+    Args:
+        name: the new node's name.
+        function: the new node's function.
+        existing: the names of the graph's other nodes.
+        schema: the graph's state, whose keys no node may be named after.
+    """
     if name in RESERVED or name.startswith("__"):
         raise GraphDefinitionError(f"Node name {name!r} is reserved. Choose one without leading '__'.", node=name)
     if (
@@ -49,7 +56,7 @@ def check_node(name: str, function: Callable[..., Any], taken: Collection[str], 
             "and no space at its ends.",
             node=name,
         )
-    if name in taken:
+    if name in existing:
         raise GraphDefinitionError(f"There are two nodes named {name!r}. Give each a name of its own.", node=name)
     if name in schema.channels:
         raise GraphDefinitionError(
@@ -58,11 +65,11 @@ def check_node(name: str, function: Callable[..., Any], taken: Collection[str], 
         )
     if not callable(function):
         raise GraphDefinitionError(f"Node {name!r} must be a function, got {function!r}.", node=name)
-    check_call(f"Node {name!r}", name, function)
+    check_signature(f"Node {name!r}", name, function)
 
 
-def check(spec: GraphSpec) -> None:
-    """Refuses a graph in which something could not run, or not end."""
+def check_spec(spec: GraphSpec) -> None:
+    """Refuse a graph with an unknown node, a node that is never reached, or a node that leads nowhere."""
     if not spec.nodes:
         raise GraphDefinitionError(f"Graph {spec.name!r} has no nodes. Add one with add_node().", graph=spec.name)
     for author in spec.authors:
@@ -73,21 +80,27 @@ def check(spec: GraphSpec) -> None:
             )
     for name in (*spec.interrupt_before, *spec.interrupt_after):
         if name != "*" and name not in spec.node_names:
-            raise _unknown(spec, name, f"breakpoint at {name!r}")
+            raise _unknown_node(spec, name, f"breakpoint at {name!r}")
     _check_edges(spec)
     _check_reachable(spec)
     _check_dead_ends(spec)
 
 
-def check_call(what: str, name: str, function: Callable[..., Any]) -> None:
-    """Refuses a node or router that does not take what it would be given."""
+def check_signature(what: str, name: str, function: Callable[..., Any]) -> None:
+    """Refuse a node or router that cannot be called as ``function(state)`` or ``function(state, config)``.
+
+    Args:
+        what: names the function in the message.
+        name: the node.
+        function: the node's function, or the router.
+    """
     try:
         signature = inspect.signature(function)
-    except (ValueError, TypeError):  # a builtin that tells no signature
+    except (ValueError, TypeError):  # some builtins have no signature
         return
-    arguments = {"config": None} if "config" in signature.parameters else {}
+    keywords = {"config": None} if "config" in signature.parameters else {}
     try:
-        signature.bind(None, **arguments)
+        signature.bind(None, **keywords)
     except TypeError as error:
         raise GraphDefinitionError(
             f"{what} cannot be called as function(state) or function(state, config): {first_line(error)}.",
@@ -96,6 +109,7 @@ def check_call(what: str, name: str, function: Callable[..., Any]) -> None:
 
 
 def _check_edges(spec: GraphSpec) -> None:
+    """Refuse edges from `END`, edges to `START`, and edges of nodes that do not exist."""
     known = {*spec.node_names}
     pairs = [
         *spec.edges,
@@ -108,7 +122,7 @@ def _check_edges(spec: GraphSpec) -> None:
                 f"The conditional edge {branch.name!r} starts at END, where nothing can follow. Remove it.", node=END
             )
         if branch.source not in known and branch.source != START:
-            raise _unknown(spec, branch.source, f"conditional edge {branch.name!r} from {branch.source!r}")
+            raise _unknown_node(spec, branch.source, f"conditional edge {branch.name!r} from {branch.source!r}")
     for source, target in pairs:
         edge = f"edge {source!r} -> {target!r}"
         if source == END:
@@ -117,33 +131,36 @@ def _check_edges(spec: GraphSpec) -> None:
             raise GraphDefinitionError(f"The {edge} leads to START. Let it lead to the first node instead.", node=START)
         for name in (source, target):
             if name not in known and name not in RESERVED:
-                raise _unknown(spec, name, edge)
+                raise _unknown_node(spec, name, edge)
 
 
 def _check_reachable(spec: GraphSpec) -> None:
+    """Refuse a graph without an entry point, and nodes that no path from `START` leads to."""
     if not spec.targets(START) and not spec.enters_by_router:
         raise GraphDefinitionError(
             f"Graph {spec.name!r} has no entry point. Add one with add_edge(START, 'node').", graph=spec.name
         )
     reached = {START}
-    waiting = [START]
-    while waiting:
-        name = waiting.pop()
+    unexplored = [START]
+    while unexplored:
+        name = unexplored.pop()
         for target in _possible_targets(spec, name, reached):
             if target not in reached:
                 reached.add(target)
-                waiting.append(target)
-    lost = [name for name in spec.node_names if name not in reached]
-    if lost:
+                unexplored.append(target)
+    unreachable = [name for name in spec.node_names if name not in reached]
+    if unreachable:
         raise GraphDefinitionError(
-            f"Node {lost[0]!r} cannot be reached from START. Add an edge to it, or remove it.", node=lost[0]
+            f"Node {unreachable[0]!r} cannot be reached from START. Add an edge to it, or remove it.",
+            node=unreachable[0],
         )
 
 
 def _check_dead_ends(spec: GraphSpec) -> None:
-    joined = {source for join in spec.joins for source in join.sources}
+    """Refuse nodes that nothing follows, not even `END`."""
+    join_sources = {source for join in spec.joins for source in join.sources}
     for name in spec.node_names:
-        if not spec.targets(name) and not spec.branches_of(name) and name not in joined:
+        if not spec.targets(name) and not spec.branches_of(name) and name not in join_sources:
             raise GraphDefinitionError(
                 f"Node {name!r} is a dead end: nothing follows it. Add an edge from it, to END if it is the last.",
                 node=name,
@@ -151,6 +168,7 @@ def _check_dead_ends(spec: GraphSpec) -> None:
 
 
 def _possible_targets(spec: GraphSpec, name: str, reached: set[str]) -> list[str]:
+    """Return where a node may lead; through a join only once all of the join's sources are reached."""
     targets = [*spec.targets(name)]
     for branch in spec.branches_of(name):
         targets += spec.destinations(branch)
@@ -158,7 +176,7 @@ def _possible_targets(spec: GraphSpec, name: str, reached: set[str]) -> list[str
     return targets
 
 
-def _unknown(spec: GraphSpec, name: str, where: str) -> GraphDefinitionError:
+def _unknown_node(spec: GraphSpec, name: str, where: str) -> GraphDefinitionError:
     return GraphDefinitionError(
         f"The {where} names a node {name!r} that does not exist.{suggest(name, spec.node_names)}", node=name
     )

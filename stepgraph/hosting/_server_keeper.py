@@ -1,16 +1,25 @@
-"""The process that keeps the embedded server: ``python -I keeper.py FOLDER BINARY NAMESPACE LINGER``.
+"""The keeper: a process that starts the embedded server, restarts it if it dies, and stops it when nobody uses it.
 
-It starts the server on the ports it had before, if they are free, starts it again should it die, and ends it once
-nobody has used it for LINGER seconds. A keeper that was killed leaves its server running: the next one takes it over.
+It runs as ``python -I _server_keeper.py FOLDER BINARY NAMESPACE IDLE_SECONDS``. It starts each
+server on the ports of the server before, if they are free, so that workers of the server before stay connected. It
+stops the server after IDLE_SECONDS without a user, on SIGTERM, and when the folder is deleted. A server outlives a
+keeper that is killed; the next keeper adopts it.
 
-Three files in the folder are locks, which the operating system lets go of however their holder ends:
+``server.json`` in the folder has the server's address and process id. Three lock files beside it coordinate the
+processes. The operating system releases a lock when its last holder ends, also by SIGKILL:
 
-* ``users.lock``: shared by everybody who uses the server;
-* ``keeper.lock``: of the one keeper;
-* ``server.lock``: of the server itself, and taken only once ``server.json`` says where it is. So while it is held, that
-  file can be trusted; when it is not, whatever answers at the address is something else.
+* ``users.lock``: shared; held by every process that uses the server;
+* ``keeper.lock``: exclusive; held by the one keeper;
+* ``server.lock``: exclusive; held by the server process, which inherits the open file. While it is held,
+  ``server.json`` is right: the keeper writes the address before it takes the lock, and the process id, which is null
+  until then, once the server is started. That process is alive and is the server. While the lock is free,
+  ``server.json`` may be out of date.
 
-Uses the standard library alone, and nothing of the folder it is started in, so that it starts fast and stays small.
+The locks are made with `fcntl`, because the package ``filelock`` has shared locks only through SQLite, and releases a
+lock explicitly, which would also release it for a server that inherited it.
+
+This module imports the standard library alone and nothing from the working directory, so that it starts fast, stays
+small, and cannot be broken by a user's ``json.py``. It knows nothing of graphs or of Temporal's API.
 """
 
 from __future__ import annotations
@@ -23,14 +32,21 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
-LOOK_EVERY = 0.25
+POLL_SECONDS = 0.1
+"""How often a keeper checks its server, the users and the folder."""
+
 MAX_QUICK_DEATHS = 3
-QUICK = 5.0
+QUICK_DEATH_SECONDS = 5.0
+"""A keeper gives up when its server has died MAX_QUICK_DEATHS times running, each time within these seconds."""
+
 END_SECONDS = 15.0
+"""How long a server may take to end on SIGTERM before it is killed."""
+
 TUNING = (
     *("--dynamic-config-value", "history.transferProcessorMaxPollRPS=2000"),
     *("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=1"),
@@ -44,171 +60,164 @@ server's process loses nothing; a crash of the machine may lose the last moments
 """
 
 LOG_LIMIT = 1_000_000
-"""Bytes of ``server.log`` beyond which a new keeper begins it anew."""
+"""Bytes of ``server.log`` above which a new keeper empties it."""
 
 
-class Server(Protocol):
-    """A running server, whoever started it."""
+class ServerProcess:
+    """A running server, started by this keeper or adopted from an earlier one.
+
+    Args:
+        pid: its process id.
+        lock: ``server.lock``, opened anew: not the open file that the server inherited.
+        child: the process, if this keeper started it.
+    """
+
+    def __init__(self, pid: int, lock: IO[bytes], child: subprocess.Popen[bytes] | None = None) -> None:
+        self.pid = pid
+        self._lock = lock
+        self._child = child
 
     def is_alive(self) -> bool:
-        """Whether it runs, some moments from now."""
+        """Returns whether the server still holds its lock."""
+        if is_held(self._lock):
+            return True
+        if self._child is not None:
+            self._child.wait()  # the lock is released as the process exits; this collects its exit status
+        return False
 
     def end(self) -> None:
-        """Ends it, and waits until it has ended."""
+        """Ends the server with SIGTERM, or SIGKILL if that takes too long, and waits until it has ended."""
+        for stop_signal in (signal.SIGTERM, signal.SIGKILL):
+            if not self.is_alive():
+                return
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, stop_signal)
+            deadline = time.monotonic() + END_SECONDS
+            while self.is_alive() and time.monotonic() < deadline:
+                time.sleep(0.05)
 
 
 class Keeper:
-    """Keeps one server for one folder."""
+    """Keeps one server running for one folder.
 
-    def __init__(self, folder: Path, binary: str, namespace: str, linger: float) -> None:
+    Args:
+        folder: where the server's database, log and locks are.
+        binary: the Temporal CLI.
+        namespace: a namespace that the server has from the start.
+        idle_seconds: how long the server runs on without a user.
+    """
+
+    def __init__(self, folder: Path, binary: str, namespace: str, idle_seconds: float) -> None:
         self.folder = folder
         self.binary = binary
         self.namespace = namespace
-        self.linger = linger
-        self.stopping = False
+        self.idle_seconds = idle_seconds
+        self._endpoints: dict[str, str] | None = None
+        """``address`` and ``web_ui`` of the server, the same for each restart."""
+        self._stopping = False
 
     def run(self) -> int:
-        """Until nobody uses the server any more. The exit status: 1 if the server cannot be started."""
-        lock = take_lock(self.folder / "keeper.lock")
-        if lock is None:
-            return 0  # another one keeps it
-        with lock:
+        """Keeps the server running until nobody uses it. Returns the exit status: 1 if the server cannot be started."""
+        keeper_lock = take_lock(self.folder / "keeper.lock")
+        if keeper_lock is None:
+            return 0  # another keeper is running
+        with keeper_lock:
             quick_deaths = 0
             while quick_deaths < MAX_QUICK_DEATHS:
-                begun = time.monotonic()
-                if self._watch(self._adopted() or self._started(), lock):
+                started_at = time.monotonic()
+                if self._watch(self._adopt() or self._start(), keeper_lock):
                     return 0
-                quick_deaths = quick_deaths + 1 if time.monotonic() - begun < QUICK else 0
+                quick_deaths = quick_deaths + 1 if time.monotonic() - started_at < QUICK_DEATH_SECONDS else 0
         return 1
 
     def stop(self, _signal: int, _frame: FrameType | None) -> None:
-        """For SIGTERM: ends the server, then the keeper."""
-        self.stopping = True
+        """Handles SIGTERM: ends the server, then the keeper."""
+        self._stopping = True
 
-    def _watch(self, server: Server, lock: IO[bytes]) -> bool:
-        """One life of the server; whether it was ended, rather than died."""
+    def _watch(self, server: ServerProcess, keeper_lock: IO[bytes]) -> bool:
+        """Watches a server until its end. Returns whether the keeper ended it; False means that it died."""
+        idle_since: float | None = None
         try:
-            idle_since: float | None = None
             while server.is_alive():
-                if self.stopping or not self._is_ours(lock):
+                if self._stopping or not self._folder_exists(keeper_lock):
                     return True
-                users = take_lock(self.folder / "users.lock", attempts=1)  # keeps new users waiting
-                if users is None:
+                users_lock = take_lock(self.folder / "users.lock", attempts=1)
+                if users_lock is None:
                     idle_since = None
-                    continue
-                with users:
-                    idle_since = idle_since or time.monotonic()
-                    if time.monotonic() - idle_since >= self.linger:
-                        server.end()
-                        return True
-            return self.stopping
+                else:
+                    with users_lock:  # a new user waits for this lock, so none can come while the server ends
+                        if idle_since is None:
+                            idle_since = time.monotonic()
+                        if time.monotonic() - idle_since >= self.idle_seconds:
+                            server.end()
+                            return True
+                time.sleep(POLL_SECONDS)
+            return self._stopping
         finally:
             server.end()
 
-    def _is_ours(self, lock: IO[bytes]) -> bool:
-        """Whether the folder is still there: a server whose database was deleted must not go on unseen."""
+    def _folder_exists(self, keeper_lock: IO[bytes]) -> bool:
+        """Returns whether the folder is still the one in which this keeper took its lock.
+
+        A server whose folder was deleted must not run on: its database cannot be reached any more.
+        """
         try:
-            return os.path.samestat(os.fstat(lock.fileno()), os.stat(self.folder / "keeper.lock"))
+            return os.path.samestat(os.fstat(keeper_lock.fileno()), os.stat(self.folder / "keeper.lock"))
         except OSError:
             return False
 
-    def _adopted(self) -> Server | None:
-        """The server that a killed keeper left behind."""
-        if not is_locked(self.folder / "server.lock"):
+    def _adopt(self) -> ServerProcess | None:
+        """Takes over the server that a killed keeper left running; None if there is none."""
+        lock = open(self.folder / "server.lock", "ab")  # noqa: SIM115 (open for as long as the server is watched)
+        if not is_held(lock):
+            lock.close()
             return None
-        told = read_address(self.folder) or {}
-        pid = told.get("server")
-        database = self.folder / "temporal.db"
-        if not isinstance(pid, int) or not runs_on(pid, database):
-            sys.exit(f"A server without a keeper holds {self.folder / 'server.lock'}. End it, then try again.")
-        write_address(self.folder, {**told, "keeper": os.getpid()})
-        return _Adopted(pid, database)
+        info = read_server_info(self.folder)
+        if info is None or not isinstance(info.get("server"), int):
+            sys.exit(
+                f"A server holds {lock.name}, but server.json does not have its process id. End that server, then try "
+                "again."
+            )
+        self._endpoints = {"address": info["address"], "web_ui": info["web_ui"]}
+        write_server_info(self.folder, {**info, "keeper": os.getpid()})
+        return ServerProcess(info["server"], lock)
 
-    def _started(self) -> Server:
-        port, ui_port = self._ports()
-        told = {
-            "address": f"127.0.0.1:{port}",
-            "web_ui": f"http://127.0.0.1:{ui_port}",
-            "server": None,
-            "keeper": os.getpid(),
-        }
-        write_address(self.folder, told)
-        lock = take_lock(self.folder / "server.lock")
-        if lock is None:
-            sys.exit(f"{self.folder / 'server.lock'} is held by another process.")
-        with lock:
-            server = subprocess.Popen(
+    def _start(self) -> ServerProcess:
+        if self._endpoints is None:
+            port, ui_port = free_ports(read_server_info(self.folder) or {})
+            self._endpoints = {"address": f"127.0.0.1:{port}", "web_ui": f"http://127.0.0.1:{ui_port}"}
+        info = {**self._endpoints, "server": None, "keeper": os.getpid()}
+        write_server_info(self.folder, info)
+        path = self.folder / "server.lock"
+        inherited_lock = take_lock(path)
+        if inherited_lock is None:
+            sys.exit(f"{path} is held by another process.")
+        with inherited_lock:
+            child = subprocess.Popen(
                 [
                     *(self.binary, "server", "start-dev", "--db-filename", str(self.folder / "temporal.db")),
-                    *("--ip", "127.0.0.1", "--port", str(port), "--ui-port", str(ui_port)),
+                    *("--ip", "127.0.0.1", "--port", port_of(self._endpoints["address"])),
+                    *("--ui-port", port_of(self._endpoints["web_ui"])),
                     *("--namespace", self.namespace, "--log-level", "error"),
                     *TUNING,
                 ],
                 stdin=subprocess.DEVNULL,
-                pass_fds=[lock.fileno()],
+                pass_fds=[inherited_lock.fileno()],
             )
-        write_address(self.folder, {**told, "server": server.pid})
-        return _Started(server)
-
-    def _ports(self) -> list[int]:
-        """Those of the server before, where they are free: who is connected to it then stays connected."""
-        told = read_address(self.folder) or {}
-        probes = []
-        for key in ("address", "web_ui"):
-            _, _, before = str(told.get(key, "")).rpartition(":")
-            probes.append(_bound(int(before) if before.isdecimal() else 0))
-        ports = [probe.getsockname()[1] for probe in probes]
-        for probe in probes:
-            probe.close()
-        return ports
-
-
-class _Started:
-    """A server that this keeper started."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.process = process
-
-    def is_alive(self) -> bool:
-        try:
-            self.process.wait(LOOK_EVERY)
-        except subprocess.TimeoutExpired:
-            return True
-        return False
-
-    def end(self) -> None:
-        if self.process.poll() is not None:
-            return
-        self.process.terminate()
-        try:
-            self.process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-class _Adopted:
-    """A server that outlived its keeper."""
-
-    def __init__(self, pid: int, database: Path) -> None:
-        self.pid = pid
-        self.database = database
-
-    def is_alive(self) -> bool:
-        time.sleep(LOOK_EVERY)
-        return runs_on(self.pid, self.database)
-
-    def end(self) -> None:
-        for how in (signal.SIGTERM, signal.SIGKILL):
-            deadline = time.monotonic() + END_SECONDS
-            if runs_on(self.pid, self.database):
-                os.kill(self.pid, how)
-            while runs_on(self.pid, self.database) and time.monotonic() < deadline:
-                time.sleep(0.05)
+        write_server_info(self.folder, {**info, "server": child.pid})
+        return ServerProcess(child.pid, open(path, "ab"), child)
 
 
 def take_lock(path: Path, *, attempts: int = 5) -> IO[bytes] | None:
-    """The file, locked until it is closed; `None` if somebody else holds it, rather than just looks at it."""
+    """Locks a file exclusively, without waiting for its holder.
+
+    Args:
+        path: the file; made if need be.
+        attempts: how often to try, 20 ms apart. `is_locked` holds a lock for a moment while it looks.
+
+    Returns:
+        The open file, which is locked until it is closed; None if another process holds the lock.
+    """
     file = open(path, "ab")  # noqa: SIM115 (the caller closes it)
     for attempt in range(attempts):
         try:
@@ -223,68 +232,80 @@ def take_lock(path: Path, *, attempts: int = 5) -> IO[bytes] | None:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether somebody holds the lock."""
+    """Returns whether any process holds the exclusive lock on a file."""
     with open(path, "ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+        return is_held(file)
+
+
+def is_held(file: IO[bytes]) -> bool:
+    """Returns whether the exclusive lock on a file is held through another open file than this one."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    fcntl.flock(file, fcntl.LOCK_UN)
     return False
 
 
-def read_address(folder: Path) -> dict[str, Any] | None:
-    """What a keeper wrote of its server: ``address``, ``web_ui``, and the process ids ``server`` and ``keeper``."""
+def read_server_info(folder: Path) -> dict[str, Any] | None:
+    """Reads ``server.json``: ``address``, ``web_ui``, and the process ids ``server`` and ``keeper``.
+
+    Returns:
+        None if there is no such file or it is not a JSON object.
+    """
     try:
-        found = json.loads((folder / "server.json").read_text())
+        info = json.loads((folder / "server.json").read_text())
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return info if isinstance(info, dict) else None
 
 
-def write_address(folder: Path, told: dict[str, Any]) -> None:
-    """Replaces ``server.json`` in one go."""
+def write_server_info(folder: Path, info: dict[str, Any]) -> None:
+    """Replaces ``server.json`` atomically."""
     draft = folder / "server.json.new"
-    draft.write_text(json.dumps(told))
+    draft.write_text(json.dumps(info))
     draft.replace(folder / "server.json")
 
 
-def runs_on(pid: int, database: Path) -> bool:
-    """Whether a process is a server on this database: process ids are used again."""
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        asked = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
-        command = asked.stdout
-    return "start-dev" in command and str(database) in command
+def free_ports(previous: dict[str, Any]) -> tuple[int, int]:
+    """Returns two ports of 127.0.0.1 on which nothing listens: those of the previous server, where they are free."""
+    with bound_socket(previous.get("address")) as server, bound_socket(previous.get("web_ui")) as web_ui:
+        return server.getsockname()[1], web_ui.getsockname()[1]
 
 
-def _bound(wanted: int) -> socket.socket:
-    """A socket on the port wanted if it is free, otherwise on one that is."""
-    for port in (wanted, 0):
-        probe = socket.socket()
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def bound_socket(address: object) -> socket.socket:
+    """Returns a socket that is bound to the port of an address, or to any free port if that one is taken."""
+    port = port_of(str(address or ""))
+    for wanted in (int(port) if port.isdecimal() else 0, 0):
+        found = socket.socket()
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            probe.close()
+            found.bind(("127.0.0.1", wanted))
+        except (OSError, OverflowError):
+            found.close()
             continue
-        return probe
+        return found
     raise OSError("no free port on 127.0.0.1")
 
 
+def port_of(address: str) -> str:
+    """Returns what follows the last colon of an address."""
+    return address.rpartition(":")[2]
+
+
 def main() -> int:
-    """The command."""
-    folder, binary, namespace, linger = sys.argv[1:5]
+    """Runs a keeper with the arguments of the command line."""
+    folder, binary, namespace, idle_seconds = sys.argv[1:5]
     log = Path(folder) / "server.log"
     if log.exists() and log.stat().st_size > LOG_LIMIT:
         os.truncate(log, 0)
-    keeper = Keeper(Path(folder), binary, namespace, float(linger))
+    keeper = Keeper(Path(folder), binary, namespace, float(idle_seconds))
     signal.signal(signal.SIGTERM, keeper.stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return keeper.run()
     except OSError as error:
-        print(f"The server could not be kept: {error}", file=sys.stderr)
+        print(f"The embedded server cannot be kept running: {error}", file=sys.stderr)
         return 1
 
 

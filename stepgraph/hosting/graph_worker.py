@@ -1,4 +1,7 @@
-"""The workers that stepgraph's own processes bring: `graph.invoke`, the command lines."""
+"""Makes the worker of stepgraph's own processes: those that call ``graph.invoke``, and those of the command line.
+
+Owns the settings of such a worker: threads, caches, grace periods. `GraphPlugin` owns what a worker serves.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,23 @@ from temporalio.worker import Worker
 from stepgraph.execution.registry import GraphRegistry
 from stepgraph.hosting.plugin import NODE_THREADS, GraphPlugin
 from stepgraph.temporal.daemon_executor import DaemonExecutor
-from stepgraph.temporal.settings import number
+from stepgraph.temporal.settings import number_setting
 from stepgraph_activities import activities_for
 
 WORKFLOW_THREADS = 8
 
 SHORT_GRACE = timedelta(seconds=0.5)
-"""How long the worker of a process that ends waits for nodes: those of threads nobody here waits for, or that the
-user interrupted. What is not done by then, another worker does again."""
+"""How long the worker of a process that ends waits for running nodes. The process has its results by then: these nodes
+belong to threads whose result it does not wait for, or that the user interrupted. Another worker runs unfinished nodes
+again."""
 
 MAX_CACHED_WORKFLOWS = 300
-"""Open runs that a worker keeps in memory, each with a few times its state; one that is not is replayed first when
-something happens on it."""
+"""How many open runs a worker keeps in memory; each takes a few times the size of its state. Another run is replayed
+when its next workflow task arrives."""
 
 STICKY_TIMEOUT = timedelta(seconds=3)
-"""How long a run waits for the worker that knows it already, once that may be gone."""
+"""How long a workflow task waits for the worker that has its run in memory, before any worker may take it. If that
+worker was killed, the run is delayed by this much."""
 
 
 def graph_worker(
@@ -37,16 +42,16 @@ def graph_worker(
     grace: timedelta,
     reads_only: bool = False,
 ) -> Worker:
-    """A worker for graphs, to be run.
+    """Returns a worker that serves graphs. The caller runs it.
 
-    Nodes and workflow tasks are on daemon threads, so that a process can end whatever a node is doing.
+    Nodes and workflow tasks run on daemon threads, so that the process can end while a node is running.
 
     Args:
         client: a connected client.
         graphs: the graphs to serve.
-        task_queue: the queue to poll.
-        grace: how long a worker that is told to stop waits for nodes that are running.
-        reads_only: answer queries, and take no nodes.
+        task_queue: the task queue to poll.
+        grace: how long the worker waits for running nodes when it is shut down.
+        reads_only: whether the worker runs workflow tasks and answers queries only, and no nodes.
     """
     plugin = GraphPlugin(graphs)
     plugin.executor = DaemonExecutor(NODE_THREADS, name="stepgraph-node")  # type: ignore[assignment]  # declared by its default
@@ -60,5 +65,5 @@ def graph_worker(
         workflow_task_executor=workflow_threads,
         no_remote_activities=reads_only,
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
-        max_cached_workflows=int(number("STEPGRAPH_MAX_CACHED_WORKFLOWS", MAX_CACHED_WORKFLOWS)),
+        max_cached_workflows=int(number_setting("STEPGRAPH_MAX_CACHED_WORKFLOWS", MAX_CACHED_WORKFLOWS)),
     )

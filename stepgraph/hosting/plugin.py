@@ -1,4 +1,8 @@
-"""`GraphPlugin`: graphs in someone's own Temporal `Worker`."""
+"""`GraphPlugin`: adds graphs to a Temporal `Worker`, the user's own or one of stepgraph's.
+
+Owns what a worker needs to serve graphs: the workflow, the activities, the search attributes, external storage, the
+sandbox's exceptions. Knows nothing of how the worker's client was connected or of how long the worker runs.
+"""
 
 from __future__ import annotations
 
@@ -15,59 +19,60 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from stepgraph.errors import GraphDefinitionError
 from stepgraph.execution.registry import GraphRegistry, HasRegistry
-from stepgraph.execution.state_cache import MAX_BYTES, states
+from stepgraph.execution.state_cache import MAX_BYTES, process_cache
 from stepgraph.protocol.names import WORKFLOW_TASK_SECONDS
 from stepgraph.serde.error_text import type_name
 from stepgraph.temporal import sdk_internals
 from stepgraph.temporal.logs import quiet_sdk
 from stepgraph.temporal.search_attributes import register
-from stepgraph.temporal.settings import number
-from stepgraph.temporal.storage import no_storage, read_only_storage, uses_storage, with_storage_errors
+from stepgraph.temporal.settings import number_setting
+from stepgraph.temporal.storage import no_storage, read_only_storage, uses_storage, with_missing_storage_errors
 from stepgraph_activities import activities_for
 from stepgraph_workflows import workflow_for
 
 HEARTBEAT_THROTTLE = timedelta(seconds=1)
-"""How often progress reaches the server at the most. The SDK's own default would hold it back for most of a heartbeat
-timeout, and super-steps that a crashed worker had run would be run again."""
+"""The longest time for which the SDK holds back a heartbeat. Its default is most of the heartbeat timeout; super-steps
+that a worker finished in that time would run again if it crashed."""
 
 NODE_THREADS = 100
-"""How many nodes that are not async may run at once: as many as the SDK lets a worker run activities by default."""
+"""How many nodes that are not async may run at once: the SDK's default limit of concurrent activities."""
 
 
 class GraphPlugin(SimplePlugin):
     """Adds graphs to a worker: their workflow and their nodes' activities.
 
     Args:
-        graphs: the compiled graphs to serve; each needs a name of its own.
+        graphs: the compiled graphs to serve. No two may have the same name.
 
     Raises:
-        GraphDefinitionError: no graph, something that is none, or two of one name; a second plugin for a worker.
+        GraphDefinitionError: there is no graph, an item is not a compiled graph, or two have the same name. Raised by
+            the worker if it is given a second `GraphPlugin`.
 
     Example:
         >>> from temporalio.worker import Worker
         >>> worker = Worker(client, task_queue="mine", plugins=[GraphPlugin([research])])  # doctest: +SKIP
 
-    The plugin brings a dynamic workflow and a dynamic activity, of which a worker can have one each.
+    The plugin registers a dynamic workflow and a dynamic activity. A worker can have only one of each.
     """
 
     def __init__(self, graphs: Iterable[GraphRegistry | HasRegistry]) -> None:
-        self.graphs = _by_name(graphs)
+        self.graphs = _registries_by_name(graphs)
         self.executor = ThreadPoolExecutor(NODE_THREADS, thread_name_prefix="stepgraph-node")
         self._workflow: Any = workflow_for(self.graphs)
         super().__init__(
             "stepgraph.GraphPlugin",
             workflows=[self._workflow],
             activities=activities_for(self.graphs, self.executor),
-            workflow_runner=_with_stepgraph_passed_through,
+            workflow_runner=_with_stepgraph_outside_sandbox,
         )
 
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
-        """Adds the graphs to a worker that has none yet."""
-        self._make_sure_it_is_alone(config.get("workflows", []))
+        """Adds the graphs to a worker's configuration. The SDK calls this when the worker is made."""
+        self._refuse_second_plugin(config.get("workflows", []))
         quiet_sdk()
-        config["client"] = with_storage_errors(config["client"])
+        config["client"] = with_missing_storage_errors(config["client"])
         self._workflow.uses_external_storage = uses_storage(config["client"])
-        states.resize(int(number("STEPGRAPH_STATE_CACHE_BYTES", MAX_BYTES)))
+        process_cache.resize(int(number_setting("STEPGRAPH_STATE_CACHE_BYTES", MAX_BYTES)))
         config = super().configure_worker(config)
         config["max_heartbeat_throttle_interval"] = min(
             config.get("max_heartbeat_throttle_interval", HEARTBEAT_THROTTLE), HEARTBEAT_THROTTLE
@@ -75,8 +80,8 @@ class GraphPlugin(SimplePlugin):
         return config
 
     def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
-        """The same for a replayer."""
-        self._make_sure_it_is_alone(config.get("workflows", []))
+        """Adds the graphs to a replayer's configuration, with external storage that is only read."""
+        self._refuse_second_plugin(config.get("workflows", []))
         converter = config.get("data_converter") or DataConverter.default
         if converter.external_storage is None:
             config["data_converter"] = replace(converter, external_storage=no_storage())
@@ -84,53 +89,58 @@ class GraphPlugin(SimplePlugin):
             config["data_converter"] = replace(
                 converter, external_storage=read_only_storage(converter.external_storage)
             )
-            config["debug_mode"] = True  # without the SDK's limit of 2 seconds: see `run_worker`
+            config["debug_mode"] = True  # switches off the SDK's limit of 2 seconds: see `run_worker`
         return super().configure_replayer(config)
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
-        """Runs the worker, with the search attributes registered where that is allowed."""
-        if uses_storage(worker.client):  # committing a state of 50 MB takes longer than the default of 2 seconds
+        """Runs the worker. Before, registers the search attributes if the server allows it."""
+        if uses_storage(worker.client):  # committing a state of 50 MB takes longer than the SDK's limit of 2 seconds
             sdk_internals.set_deadlock_timeout(worker, WORKFLOW_TASK_SECONDS)
         await register(worker.client)
         await super().run_worker(worker, next)
 
-    def _make_sure_it_is_alone(self, workflows: Iterable[Any]) -> None:
+    def _refuse_second_plugin(self, workflows: Iterable[Any]) -> None:
+        """Raises `GraphDefinitionError` if the workflows have one of another `GraphPlugin`."""
         for other in workflows:
             if other.__module__ == self._workflow.__module__:
                 raise GraphDefinitionError(
                     "A worker takes one GraphPlugin, its client's included, and this one has two: for "
-                    f"{_names(other.registries)}, and for {_names(self.graphs)}. Give all graphs to one: "
+                    f"{_quoted(other.registries)}, and for {_quoted(self.graphs)}. Give all graphs to one: "
                     "GraphPlugin([a, b])."
                 )
 
 
-def _with_stepgraph_passed_through(runner: WorkflowRunner | None) -> WorkflowRunner:
-    """Lets someone's own workflows, which run in the SDK's sandbox, import `stepgraph`: it is loaded once, outside."""
+def _with_stepgraph_outside_sandbox(runner: WorkflowRunner | None) -> WorkflowRunner:
+    """Returns a workflow runner whose sandbox does not load stepgraph again.
+
+    The user's own workflows run in the sandbox and may import stepgraph; they get the modules loaded outside of it.
+    """
     runner = runner or SandboxedWorkflowRunner()
     if not isinstance(runner, SandboxedWorkflowRunner):
         return runner
-    passed = runner.restrictions.with_passthrough_modules("stepgraph", "stepgraph_workflows", "stepgraph_activities")
-    return replace(runner, restrictions=passed)
+    modules = ("stepgraph", "stepgraph_workflows", "stepgraph_activities")
+    return replace(runner, restrictions=runner.restrictions.with_passthrough_modules(*modules))
 
 
-def _by_name(graphs: Iterable[GraphRegistry | HasRegistry]) -> dict[str, GraphRegistry]:
+def _registries_by_name(graphs: Iterable[GraphRegistry | HasRegistry]) -> dict[str, GraphRegistry]:
+    """Returns the graphs' registries by name. Raises `GraphDefinitionError` as `GraphPlugin` does."""
     if not isinstance(graphs, Iterable):
         raise GraphDefinitionError(f"GraphPlugin takes a list of graphs, GraphPlugin([graph]); got {graphs!r}.")
-    found: dict[str, GraphRegistry] = {}
+    registries: dict[str, GraphRegistry] = {}
     for graph in graphs:
         registry = graph if isinstance(graph, GraphRegistry) else getattr(graph, "registry", None)
         if not isinstance(registry, GraphRegistry):
-            mend = " Compile it first: .compile(name=...)." if hasattr(graph, "compile") else ""
-            raise GraphDefinitionError(f"GraphPlugin takes compiled graphs; got {type_name(graph)}.{mend}")
-        if registry.name in found:
+            fix = " Compile it first: .compile(name=...)." if hasattr(graph, "compile") else ""
+            raise GraphDefinitionError(f"GraphPlugin takes compiled graphs; got {type_name(graph)}.{fix}")
+        if registry.name in registries:
             raise GraphDefinitionError(
                 f"Two graphs are named {registry.name!r}. Give each a name of its own.", graph=registry.name
             )
-        found[registry.name] = registry
-    if not found:
+        registries[registry.name] = registry
+    if not registries:
         raise GraphDefinitionError("GraphPlugin needs at least one graph.")
-    return found
+    return registries
 
 
-def _names(graphs: Iterable[str]) -> str:
-    return ", ".join(map(repr, graphs))
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))

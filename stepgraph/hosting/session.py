@@ -1,7 +1,11 @@
-"""What `graph.invoke` works through: one connection and one event loop a process, and a worker for each graph used.
+"""The session: one connection and one event loop of a process, and a worker for each graph that it invokes.
 
-Everything runs on a loop in a thread of its own, so the same call works in a plain script, in pytest and inside a
-running event loop, and a graph's worker goes on between calls.
+The blocking and async methods of `CompiledGraph` make their calls through `current()`. Everything runs on an event loop
+in a thread of its own. So the same call works in a plain script, in pytest and inside a running event loop, and a
+graph's worker keeps running between calls.
+
+Owns that thread, the connection and the workers. Knows nothing of what a call does: a call is any function that takes a
+`GraphClient`.
 """
 
 from __future__ import annotations
@@ -22,104 +26,110 @@ from temporalio.worker import Worker
 from stepgraph.client import GraphClient
 from stepgraph.errors import StepgraphError
 from stepgraph.execution.registry import GraphRegistry
-from stepgraph.hosting.connection import Server, connect
+from stepgraph.hosting.connection import TemporalServer, connect
 from stepgraph.hosting.graph_worker import SHORT_GRACE, graph_worker
 from stepgraph.temporal.logs import get_logger
-from stepgraph.temporal.settings import text
+from stepgraph.temporal.settings import text_setting
 
 T = TypeVar("T")
 Call = Callable[[GraphClient], Awaitable[T]]
 Stream = Callable[[GraphClient], AsyncIterator[T]]
 
 STOP_SECONDS = SHORT_GRACE.total_seconds() + 2
-"""How long the end of the process waits for its workers to take their leave of the server."""
+"""How long the end of a process waits for its workers to stop polling the server."""
+
+_END_OF_STREAM: Any = object()
 log = get_logger("session")
 
 
 @dataclass(frozen=True)
 class _RunningWorker:
-    """A worker that serves graphs in this process, on one task queue."""
+    """A worker of this process, on one task queue, with the graphs that it serves by name."""
 
     graphs: dict[str, GraphRegistry]
     worker: Worker
     task: asyncio.Task[None]
 
-    def broken(self) -> BaseException | None:
-        """What ended it, other than being told to."""
+    def failure(self) -> BaseException | None:
+        """Returns the error that ended the worker; None while it runs, or if it was stopped."""
         return self.task.exception() if self.task.done() and not self.task.cancelled() else None
 
     async def stop(self) -> None:
-        """Ends it, however it fares."""
+        """Stops the worker. Errors are ignored: it is not used any more."""
         with suppress(Exception):
             await self.worker.shutdown()
             await self.task
 
 
 class Session:
-    """One process's way to Temporal. `current` gives the one there is."""
+    """A process's connection to Temporal and its workers. Use `current` to get it.
+
+    Its methods may be called from any thread, and what the async ones return may be used on any event loop.
+    """
 
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="stepgraph-session", daemon=True)
         self._thread.start()
-        self._connecting: asyncio.Task[tuple[Client, Server]] | None = None
-        self._working: dict[str, _RunningWorker] = {}
-        self._lock: asyncio.Lock | None = None
+        self._connecting: asyncio.Task[tuple[Client, TemporalServer]] | None = None
+        self._workers: dict[str, _RunningWorker] = {}
+        """Task queue -> worker."""
+        self._workers_lock: asyncio.Lock | None = None
         atexit.register(self.close)
 
     @property
     def usable(self) -> bool:
-        """Whether calls can be made: not after `close`, and not in a forked child."""
+        """Whether calls can be made. False after `close`, and in a forked child, where the thread does not exist."""
         return self._pid == os.getpid() and not self._loop.is_closed() and self._thread.is_alive()
 
     def call(self, graph: GraphRegistry, call: Call[T]) -> T:
-        """Makes a call and waits for it, whether or not an event loop is running here."""
-        return self._wait(self._called(graph, call))
+        """Makes a call and blocks until it has returned, whether or not an event loop is running in this thread."""
+        return self._run_blocking(self._make_call(graph, call))
 
     async def acall(self, graph: GraphRegistry, call: Call[T]) -> T:
-        """Makes a call from somebody's event loop, without blocking it."""
-        return await self._await(self._called(graph, call))
+        """Makes a call without blocking the event loop of its caller."""
+        return await self._run_async(self._make_call(graph, call))
 
     def stream(self, graph: GraphRegistry, stream: Stream[T]) -> Iterator[T]:
-        """Items one after the other, each fetched when it is asked for."""
-        items = self.call(graph, _iterator(stream))
+        """Yields the items of an async iterator. Each is fetched when the caller asks for it."""
+        items = self.call(graph, _open_stream(stream))
         try:
             while True:
-                item = self._wait(_next(items))
-                if item is _NO_MORE:
+                item = self._run_blocking(_next_item(items))
+                if item is _END_OF_STREAM:
                     return
                 yield item
         finally:
-            self._let_go_of(items)
+            self._close_without_waiting(items)
 
     async def astream(self, graph: GraphRegistry, stream: Stream[T]) -> AsyncIterator[T]:
-        """The same from somebody's event loop."""
-        items = await self.acall(graph, _iterator(stream))
+        """Yields the items of an async iterator, as `stream` does, without blocking the event loop of its caller."""
+        items = await self.acall(graph, _open_stream(stream))
         try:
             while True:
-                item = await self._await(_next(items))
-                if item is _NO_MORE:
+                item = await self._run_async(_next_item(items))
+                if item is _END_OF_STREAM:
                     return
                 yield item
         finally:
-            self._let_go_of(items)
+            self._close_without_waiting(items)
 
-    def server(self) -> Server:
-        """The server in use; connects if need be."""
+    def server(self) -> TemporalServer:
+        """Returns the server in use. Connects if need be."""
 
-        async def connected() -> Server:
-            return (await self._connected())[1]
+        async def connected_server() -> TemporalServer:
+            return (await self._connection())[1]
 
-        return self._wait(connected())
+        return self._run_blocking(connected_server())
 
     def close(self) -> None:
-        """Stops the workers, then the loop. Done by itself when the process ends."""
+        """Stops the workers, then the event loop. Called by `atexit` when the process ends."""
         if not self.usable:
             return
         atexit.unregister(self.close)
         with suppress(concurrent.futures.TimeoutError, RuntimeError):
-            self._submit(self._stop()).result(STOP_SECONDS)
+            self._submit(self._stop_workers()).result(STOP_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(STOP_SECONDS)
         if not self._loop.is_running():
@@ -136,127 +146,142 @@ class Session:
             work.close()
             raise
 
-    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+    def _run_blocking(self, work: Coroutine[Any, Any, T]) -> T:
         future = self._submit(work)
         try:
             return future.result()
-        except BaseException:  # Ctrl-C, say
+        except BaseException:  # for example Ctrl-C
             future.cancel()
             raise
 
-    async def _await(self, work: Coroutine[Any, Any, T]) -> T:
-        if threading.current_thread() is self._thread:  # in a node that is async
+    async def _run_async(self, work: Coroutine[Any, Any, T]) -> T:
+        if threading.current_thread() is self._thread:  # called from an async node
             return await work
         return await asyncio.wrap_future(self._submit(work))
 
-    def _let_go_of(self, items: AsyncIterator[Any]) -> None:
-        """Closes a stream without waiting: whoever abandons one may be the garbage collector, on any thread."""
+    def _close_without_waiting(self, items: AsyncIterator[Any]) -> None:
+        """Closes a stream in the background: the garbage collector may call this, on any thread."""
         if self.usable:
             with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(lambda: self._loop.create_task(_close(items)))
+                self._loop.call_soon_threadsafe(lambda: self._loop.create_task(_close_stream(items)))
 
-    async def _called(self, graph: GraphRegistry, call: Call[T]) -> T:
-        client, _ = await self._connected()
-        in_process = workers() == "in-process"
-        its_client = GraphClient(client, graph.name, schema=graph.schema, check_workers=not in_process)
+    async def _make_call(self, graph: GraphRegistry, call: Call[T]) -> T:
+        """Makes a call, with a running worker for the graph unless workers are external.
+
+        Raises:
+            StepgraphError: the worker failed during the call.
+        """
+        temporal_client, _ = await self._connection()
+        in_process = _worker_mode() == "in-process"
+        client = GraphClient(temporal_client, graph.name, schema=graph.schema, check_workers=not in_process)
         if not in_process:
-            return await call(its_client)
-        working = await self._work_on(graph, its_client)
-        calling = asyncio.ensure_future(call(its_client))
+            return await call(client)
+        worker = await self._worker_for(graph, client)
+        calling = asyncio.ensure_future(call(client))
         try:
-            await asyncio.wait([calling, working.task], return_when=asyncio.FIRST_COMPLETED)
-            if not calling.done() and (broken := working.broken()):
+            await asyncio.wait([calling, worker.task], return_when=asyncio.FIRST_COMPLETED)
+            if not calling.done() and (failure := worker.failure()):
                 raise StepgraphError(
-                    f"This process's worker on task queue {its_client.task_queue!r} stopped: {broken}. The thread is "
+                    f"This process's worker on task queue {client.task_queue!r} stopped: {failure}. The thread is "
                     "as it was; try again."
                 )
             return await calling
         finally:
             calling.cancel()
 
-    async def _connected(self) -> tuple[Client, Server]:
+    async def _connection(self) -> tuple[Client, TemporalServer]:
+        """Returns the connection, which concurrent calls share. Connects if need be, also after a failed attempt."""
         if self._connecting is None or (self._connecting.done() and self._connecting.exception() is not None):
             self._connecting = asyncio.ensure_future(self._connect())
         return await asyncio.shield(self._connecting)
 
-    async def _connect(self) -> tuple[Client, Server]:
+    async def _connect(self) -> tuple[Client, TemporalServer]:
         client, server = await connect()
         log.info(str(server))
         return client, server
 
-    async def _work_on(self, graph: GraphRegistry, client: GraphClient) -> _RunningWorker:
-        """The worker for the graph, of its latest definition under that name."""
-        self._lock = self._lock or asyncio.Lock()
-        async with self._lock:
-            working = self._working.get(client.task_queue)
-            if working is not None and working.graphs.get(graph.name) is graph and not working.task.done():
-                return working
-            graphs = {**(working.graphs if working else {}), graph.name: graph}
-            if working is not None:
-                await working.stop()
+    async def _worker_for(self, graph: GraphRegistry, client: GraphClient) -> _RunningWorker:
+        """Returns the worker on the client's task queue, with this definition of the graph.
+
+        Replaces the worker if it does not have the graph, or has another graph of that name: one that was defined again
+        in a notebook, for example.
+        """
+        self._workers_lock = self._workers_lock or asyncio.Lock()
+        async with self._workers_lock:
+            current_worker = self._workers.get(client.task_queue)
+            if current_worker is None:
+                graphs = {graph.name: graph}
+            elif current_worker.graphs.get(graph.name) is graph and not current_worker.task.done():
+                return current_worker
+            else:
+                graphs = {**current_worker.graphs, graph.name: graph}
+                await current_worker.stop()
             worker = graph_worker(client.client, list(graphs.values()), task_queue=client.task_queue, grace=SHORT_GRACE)
-            working = _RunningWorker(graphs, worker, asyncio.ensure_future(worker.run()))
-            self._working[client.task_queue] = working
-            return working
+            running_worker = _RunningWorker(graphs, worker, asyncio.ensure_future(worker.run()))
+            self._workers[client.task_queue] = running_worker
+            return running_worker
 
-    async def _stop(self) -> None:
-        await asyncio.gather(*(working.stop() for working in self._working.values()))
-        self._working.clear()
+    async def _stop_workers(self) -> None:
+        await asyncio.gather(*(worker.stop() for worker in self._workers.values()))
+        self._workers.clear()
 
 
-def workers() -> Literal["in-process", "external"]:
-    """Who runs the nodes of graphs that this process invokes."""
-    given = text("STEPGRAPH_WORKERS", "in-process")
-    if given == "in-process":
+def _worker_mode() -> Literal["in-process", "external"]:
+    """Returns where the nodes run of graphs that this process invokes: here, or in worker processes."""
+    mode = text_setting("STEPGRAPH_WORKERS", "in-process")
+    if mode == "in-process":
         return "in-process"
-    if given == "external":
+    if mode == "external":
         return "external"
     raise StepgraphError(
-        f"STEPGRAPH_WORKERS must be 'in-process' or 'external'; got {given!r}.", setting="STEPGRAPH_WORKERS"
+        f"STEPGRAPH_WORKERS must be 'in-process' or 'external'; got {mode!r}.", setting="STEPGRAPH_WORKERS"
     )
 
 
-_current: Session | None = None
+_current_session: Session | None = None
 _current_lock = threading.Lock()
 
 
 def current() -> Session:
-    """The process's session, opened at first use."""
-    global _current
+    """Returns the process's session. Opens it at first use."""
+    global _current_session
     with _current_lock:
-        if _current is None or not _current.usable:
-            _current = Session()
-        return _current
+        if _current_session is None or not _current_session.usable:
+            _current_session = Session()
+        return _current_session
 
 
-def _forget() -> None:
-    """In a forked child: the session's thread is not there. What it held is kept, for it cannot be taken down."""
-    global _current, _current_lock
-    _of_parents.append(_current)
-    _current, _current_lock = None, threading.Lock()
+def _forget_parent_session() -> None:
+    """Makes a forked child open a session of its own, since the parent's thread does not exist there.
+
+    The parent's session stays referenced: its loop and its connection cannot be closed from the child.
+    """
+    global _current_session, _current_lock
+    _parent_sessions.append(_current_session)
+    _current_session, _current_lock = None, threading.Lock()
 
 
-_of_parents: list[Session | None] = []
+_parent_sessions: list[Session | None] = []
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
-
-_NO_MORE: Any = object()
+    os.register_at_fork(after_in_child=_forget_parent_session)
 
 
-def _iterator(stream: Stream[T]) -> Call[AsyncIterator[T]]:
-    async def begun(client: GraphClient) -> AsyncIterator[T]:
+def _open_stream(stream: Stream[T]) -> Call[AsyncIterator[T]]:
+    """Returns a call that returns the stream's iterator, so that a stream is opened as any call is made."""
+
+    async def open_iterator(client: GraphClient) -> AsyncIterator[T]:
         return stream(client)
 
-    return begun
+    return open_iterator
 
 
-async def _next(items: AsyncIterator[T]) -> T:
-    found: T = await anext(items, _NO_MORE)
-    return found
+async def _next_item(items: AsyncIterator[T]) -> T:
+    item: T = await anext(items, _END_OF_STREAM)
+    return item
 
 
-async def _close(items: AsyncIterator[Any]) -> None:
+async def _close_stream(items: AsyncIterator[Any]) -> None:
     close = getattr(items, "aclose", None)
     if close is not None:
-        with suppress(RuntimeError):  # it is being asked for its next item, and that was cancelled
+        with suppress(RuntimeError):  # the next item was being fetched when that was cancelled
             await close()

@@ -1,6 +1,6 @@
-"""What an activity is asked, without what Temporal tells it anyway: its type, its workflow, its run.
+"""The input of an activity as JSON data, without what an activity knows anyway: its type, its workflow and its run.
 
-An activity's input is in the history of every super-step, so its size counts.
+The history records an activity's input for every super-step, so its size matters.
 """
 
 from __future__ import annotations
@@ -14,30 +14,41 @@ from stepgraph.protocol.task_request import TaskRequest
 
 
 def to_activity_input(request: TaskRequest | FusedStepsRequest) -> dict[str, Any]:
-    """A request as JSON data."""
-    left_out = {"graph", "thread_id", "run_id"}
+    """Return the request as JSON data, without defaults and without what `from_activity_input` can restore."""
+    restorable = {"graph", "thread_id", "run_id"}
     if isinstance(request, FusedStepsRequest):
-        return request.model_dump(mode="json", exclude_defaults=True, exclude=left_out)
-    left_out |= {"node"}
+        return request.model_dump(mode="json", exclude_defaults=True, exclude=restorable)
+    restorable |= {"node"}
     if request.task_id == request.node:
-        left_out |= {"task_id"}
-    short = request.model_dump(mode="json", exclude_defaults=True, exclude=left_out)
-    if short["checkpoint_id"].startswith(f"{request.run_id}."):
-        short["checkpoint_id"] = short["checkpoint_id"].removeprefix(request.run_id)
-    return short
+        restorable |= {"task_id"}
+    data = request.model_dump(mode="json", exclude_defaults=True, exclude=restorable)
+    if data["checkpoint_id"].startswith(f"{request.run_id}."):
+        data["checkpoint_id"] = data["checkpoint_id"].removeprefix(request.run_id)
+    return data
 
 
 def from_activity_input(
-    given: Any, *, graph: str, type: str, thread_id: str, run_id: str
+    data: Any, *, graph: str, type: str, thread_id: str, run_id: str
 ) -> TaskRequest | FusedStepsRequest:
-    """The request, from its JSON data and from what the activity is told of itself. `ValueError` if it is none."""
-    if not isinstance(given, Mapping):
+    """Restore a request from an activity's input, and from the ids that Temporal gives the activity.
+
+    Args:
+        data: the input.
+        graph: the workflow type.
+        type: the activity type.
+        thread_id: the workflow id.
+        run_id: the workflow's run id.
+
+    Raises:
+        ValueError: the input is not a request.
+    """
+    if not isinstance(data, Mapping):
         raise ValueError("not a JSON object")
-    told = {"graph": graph, "thread_id": thread_id, "run_id": run_id, **given}
-    if "head" in given:
-        return FusedStepsRequest.model_validate(told)
+    fields = {"graph": graph, "thread_id": thread_id, "run_id": run_id, **data}
+    if "head" in data:
+        return FusedStepsRequest.model_validate(fields)
     node = type.removeprefix(activity_type(graph, ""))
-    told = {"node": node, "task_id": node, **told}
-    if str(told.get("checkpoint_id", "")).startswith("."):
-        told["checkpoint_id"] = f"{run_id}{told['checkpoint_id']}"
-    return TaskRequest.model_validate(told)
+    fields = {"node": node, "task_id": node, **fields}
+    if str(fields.get("checkpoint_id", "")).startswith("."):
+        fields["checkpoint_id"] = f"{run_id}{fields['checkpoint_id']}"
+    return TaskRequest.model_validate(fields)

@@ -1,4 +1,4 @@
-"""LangGraph's ``config`` dict, read once and made sure of."""
+"""LangGraph's ``config`` dict, parsed and validated where a call enters stepgraph."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from stepgraph.errors import InvalidThreadError
 from stepgraph.serde.plain_json import RoundTripError, as_json
 
 Config = Mapping[str, Any]
-"""LangGraph's: names the thread, and perhaps a checkpoint."""
+"""LangGraph's config: it names the thread and, optionally, a checkpoint."""
 
 Breaks = str | Sequence[str] | None
-"""The nodes of a breakpoint."""
+"""The nodes of a breakpoint, as a caller passes them: one name, several, or ``"*"`` for every node."""
 
 THREAD_ID_MAX = 255
-"""Bytes of a thread id as UTF-8. It becomes a Temporal workflow id: servers let 1,000 bytes through, but PostgreSQL and
-MySQL store 255 characters, and a search attribute (a fork's origin) has 2,048 bytes, in JSON that escapes what is not
-ASCII."""
+"""Bytes of a thread id as UTF-8. It becomes a Temporal workflow id: servers accept 1,000 bytes, but PostgreSQL and
+MySQL store 255 characters. It also becomes a search attribute (a fork's origin), which has 2,048 bytes, in JSON that
+escapes non-ASCII characters."""
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What a config says."""
+    """A parsed config."""
 
     thread_id: str
     checkpoint_id: str | None = None
     recursion_limit: int = DEFAULT_RECURSION_LIMIT
-    passed_on: dict[str, Any] = field(default_factory=dict)
-    """What nodes see of it: ``configurable`` beyond the two ids, ``tags``, ``metadata``; as JSON data."""
+    node_config: dict[str, Any] = field(default_factory=dict)
+    """What nodes see of the config: ``configurable`` without the two ids, ``tags``, ``metadata``; as JSON data."""
 
 
 def parse_config(config: Mapping[str, Any] | None) -> RunConfig:
-    """Reads a config such as ``{"configurable": {"thread_id": "t1"}, "recursion_limit": 50}``.
+    """Parse a config such as ``{"configurable": {"thread_id": "t1"}, "recursion_limit": 50}``.
 
     Raises:
-        InvalidThreadError: no thread id, or something in the config that cannot be used.
+        InvalidThreadError: the config has no thread id, or a value that cannot be used.
     """
     if not isinstance(config, Mapping) or not isinstance(config.get("configurable", {}), Mapping):
         raise InvalidThreadError(
@@ -47,14 +47,14 @@ def parse_config(config: Mapping[str, Any] | None) -> RunConfig:
     configurable = dict(config.get("configurable", {}))
     thread_id = parse_thread_id(configurable.pop("thread_id", None))
     checkpoint_id = configurable.pop("checkpoint_id", None)
-    configurable.pop("checkpoint_ns", None)
+    configurable.pop("checkpoint_ns", None)  # LangGraph's configs have it, for subgraphs
     limit = config.get("recursion_limit", DEFAULT_RECURSION_LIMIT)
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
         raise InvalidThreadError(
             f"'recursion_limit' must be a whole number of super-steps, at least 1; got {limit!r}.",
             thread_id=thread_id,
         )
-    passed_on = {}
+    node_config = {}
     for key, value in (
         ("configurable", configurable),
         ("tags", config.get("tags")),
@@ -62,17 +62,21 @@ def parse_config(config: Mapping[str, Any] | None) -> RunConfig:
     ):
         if value:
             try:
-                passed_on[key] = as_json(value)
+                node_config[key] = as_json(value)
             except RoundTripError as error:
                 raise InvalidThreadError(
                     f"The config's {key!r} is handed to nodes in other processes, so it must be plain JSON: {error}.",
                     thread_id=thread_id,
                 ) from error
-    return RunConfig(thread_id, None if checkpoint_id is None else str(checkpoint_id), limit, passed_on)
+    return RunConfig(thread_id, None if checkpoint_id is None else str(checkpoint_id), limit, node_config)
 
 
 def parse_thread_id(value: Any) -> str:
-    """A thread id given as a string, an integer or a UUID, as a string."""
+    """Return a thread id as a string. A caller may pass a string, an integer or a UUID.
+
+    Raises:
+        InvalidThreadError: the value is none of these, is not printable, or is longer than `THREAD_ID_MAX`.
+    """
     if isinstance(value, uuid.UUID) or (isinstance(value, int) and not isinstance(value, bool)):
         value = str(value)
     if not isinstance(value, str) or not value.strip():

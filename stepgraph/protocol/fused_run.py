@@ -1,4 +1,4 @@
-"""What the activity of fused super-steps is asked, and what it answers."""
+"""The request for fused super-steps, and the result of the activity that executes them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stepgraph.engine.checkpoint import CheckpointData, TaskFailure, TaskResult
 
 
 class FusedStepsRequest(BaseModel):
-    """Where to go on from, and how far. The state is the one at ``head``."""
+    """The checkpoint to start from, and the bounds at which no further super-step begins."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -20,48 +20,57 @@ class FusedStepsRequest(BaseModel):
     spec_hash: str
     head: CheckpointData
     state: dict[str, Any] | None = None
-    """The values at the head, as JSON data; `None` when they are to be had by its id."""
+    """The values at the head, as JSON data; `None` if the activity has to read them by `checkpoint_id`."""
     checkpoints_made: int
-    """Checkpoints that the run has made so far; the next are numbered from there."""
+    """How many checkpoints the run has made so far. The ids of the next ones continue from there."""
     steps_left: int
     """What is left of the recursion limit."""
     breaks: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    """The breakpoints before and after nodes."""
     passes_breakpoint: bool = False
-    """Whether to go on from a breakpoint at the head."""
+    """Whether to continue from a breakpoint at the head."""
     config: dict[str, Any] = {}
+    """The part of the caller's config that nodes see."""
     max_steps: int
+    """Super-steps that the activity executes at most."""
     max_seconds: float
+    """Seconds after which no further super-step begins."""
     max_bytes: int
+    """Bytes of results, as JSON, after which no further super-step begins."""
     uses_external_storage: bool = False
     """Whether external storage takes what Temporal does not carry."""
 
     @property
     def checkpoint_id(self) -> str:
-        """Whose values ``state`` are."""
+        """The checkpoint that ``state`` belongs to."""
         return self.head.id
 
 
 class FusedStep(BaseModel):
-    """A super-step that was run: when it was complete (ISO 8601, UTC), and the result of each of its tasks."""
+    """A complete super-step."""
 
     model_config = ConfigDict(frozen=True)
 
     at: str
+    """When it was committed; ISO 8601, UTC."""
     results: dict[str, TaskResult]
+    """By task id."""
 
 
 class FusedStepsResult(BaseModel):
-    """What was run."""
+    """What the activity executed, as its result and as the progress in its heartbeats."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     ran: str = ""
-    """In words, for people: ``steps 3 to 41``."""
+    """The complete super-steps, as text for a human: ``steps 3 to 41``."""
     steps: tuple[FusedStep, ...] = ()
     results: dict[str, TaskResult] = {}
-    """What tasks of the super-step after them have finished with, or asked, where it ended otherwise."""
+    """Results and interrupts of the super-step after them, if it is not complete; by task id."""
     failures: dict[str, TaskFailure] = {}
+    """Failures of that super-step, by task id."""
     run_individually: bool = False
-    """That super-step is to be run by activities of its own."""
+    """Whether the remaining tasks of that super-step need an activity each."""
     spec_mismatch: bool = False
-    """The worker has other code than the run was started with, so it can only be given one task at a time."""
+    """The worker's code has another spec than the run was started with, so it executed nothing. Each task needs an
+    activity of its own from now on."""

@@ -1,4 +1,4 @@
-"""What a node asks people, and how they answer: LangGraph's `Interrupt` and `Command`."""
+"""LangGraph's `Interrupt` and `Command`: what a node asks a human for, and how callers answer."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from typing import Any, NamedTuple
 
 
 class Interrupt(NamedTuple):
-    """What a node asks, as a snapshot and ``result["__interrupt__"]`` tell it."""
+    """A node's request for an answer, as snapshots and ``result["__interrupt__"]`` show it."""
 
     value: Any
+    """What the node passed to `interrupt`."""
     id: str
     deadline: str | None = None
-    """When the default answers for whoever did not; ISO 8601, UTC."""
+    """When the default becomes the answer; ISO 8601, UTC. `None` without a timeout."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """In place of an input: answers interrupts.
+    """Answers interrupts; passed to `invoke` in place of an input.
 
     Args:
         resume: the answer to the one interrupt that waits, or a mapping from interrupt ids to answers.

@@ -1,4 +1,4 @@
-"""The base class of everything that crosses between processes."""
+"""The base class of the messages that processes exchange."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Message(BaseModel):
+    """Immutable data with a short JSON form. Unknown fields are ignored: another version of stepgraph may send them."""
+
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, without what is at its default."""
+        """Return the message as JSON data, without the fields that have their default."""
         return self.model_dump(mode="json", exclude_defaults=True)

@@ -1,4 +1,7 @@
-"""What callers say, as orders: read alike by the client on Temporal and by the runner in memory."""
+"""Commands made of the arguments that callers pass to a graph's methods.
+
+The client on Temporal and the in-memory runner both read arguments here, so both accept and refuse the same.
+"""
 
 from __future__ import annotations
 
@@ -12,70 +15,79 @@ from stepgraph.protocol.interrupts import Command
 from stepgraph.serde.plain_json import RoundTripError, as_json
 
 Encode = Callable[[Any], dict[str, Any] | None]
-"""Turns a caller's values into JSON data that fits the state."""
+"""Turns a caller's values into JSON data that fits the state; raises `InvalidInputError` if they do not fit."""
 
 
 def invoke_command(
-    config: RunConfig, given: dict[str, Any] | None, before: Breaks, after: Breaks, *, on_busy: OnBusy = "refuse"
+    config: RunConfig, input_data: dict[str, Any] | None, before: Breaks, after: Breaks, *, on_busy: OnBusy = "refuse"
 ) -> InvokeCommand:
-    """An input as JSON data, or none, with breakpoints."""
+    """Return the command for `invoke`. The input is JSON data already; `None` continues or replays the thread."""
     return InvokeCommand(
-        input=given,
+        input=input_data,
         on_busy=on_busy,
         checkpoint_id=config.checkpoint_id,
         recursion_limit=config.recursion_limit,
-        config=config.passed_on,
-        interrupt_before=_names(before),
-        interrupt_after=_names(after),
+        config=config.node_config,
+        interrupt_before=_node_names(before),
+        interrupt_after=_node_names(after),
     )
 
 
 def resume_command(command: Command, before: Breaks, after: Breaks) -> ResumeCommand:
-    """An answer, with breakpoints; `InvalidInputError` for one that is no JSON."""
+    """Return the command that answers interrupts; raise `InvalidInputError` if the answer is not plain JSON data."""
     answer = as_plain_json(command.resume, "An answer to an interrupt")
-    return ResumeCommand(resume=answer, interrupt_before=_names(before), interrupt_after=_names(after))
+    return ResumeCommand(resume=answer, interrupt_before=_node_names(before), interrupt_after=_node_names(after))
 
 
 def update_command(config: RunConfig, values: Any, as_node: str | None, encode: Encode) -> UpdateCommand:
-    """An update, or a fork."""
+    """Return the command for `update_state` or `fork`."""
     return UpdateCommand(values=encode(values), as_node=as_node, checkpoint_id=config.checkpoint_id)
 
 
 def bulk_update_command(
     config: RunConfig, supersteps: Sequence[Sequence[tuple[Any, str | None]]], encode: Encode
 ) -> UpdateCommand:
-    """Several updates at once; `InvalidInputError` where there is none."""
-    made = tuple(
-        tuple(StateUpdate(values=encode(each[0]), as_node=each[1]) for each in superstep) for superstep in supersteps
+    """Return the command for `bulk_update_state`: super-steps, each with its updates as ``(values, as_node)``.
+
+    Raises:
+        InvalidInputError: there is no super-step, or one has no update.
+    """
+    super_steps = tuple(
+        tuple(StateUpdate(values=encode(update[0]), as_node=update[1]) for update in superstep)
+        for superstep in supersteps
     )
-    if not made or not all(made):
+    if not super_steps or not all(super_steps):
         raise InvalidInputError("bulk_update_state needs at least one super-step, and an update in each.")
-    return UpdateCommand(super_steps=made, checkpoint_id=config.checkpoint_id)
+    return UpdateCommand(super_steps=super_steps, checkpoint_id=config.checkpoint_id)
 
 
-def checkpoint_before(before: Config | None, of: RunConfig) -> str | None:
-    """The checkpoint that ``before`` of a history names; `ThreadError` if it names none."""
+def checkpoint_before(before: Config | None, config: RunConfig) -> str | None:
+    """Return the checkpoint id in a history's ``before`` argument, which need not repeat the thread id.
+
+    Raises:
+        ThreadError: ``before`` names no checkpoint.
+    """
     if before is None:
         return None
-    named = parse_config({"configurable": {"thread_id": of.thread_id, **dict(before.get("configurable", {}))}})
-    if named.checkpoint_id is None:
-        raise ThreadError("'before' must name a checkpoint: a snapshot's config.", thread_id=of.thread_id)
-    return named.checkpoint_id
+    parsed = parse_config({"configurable": {"thread_id": config.thread_id, **dict(before.get("configurable", {}))}})
+    if parsed.checkpoint_id is None:
+        raise ThreadError("'before' must name a checkpoint: a snapshot's config.", thread_id=config.thread_id)
+    return parsed.checkpoint_id
 
 
-def check_limit(limit: int | None, of: RunConfig) -> None:
-    """`ThreadError` for a history's limit that makes no sense."""
+def check_limit(limit: int | None, config: RunConfig) -> None:
+    """Raise `ThreadError` if a history's ``limit`` is negative."""
     if limit is not None and limit < 0:
-        raise ThreadError(f"limit must be 0 or more; got {limit}.", thread_id=of.thread_id)
+        raise ThreadError(f"limit must be 0 or more; got {limit}.", thread_id=config.thread_id)
 
 
-def as_plain_json(value: Any, what: str) -> Any:
-    """The value, if it is JSON as it is; `InvalidInputError` otherwise."""
+def as_plain_json(value: Any, subject: str) -> Any:
+    """Return the value as plain JSON data; raise `InvalidInputError` if it is not. ``subject`` begins the message."""
     try:
         return as_json(value)
     except RoundTripError as error:
-        raise InvalidInputError(f"{what} must be plain JSON data: {error}.") from error
+        raise InvalidInputError(f"{subject} must be plain JSON data: {error}.") from error
 
 
-def _names(breaks: Breaks) -> tuple[str, ...] | None:
+def _node_names(breaks: Breaks) -> tuple[str, ...] | None:
     return (breaks,) if isinstance(breaks, str) else None if breaks is None else tuple(breaks)

@@ -1,4 +1,4 @@
-"""What a run asks `open_thread` at its start, and the recorded answer that the run works from."""
+"""The arguments and the result of the local activities that read other runs: `OPEN_THREAD` and `READ_CHECKPOINT`."""
 
 from __future__ import annotations
 
@@ -8,49 +8,55 @@ from stepgraph.protocol.message import Message
 
 
 class OpenRequest(Message):
-    """What `OPEN_THREAD` is asked."""
+    """The argument of `OPEN_THREAD`: which run begins, and what it knows of the run before it."""
 
     graph: str
     thread_id: str
     run_id: str
     after: str | None = None
+    """The run id of the thread's previous run, as the client saw it."""
     by_client: bool = False
-    """A client started the run, and knows what came before it."""
+    """Whether a client started the run. Then ``after`` is reliable; otherwise the previous run has to be found."""
     has_record: bool = False
+    """Whether the run's start options have the thread's record, so that none has to be loaded."""
 
 
 class ReadRequest(Message):
-    """What `READ_CHECKPOINT` is asked: a checkpoint of another run, or of another thread."""
+    """The argument of `READ_CHECKPOINT`: a checkpoint of another run, or of another thread."""
 
     thread_id: str
     checkpoint_id: str
 
 
 class RunSettings(Message):
-    """The settings that decide a run's commands; recorded, so that a replay decides the same."""
+    """The settings that a run's decisions depend on. The history records them, so a replay decides the same."""
 
     inline_bytes: int
-    """A state up to this many bytes of JSON travels inside an activity's input, beyond it by its checkpoint's id."""
+    """The largest state, in bytes of JSON, that an activity's input contains. Of a larger one, it has the checkpoint
+    id only."""
     continue_as_new_steps: int
     """Super-steps after which a run continues as new."""
     fused_steps: int = 500
-    """Super-steps that one activity runs at the most, where their durability is ``"async"``."""
+    """Super-steps that one activity executes at most, where durability is ``"async"``."""
     fused_seconds: float = 0.5
-    """How long it goes on with another one."""
+    """Seconds after which that activity begins no further super-step."""
     search_attributes: bool = False
-    """Whether the namespace has those of `stepgraph.temporal.search_attributes`; upserting one that it lacks fails the workflow task."""
+    """Whether the namespace has the search attributes of `stepgraph.temporal.search_attributes`. To upsert one that
+    the namespace lacks fails the workflow task."""
     uses_external_storage: bool = False
     """Whether external storage takes what Temporal does not carry."""
     continue_as_new_bytes: int | None = None
-    """Bytes of states made in a run after which it does so, too: all are in memory, and fetched again for a replay."""
+    """Bytes of states made in a run after which it continues as new: all of them are in memory, and a replay fetches
+    them again. `None`: no such bound."""
 
 
 class Opening(Message):
-    """What `OPEN_THREAD` answers, and a run works from."""
+    """The result of `OPEN_THREAD`: everything that a run works from."""
 
     settings: RunSettings
     spec: GraphSpec | None
-    """`None` when the worker has no such graph."""
+    """`None` if the worker does not have the graph."""
     record: Record | None = None
+    """The record that the thread's previous run left; `None` if there was none, or if the start options have it."""
     known: tuple[str, ...] = ()
-    """The graphs the worker has, when it lacks the one asked for."""
+    """The graphs that the worker has, if it does not have the one that was requested."""

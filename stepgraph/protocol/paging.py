@@ -1,4 +1,4 @@
-"""Answers to queries that are too large for one payload, in pages."""
+"""Query answers that are too large for one payload, in pages."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, Final
 from pydantic_core import from_json, to_json
 
 PAGE_SIZE: Final = 1_000_000
-"""Bytes of a query's answer beyond which it comes in pages: a result over 2 MiB would be refused."""
+"""Bytes of JSON in one page. A server refuses a query result above 2 MiB, and base64 makes a page a third larger."""
 
 
 def in_pages(answer: Any, page: int) -> Any:
-    """An answer to a query: as it is if it is small, otherwise one page of its text, to be put together by `Pages`."""
+    """Return the answer unchanged if it fits one page, otherwise page ``page`` of it, for `Pages` to reassemble."""
     text = to_json(answer)
-    if len(text) <= PAGE_SIZE and not _is_page(answer):
+    if len(text) <= PAGE_SIZE and not _is_page(answer):  # data that looks like a page must not be read as one
         return answer
     count = -(-len(text) // PAGE_SIZE)
     piece = text[page * PAGE_SIZE : (page + 1) * PAGE_SIZE]
@@ -28,30 +28,32 @@ def in_pages(answer: Any, page: int) -> Any:
 
 
 class Pages:
-    """Puts the pages of an answer together again. Feed it answers until `wanted` is `None`."""
+    """Reassembles an answer: query for `next_page`, add the response, and repeat until `next_page` is `None`."""
 
     def __init__(self) -> None:
-        self.wanted: int | None = 0
+        self.next_page: int | None = 0
+        """The page to query for; `None` once the answer is complete."""
         self.answer: Any = None
+        """The complete answer."""
         self._etag = ""
         self._pieces: list[bytes] = []
 
-    def take(self, answer: Any) -> None:
-        """Takes the answer to the page wanted. One that changed meanwhile is begun anew."""
-        if not _is_page(answer):
-            self.answer, self.wanted = answer, None
+    def add_page(self, response: Any) -> None:
+        """Add the response to the query for `next_page`. If the answer has changed meanwhile, start at page 0 again."""
+        if not _is_page(response):
+            self.answer, self.next_page = response, None
             return
-        if answer["etag"] != self._etag:
-            restart = bool(self._pieces)
-            self._etag, self._pieces = answer["etag"], []
-            if restart:
-                self.wanted = 0
+        if response["etag"] != self._etag:
+            has_changed = bool(self._pieces)
+            self._etag, self._pieces = response["etag"], []
+            if has_changed:
+                self.next_page = 0
                 return
-        self._pieces.append(base64.b64decode(answer["piece"]))
-        self.wanted = len(self._pieces)
-        if self.wanted == answer["pages"]:
-            self.answer, self.wanted = from_json(b"".join(self._pieces)), None
+        self._pieces.append(base64.b64decode(response["piece"]))
+        self.next_page = len(self._pieces)
+        if self.next_page == response["pages"]:
+            self.answer, self.next_page = from_json(b"".join(self._pieces)), None
 
 
-def _is_page(answer: Any) -> bool:
-    return isinstance(answer, Mapping) and answer.keys() == {"etag", "pages", "piece"}
+def _is_page(response: Any) -> bool:
+    return isinstance(response, Mapping) and response.keys() == {"etag", "pages", "piece"}

@@ -1,4 +1,4 @@
-"""What queries are asked."""
+"""The arguments of queries, and the size of their answers."""
 
 from __future__ import annotations
 
@@ -10,43 +10,48 @@ from stepgraph.protocol.commands import UpdateCommand
 from stepgraph.protocol.message import Message
 
 HISTORY_PAGE: Final = 100
-"""Checkpoints a history query answers at the most; the rest is asked for with ``before``."""
-
+"""The largest number of checkpoints in one answer to `GET_HISTORY`. Clients query for older ones with ``before``."""
 
 HISTORY_BYTES: Final = 16_000_000
-"""Bytes of checkpoints after which it answers no more, either."""
+"""Bytes of checkpoints after which an answer to `GET_HISTORY` ends, however few they are."""
 
 
 class Query(Message):
-    model_config = ConfigDict(frozen=True, extra="forbid")  # people write these by hand, and mistype
+    """The base class of arguments. Unknown fields are refused: humans write queries by hand, and mistype."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     page: int = Field(0, ge=0)
+    """Which page of a large answer to return; see `stepgraph.protocol.paging`."""
 
 
 class HistoryRequest(Query):
-    """What `GET_HISTORY` is asked."""
+    """The argument of `GET_HISTORY`."""
 
     limit: int | None = Field(None, ge=0)
+    """The largest number of checkpoints to return; at most `HISTORY_PAGE`."""
     before: str | None = None
-    """A checkpoint id of the run: only what is older."""
+    """A checkpoint id: return only older checkpoints."""
     filter: dict[str, Any] | None = None
+    """Return only checkpoints whose metadata have these values."""
 
 
 class StateRequest(Query):
-    """What `GET_STATE` and `GET_RECORD` are asked; without a checkpoint id, about the head."""
+    """The argument of `GET_STATE` and `GET_RECORD`."""
 
     checkpoint_id: str | None = None
+    """The checkpoint to return; the head by default."""
 
 
 class CheckRequest(Query):
-    """What `CHECK` is asked of a closed run: whether its thread's next run would refuse this order."""
+    """The argument of `CHECK`: a command for a closed thread. The answer says if the next run would refuse it."""
 
     kind: Literal["update", "fork"]
     command: UpdateCommand
 
 
 class ValuesRequest(StateRequest):
-    """What `GET_VALUES` is asked."""
+    """The argument of `GET_VALUES`."""
 
     since: str | None = None
-    """A checkpoint whose values the asker has: tell what differs from them."""
+    """A checkpoint whose values the client has. If the run knows it, the answer is the difference from them."""

@@ -1,6 +1,7 @@
-"""`StateSnapshot`: what a user sees of a checkpoint.
+"""`StateSnapshot`: what users read of a checkpoint.
 
-Owns the shape users read, and its JSON form as queries answer it. LangGraph's names and meanings:
+Owns the shape of a snapshot and its JSON form, which queries return. Makes that JSON form of a thread, or of the record
+that a closed thread left, and does not know where they come from. LangGraph's names and meanings:
 https://docs.langchain.com/oss/python/langgraph/persistence
 """
 
@@ -23,15 +24,15 @@ from stepgraph.serde.json_values import JsonValues
 
 
 class TaskSnapshot(NamedTuple):
-    """One task of a checkpoint, and what became of it."""
+    """One task of a checkpoint, and its outcome."""
 
     id: str
     name: str
     error: str | None = None
-    """Why it failed: ``ConnectionError: no route``."""
+    """Why the task failed: ``ConnectionError: no route``."""
     interrupts: tuple[Interrupt, ...] = ()
     result: Any = None
-    """What it wrote: ``{}`` if it finished and wrote nothing, `None` while it has not finished."""
+    """What the task wrote: ``{}`` if it finished and wrote nothing, `None` if it has not finished."""
 
 
 class StateSnapshot(NamedTuple):
@@ -39,104 +40,105 @@ class StateSnapshot(NamedTuple):
 
     values: dict[str, Any]
     next: tuple[str, ...]
-    """The nodes that run next; empty when the graph is done."""
+    """The nodes that run next; empty if the graph has finished."""
     config: dict[str, Any]
-    """``{"configurable": {"thread_id", "checkpoint_id"}}``: names this checkpoint."""
+    """The config that names this checkpoint: ``{"configurable": {"thread_id", "checkpoint_id"}}``."""
     metadata: dict[str, Any] | None = None
-    """``source``, ``step`` and ``writes``."""
+    """``source``, ``step`` and ``writes``; ``forked_from`` if the parent is on another thread."""
     created_at: str | None = None
     """ISO 8601, UTC."""
     parent_config: dict[str, Any] | None = None
     tasks: tuple[TaskSnapshot, ...] = ()
     interrupts: tuple[Interrupt, ...] = ()
-    """At the head those that wait for an answer. In a history, or at a checkpoint asked for by its id, what each task
-    asked last, answered or not."""
+    """At the head, the interrupts that wait for an answer. In a history, or for a checkpoint that is read by its id,
+    the last interrupt of each task, answered or not."""
     errors: tuple[str, ...] = ()
-    """At the head of an open thread: why signals of this run could not be honoured."""
+    """At the head of an open thread: why signals were refused."""
 
     @property
     def checkpoint_id(self) -> str | None:
-        """The checkpoint's id; `None` for a thread that has none."""
-        found: str | None = self.config["configurable"].get("checkpoint_id")
-        return found
+        """The checkpoint's id; `None` for a thread that does not exist."""
+        checkpoint_id: str | None = self.config["configurable"].get("checkpoint_id")
+        return checkpoint_id
 
 
 def config_for(thread_id: str, checkpoint_id: str | None = None) -> dict[str, Any]:
-    """The config that names a thread, or one of its checkpoints."""
+    """Return the config that names a thread, or one of its checkpoints."""
     configurable = {"thread_id": thread_id}
     if checkpoint_id is not None:
         configurable["checkpoint_id"] = checkpoint_id
     return {"configurable": configurable}
 
 
-def view(thread: Thread, checkpoint: Checkpoint, *, as_head: bool = False) -> dict[str, Any]:
-    """A checkpoint as queries answer it: a record of the step, with all its tasks and what they asked.
+def snapshot_data(thread: Thread, checkpoint: Checkpoint, *, as_head: bool = False) -> dict[str, Any]:
+    """Return a checkpoint of a thread as a snapshot's JSON data.
 
-    As the head, it says how things stand: the values have what finished tasks wrote, ``next`` names what is still to
-    run, and shown are the questions that wait for an answer.
+    By default, it describes the checkpoint as it was made: the committed values, all tasks that were due, and the last
+    interrupt of each. With ``as_head``, it describes the thread's current state: the values include pending writes,
+    ``next`` names the nodes that have not finished, and only interrupts that wait for an answer are included.
     """
     outcomes = thread.task_outcomes(checkpoint)
-    asked = thread.waiting_by_task() if as_head else thread.last_interrupts(checkpoint)
+    interrupts = thread.waiting_by_task() if as_head else thread.last_interrupts(checkpoint)
     values: Mapping[str, Any]
     if as_head:
         values = thread.values_with_pending_writes
     else:
         values = thread.state if checkpoint is thread.head else thread.channels.encode(checkpoint.values)
-    return _view(thread.thread_id, checkpoint, values, outcomes, asked, as_head=as_head)
+    return _to_data(thread.thread_id, checkpoint, values, outcomes, interrupts, as_head=as_head)
 
 
 def head_in_record(record: Record) -> dict[str, Any]:
-    """The head of a closed thread, from the record its last run left: no worker needed."""
+    """Return a closed thread's head as a snapshot's JSON data, from the record of its last run: without a worker."""
     values = {**record.values, **record.pending_values}
-    left = outcomes_from(record)
-    outcomes = left.by_task(record.checkpoint)
-    return _view(record.thread_id, record.checkpoint, values, outcomes, left.waiting_by_task(), as_head=True)
+    outcomes = outcomes_from(record)
+    by_task = outcomes.by_task(record.checkpoint)
+    return _to_data(record.thread_id, record.checkpoint, values, by_task, outcomes.waiting_by_task(), as_head=True)
 
 
 def history_in_record(record: Record) -> Iterator[dict[str, Any]]:
-    """The head and the checkpoints before it, as far as a record has them, newest first: no worker needed."""
-    yield _shown(record, record, record.values)
+    """Yield the head and the checkpoints before it that the record has, newest first: without a worker."""
+    yield _checkpoint_in_record(record, record, record.values)
     yield from recent_in_record(record, JsonValues.of(record.values))
 
 
 def recent_in_record(record: Record, values: JsonValues) -> Iterator[dict[str, Any]]:
-    """The checkpoints before the head, whose values are given."""
+    """Yield the checkpoints before the head that the record has, newest first. ``values`` are the head's."""
     newer = record.checkpoint
-    for past in record.recent:
-        values = past.difference.apply(values)
-        if past.committed:
+    for recent in record.recent:
+        values = recent.difference.apply(values)
+        if recent.committed:  # the results are not stored twice: they are the writes of the checkpoint after it
             results = {
-                task.id: TaskResult(writes=(written,) if written is not None else ())
-                for task in plan(past.checkpoint)
-                for written in [(newer.writes or {})[task.node]]
+                task.id: TaskResult(writes=(write,) if write is not None else ())
+                for task in plan(recent.checkpoint)
+                for write in [(newer.writes or {})[task.node]]
             }
-            past = past.model_copy(update={"results": results})
-        yield _shown(record, past, values)
-        newer = past.checkpoint
+            recent = recent.model_copy(update={"results": results})
+        yield _checkpoint_in_record(record, recent, values)
+        newer = recent.checkpoint
 
 
-def _shown(record: Record, of: Record | RecentCheckpoint, values: Mapping[str, Any]) -> dict[str, Any]:
-    left = outcomes_from(of)
-    return _view(
-        record.thread_id, of.checkpoint, values, left.by_task(of.checkpoint), left.last_interrupts(), as_head=False
-    )
+def _checkpoint_in_record(record: Record, part: Record | RecentCheckpoint, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one checkpoint of a record. ``part`` has it: the record itself for the head, or one of ``recent``."""
+    outcomes = outcomes_from(part)
+    by_task, interrupts = outcomes.by_task(part.checkpoint), outcomes.last_interrupts()
+    return _to_data(record.thread_id, part.checkpoint, values, by_task, interrupts, as_head=False)
 
 
-def empty(thread_id: str) -> StateSnapshot:
-    """The snapshot of a thread that does not exist."""
+def empty_snapshot(thread_id: str) -> StateSnapshot:
+    """Return the snapshot of a thread that does not exist."""
     return StateSnapshot({}, (), config_for(thread_id))
 
 
 def snapshot_from(data: Mapping[str, Any], channels: Channels | None = None) -> StateSnapshot:
-    """A snapshot from its JSON form; with a graph's channels, its values are of the declared types."""
+    """Return a snapshot from its JSON data; with the graph's channels, its values have the types of the state."""
     metadata = dict(data["metadata"])
     values = data["values"]
     tasks = data["tasks"]
     if channels is not None:
         values = channels.decode(values)
         if metadata["writes"] is not None:
-            metadata["writes"] = {name: _typed(channels, write) for name, write in metadata["writes"].items()}
-        tasks = [{**task, "result": _typed(channels, task["result"])} for task in tasks]
+            metadata["writes"] = {name: _decode_write(channels, write) for name, write in metadata["writes"].items()}
+        tasks = [{**task, "result": _decode_write(channels, task["result"])} for task in tasks]
     return StateSnapshot(
         values=values,
         next=tuple(data["next"]),
@@ -151,20 +153,20 @@ def snapshot_from(data: Mapping[str, Any], channels: Channels | None = None) -> 
 
 
 def _interrupts(data: Mapping[str, Any]) -> tuple[Interrupt, ...]:
-    return tuple(Interrupt(**each) for each in data["interrupts"])
+    return tuple(Interrupt(**interrupt) for interrupt in data["interrupts"])
 
 
-def matches(data: Mapping[str, Any], metadata: Mapping[str, Any] | None) -> bool:
-    """Whether a checkpoint has all the metadata that a filter names."""
-    return all(data["metadata"].get(key) == wanted for key, wanted in (metadata or {}).items())
+def matches_filter(data: Mapping[str, Any], filter: Mapping[str, Any] | None) -> bool:
+    """Return whether a snapshot's metadata have all the values of the filter; always true without a filter."""
+    return all(data["metadata"].get(key) == value for key, value in (filter or {}).items())
 
 
-def _view(
+def _to_data(
     thread_id: str,
     checkpoint: Checkpoint | CheckpointData,
     values: Mapping[str, Any],
     outcomes: Sequence[Outcome],
-    asked: Mapping[str, InterruptRequest],
+    requests: Mapping[str, InterruptRequest],
     *,
     as_head: bool,
 ) -> dict[str, Any]:
@@ -173,7 +175,10 @@ def _view(
     if checkpoint.forked_from is not None:
         metadata["forked_from"] = config_for(checkpoint.forked_from, parent)["configurable"]
     finished = [task.id for task, result, _ in outcomes if result is not None]
-    interrupts = {name: [{"value": ask.value, "id": ask.id, "deadline": ask.deadline}] for name, ask in asked.items()}
+    interrupts = {
+        task_id: [{"value": request.value, "id": request.id, "deadline": request.deadline}]
+        for task_id, request in requests.items()
+    }
     return {
         "values": dict(values),
         "next": list(nodes_to_run(checkpoint, finished if as_head else ())),
@@ -191,20 +196,23 @@ def _view(
             }
             for task, result, failure in outcomes
         ],
-        "interrupts": [each for task, _, _ in outcomes for each in interrupts.get(task.id, [])],
+        "interrupts": [interrupt for task, _, _ in outcomes for interrupt in interrupts.get(task.id, [])],
     }
 
 
-def _typed(channels: Channels, write: Any) -> Any:
-    """What a node wrote, of the declared types where they still fit."""
+def _decode_write(channels: Channels, write: Any) -> Any:
+    """Return a node's write with values of the declared types.
+
+    A value that does not fit its type stays JSON data: the state may have been declared otherwise when it was written.
+    """
     if not isinstance(write, Mapping):
         return write
-    typed = {}
+    decoded = {}
     for name, value in write.items():
         try:
             decode = channels[name].decode_write
             several = isinstance(value, Mapping) and value.keys() == {SEVERAL}
-            typed[name] = {SEVERAL: [decode(each) for each in value[SEVERAL]]} if several else decode(value)
+            decoded[name] = {SEVERAL: [decode(item) for item in value[SEVERAL]]} if several else decode(value)
         except (InvalidUpdateError, ValidationError):
-            typed[name] = value
-    return typed
+            decoded[name] = value
+    return decoded

@@ -1,4 +1,4 @@
-"""The options that a run is started with: those of its caller, and what the run before it handed over."""
+"""The options that a run is started with: those of its caller, and the state of the run that it continues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an activity is told of the task it runs."""
+"""The requests to run a task, and to call the routers of a node."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from stepgraph.engine.constants import START
 from stepgraph.engine.thread import Thread
 
 ENTRY_TIMEOUT = 3600.0
-"""Seconds that the routers of the start node may take: they are code without a node to carry options."""
+"""Seconds that the routers of the start node may take. They belong to no node that could have a timeout."""
 
 
 class TaskRequest(BaseModel):
-    """Everything a task's node may know."""
+    """A task, with everything that its node may know."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -29,15 +29,15 @@ class TaskRequest(BaseModel):
     task_id: str
     spec_hash: str
     state: dict[str, Any] | None = None
-    """The values at the checkpoint, as JSON data; `None` when they are to be had by the checkpoint's id."""
+    """The values at the checkpoint, as JSON data; `None` if the activity has to read them by ``checkpoint_id``."""
     input: dict[str, Any] | None = None
-    """For the start node: what it is to write."""
+    """For the start node: the input, which it writes."""
     routers: tuple[str, ...] = ()
-    """The conditional edges to ask after the node, by name: those of the run's spec."""
+    """The names of the conditional edges whose routers run after the node, from the run's spec."""
     answers: tuple[Any, ...] = ()
-    """What people answered to the node's interrupts so far, in their order."""
+    """The answers to the node's interrupts so far, in the order of the interrupts."""
     config: dict[str, Any] = {}
-    """The caller's config: ``configurable``, ``tags``, ``metadata``."""
+    """The part of the caller's config that nodes see: ``configurable``, ``tags``, ``metadata``."""
     uses_external_storage: bool = False
     """Whether external storage takes what Temporal does not carry."""
 
@@ -48,14 +48,15 @@ class TaskRequest(BaseModel):
 
 
 class RouteRequest(BaseModel):
-    """A node whose routers are to be asked after values were written in its name."""
+    """A node whose routers are to be called after an update in its name."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     task: TaskRequest
     input: dict[str, Any] = {}
-    """What the node writes first: what is kept of an input."""
+    """The part of an input that is written before the update."""
     writes: dict[str, Any] = {}
+    """The values of the update."""
 
 
 def task_request(thread: Thread, task: Task, config: Mapping[str, Any], *, with_state: bool = False) -> TaskRequest:
@@ -77,7 +78,7 @@ def task_request(thread: Thread, task: Task, config: Mapping[str, Any], *, with_
 
 
 def router_request(thread: Thread, target: Checkpoint | None, author: str, config: Mapping[str, Any]) -> TaskRequest:
-    """Return the request for the routers of a node in whose name an update is made at ``target``."""
+    """Return the request for the routers of ``author``, in whose name an update is made at ``target``."""
     return _request(
         thread,
         config,

@@ -1,0 +1,19 @@
+"""Serialization: values of declared types to JSON data and back, with proof that nothing is lost on the way.
+
+Owns the conversion, the strict equality that proves it, the size of JSON data and the size limits of payloads. Refuses
+to know channels, graphs, threads and Temporal's API; of Temporal it knows only how large a payload may be.
+
+Two terms are used throughout. *JSON data* is what `json.loads` returns: dict, list, str, int, float, bool, None. *JSON
+text* is the same data as UTF-8 bytes.
+
+Read in this order:
+
+1. `type_codec`: `TypeCodec` converts the values of one declared type.
+2. `equality`: the comparison behind the proof, and the reuse of items that did not change.
+3. `plain_json`: values without a declared type.
+4. `json_values`: the values of a whole state as JSON text.
+5. `sizes`: the limits, and the error for what exceeds them.
+
+`core_schema` and `error_text` help these: the first inspects pydantic's schemas, the second writes types and errors as
+messages quote them.
+"""

@@ -1,4 +1,7 @@
-"""What pydantic's core schemas say of a type."""
+"""Questions about pydantic's core schemas: what kind of type a schema describes.
+
+Owns the knowledge of how pydantic nests its schemas. Never looks at a value.
+"""
 
 from __future__ import annotations
 
@@ -10,31 +13,35 @@ NOT_DATA = {
     "is-instance": "a class without a schema",
     "is-subclass": "a class",
 }
-"""Kinds of schema that pydantic has for what is no data."""
+"""Schema kinds whose values cannot become JSON, each with the words that an error message uses for it."""
 
 
 def schema_kind(schema: Any) -> str:
-    """What a core schema describes, below what only wraps it."""
+    """Return the kind of a schema, such as ``"list"`` or ``"model"``, without definitions, nullability or defaults."""
     while schema["type"] in ("definitions", "nullable", "default"):
         schema = schema["schema"]
     return str(schema["type"])
 
 
 def mentions_set(schema: Any) -> bool:
+    """Return whether a set or a frozenset occurs anywhere in a schema."""
     if isinstance(schema, dict):
         return schema.get("type") in ("set", "frozenset") or any(map(mentions_set, schema.values()))
     return isinstance(schema, list | tuple) and any(map(mentions_set, schema))
 
 
 def is_plain_list(schema: Any) -> bool:
-    """Whether the items alone decide what is valid, and how it is written."""
+    """Return whether a schema is a list without constraints of its own, such as a length: only its items matter."""
     while schema["type"] == "definitions":
         schema = schema["schema"]
     return schema["type"] == "list" and set(schema) <= {"type", "items_schema", "ref", "metadata"}
 
 
 def is_json(schema: Any) -> bool:
-    """Whether values of the type are their own JSON data, of which only containers can be changed."""
+    """Return whether each valid value already is JSON data, whose lists and dicts are its only mutable parts.
+
+    Example: ``dict[str, list[int] | None]``. A float does not count, because NaN and infinity are not JSON.
+    """
     kind = schema["type"]
     if kind in ("definitions", "nullable"):
         return not schema.get("definitions") and is_json(schema["schema"])

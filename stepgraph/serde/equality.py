@@ -1,4 +1,7 @@
-"""Equality of values down to their types, and the sharing of equal items."""
+"""Equality that also compares types, and the reuse of items that did not change.
+
+Python's ``==`` is too lenient for proving a round trip: ``True == 1``, and a `list` subclass equals a `list`.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,11 @@ _PLAIN = (str, int, bool, type(None), bytes)
 
 
 def same(left: Any, right: Any) -> bool:
-    """Equal, and of the same types all the way down; an integer may stand where a float is declared.
+    """Return whether two values are equal and have the same types at every level.
 
-    The order of a mapping is no part of it: a `TypedDict` comes back in the order in which it was declared.
+    One difference of type is allowed: ``left`` may be an `int` where ``right`` is an equal `float`, because pydantic
+    converts an int where a float is declared. The order of a mapping's keys does not matter, because pydantic returns a
+    `TypedDict` in the order in which its keys are declared.
     """
     cls = type(left)
     if cls is not type(right):
@@ -31,38 +36,45 @@ def same(left: Any, right: Any) -> bool:
     if cls is float:
         return bool(left == right or (left != left and right != right))
     if isinstance(left, dict):
-        twins = {key: key for key in right}
+        right_keys = {key: key for key in right}
         return len(left) == len(right) and all(
-            key in twins and same(key, twins[key]) and same(item, right[key]) for key, item in left.items()
+            key in right_keys and same(key, right_keys[key]) and same(item, right[key]) for key, item in left.items()
         )
-    take_apart = parts_of(cls)  # type: ignore[arg-type]  # mypy takes a class for unhashable
-    if take_apart is not None:
-        parts, others = take_apart(left), take_apart(right)
-        return len(parts) == len(others) and all(map(same, parts, others))
+    split = _splitter_for(cls)  # type: ignore[arg-type]  # mypy takes a class for unhashable
+    if split is not None:
+        left_parts, right_parts = split(left), split(right)
+        return len(left_parts) == len(right_parts) and all(map(same, left_parts, right_parts))
     if isinstance(left, set | frozenset):
-        twins = {item: item for item in right}
-        return len(left) == len(right) and all(item in twins and same(item, twins[item]) for item in left)
-    if isinstance(left, datetime | time):  # moments in two zones are never equal in the hour that a clock repeats
+        right_items = {item: item for item in right}
+        return len(left) == len(right) and all(item in right_items and same(item, right_items[item]) for item in left)
+    if isinstance(left, datetime | time):  # in the hour that a clock repeats, == is False between two time zones
         return bool(left.isoformat() == right.isoformat())
     return bool(left == right)
 
 
-def shared(value: Any, before: Any) -> Any:
-    """A new value that has in place of its items those of an earlier one, where these are no different.
+def reuse_items(value: Any, previous: Any) -> Any:
+    """Return ``value`` with the objects of ``previous`` in place of identical items, so that both share these.
 
-    Only the items of a list or a mapping are looked at, and `value` itself may be changed.
+    Only the direct items of a list (by position) or of a dict (by key) are compared. A list or dict is changed in
+    place; any other value is returned as it is.
     """
-    if type(value) is list and type(before) is list:
-        value[: len(before)] = [old if identical(item, old) else item for item, old in zip(value, before, strict=False)]
-    elif type(value) is dict and type(before) is dict:
+    if type(value) is list and type(previous) is list:
+        value[: len(previous)] = [
+            old if identical(item, old) else item for item, old in zip(value, previous, strict=False)
+        ]
+    elif type(value) is dict and type(previous) is dict:
         for key, item in value.items():
-            if key in before and identical(item, before[key]):
-                value[key] = before[key]
+            if key in previous and identical(item, previous[key]):
+                value[key] = previous[key]
     return value
 
 
 def identical(left: Any, right: Any) -> bool:
-    """`same`, and with the same JSON text as well."""
+    """Return whether two values are the `same` and also have the same JSON text.
+
+    Stricter than `same`: the order of keys and the sign of zero matter, and an int is never identical to a float. Two
+    sets count as different unless they are the same object: their members would have to be compared pair by pair.
+    """
     cls = type(left)
     if cls is not type(right):
         return False
@@ -72,16 +84,32 @@ def identical(left: Any, right: Any) -> bool:
         return bool(left == right)
     if cls is float:
         return repr(left) == repr(right)
-    take_apart = parts_of(cls)  # type: ignore[arg-type]  # mypy takes a class for unhashable
-    if take_apart is not None:
-        parts, others = take_apart(left), take_apart(right)
-        return len(parts) == len(others) and all(map(identical, parts, others))
+    split = _splitter_for(cls)  # type: ignore[arg-type]  # mypy takes a class for unhashable
+    if split is not None:
+        left_parts, right_parts = split(left), split(right)
+        return len(left_parts) == len(right_parts) and all(map(identical, left_parts, right_parts))
     return not isinstance(left, set | frozenset) and same(left, right)
 
 
+def describe_difference(value: Any, other: Any) -> str:
+    """Return what ``other`` is instead of ``value``, to follow "would come back as" in a message.
+
+    Examples: ``"list"``, ``"one with list for tuple"``, ``"one with other contents"``.
+    """
+    if type(value) is not type(other):
+        return type_name(other)
+    cls: Any = type(value)
+    split = _splitter_for(cls) or (lambda _: [])
+    value_parts, other_parts = split(value), split(other)
+    for a, b in zip(value_parts, other_parts, strict=False) if len(value_parts) == len(other_parts) else ():
+        if not same(a, b):
+            return describe_difference(a, b) if type(a) is type(b) else f"one with {type_name(b)} for {type_name(a)}"
+    return "one with other contents"
+
+
 @lru_cache(maxsize=1_000)
-def parts_of(cls: Any) -> Callable[[Any], list[Any]] | None:
-    """How to take a value of a class apart, in order; `None` where it is to be compared as a whole."""
+def _splitter_for(cls: Any) -> Callable[[Any], list[Any]] | None:
+    """Return a function that splits a value of a class into the parts to compare; `None` to compare it as a whole."""
     if issubclass(cls, dict):
         return lambda value: [*value, *value.values()]
     if issubclass(cls, list | tuple):
@@ -90,23 +118,11 @@ def parts_of(cls: Any) -> Callable[[Any], list[Any]] | None:
         return lambda value: [*value, value.maxlen]
     if issubclass(cls, BaseModel):
         fields = tuple(cls.model_fields)
-        beside = ("__pydantic_extra__", "__pydantic_private__")
-        return lambda value: [*map(vars(value).get, fields), *(getattr(value, name) for name in beside)]
+        not_in_fields = ("__pydantic_extra__", "__pydantic_private__")
+        return lambda value: [*map(vars(value).get, fields), *(getattr(value, name) for name in not_in_fields)]
     if dataclasses.is_dataclass(cls):
         names = tuple(item.name for item in dataclasses.fields(cls))
         return lambda value: [getattr(value, name, dataclasses.MISSING) for name in names]
     if cls.__eq__ is object.__eq__ and cls.__dictoffset__:
         return lambda value: [vars(value)]
     return None
-
-
-def describe_difference(value: Any, other: Any) -> str:
-    if type(value) is not type(other):
-        return type_name(other)
-    cls: Any = type(value)
-    take_apart = parts_of(cls) or (lambda _: [])
-    parts, others = take_apart(value), take_apart(other)
-    for a, b in zip(parts, others, strict=False) if len(parts) == len(others) else ():
-        if not same(a, b):
-            return describe_difference(a, b) if type(a) is type(b) else f"one with {type_name(b)} for {type_name(a)}"
-    return "one with other contents"

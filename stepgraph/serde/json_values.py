@@ -1,6 +1,6 @@
-"""A state as JSON text, channel by channel: what travels, and what a process keeps at hand.
+"""The values of a state as JSON text, channel by channel: the form in which they travel and are cached.
 
-Text is a fraction of what the same data takes as Python objects, and its size is known exactly.
+JSON text needs a fraction of the memory that the same data needs as Python objects, and its size is known exactly.
 """
 
 from __future__ import annotations
@@ -12,22 +12,25 @@ from pydantic_core import from_json, to_json
 
 
 class JsonValues(Mapping[str, Any]):
-    """Reads as a mapping of JSON data; an item is parsed each time it is read, and so is the reader's own."""
+    """A mapping from channel to JSON data that holds JSON text.
+
+    An item is parsed anew each time it is read, so the reader may change what it gets.
+    """
 
     __slots__ = ("texts",)
 
     def __init__(self, texts: Mapping[str, bytes]) -> None:
         self.texts = dict(texts)
-        """By channel. Shared between states, never edited."""
+        """JSON text by channel. Several states share the same `bytes` objects."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> JsonValues:
-        """From JSON data."""
+        """Return JSON data as `JsonValues`; a `JsonValues` itself if it already is one."""
         return values if isinstance(values, cls) else cls({name: to_json(value) for name, value in values.items()})
 
     @property
     def size(self) -> int:
-        """Bytes of text, not counting keys and separators."""
+        """Bytes of text in all channels, without the channels' names and the separators between them."""
         return sum(map(len, self.texts.values()))
 
     @property
@@ -36,7 +39,7 @@ class JsonValues(Mapping[str, Any]):
         return {name: len(text) for name, text in self.texts.items()}
 
     def to_data(self) -> dict[str, Any]:
-        """All of it as JSON data of the caller's own."""
+        """Return all values as new JSON data, which the caller may change."""
         return {name: from_json(text) for name, text in self.texts.items()}
 
     def __getitem__(self, name: str) -> Any:
@@ -52,8 +55,8 @@ class JsonValues(Mapping[str, Any]):
         return f"JsonValues({self.sizes})"
 
 
-def longer(text: bytes, more: bytes) -> bytes:
-    """The text of a list that another one was appended to."""
-    if more == b"[]":
-        return text
-    return more if text == b"[]" else b",".join((memoryview(text)[:-1], memoryview(more)[1:]))
+def concatenate_lists(first: bytes, second: bytes) -> bytes:
+    """Return the JSON text of two lists as one list, without parsing them: ``[1]`` and ``[2]`` make ``[1,2]``."""
+    if second == b"[]":
+        return first
+    return second if first == b"[]" else b",".join((memoryview(first)[:-1], memoryview(second)[1:]))

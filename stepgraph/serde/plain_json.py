@@ -1,4 +1,4 @@
-"""Values of no declared type, as plain JSON data."""
+"""Values without a declared type. They must be JSON data already, because nothing says how to restore anything else."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from stepgraph.serde.error_text import first_line, type_name
 
 
 class RoundTripError(ValueError):
-    """The value does not survive: the message says what became of it."""
+    """A value cannot become JSON, or would come back as another value. The message says which, and why."""
 
 
 def as_json(value: Any) -> Any:
-    """A value of no declared type, if it is JSON already; otherwise `RoundTripError`."""
+    """Return a copy of a value that is JSON data.
+
+    Raises:
+        RoundTripError: the value is not JSON data; a tuple or a date, for example.
+    """
     try:
         encoded = from_json(to_json(value, inf_nan_mode="strings"))
     except Exception as error:  # pydantic's, or whatever the value's own methods raise
@@ -25,6 +29,6 @@ def as_json(value: Any) -> Any:
     return encoded
 
 
-def json_size(encoded: Any) -> int:
-    """Bytes of the JSON text."""
-    return len(to_json(encoded))
+def json_size(data: Any) -> int:
+    """Return the bytes of JSON text that JSON data, or a pydantic model, takes."""
+    return len(to_json(data))

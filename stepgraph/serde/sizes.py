@@ -1,4 +1,4 @@
-"""What Temporal carries, and the one refusal of what it does not."""
+"""How large an input, a task's writes and a state may be, and the error for what is larger."""
 
 from __future__ import annotations
 
@@ -8,32 +8,42 @@ from typing import Any, Final
 from stepgraph.errors import PayloadTooLargeError
 
 PAYLOAD_LIMIT: Final = 1_900_000
-"""Bytes of JSON that an input, a task's writes or a state may have: servers refuse a payload above 2 MiB, of which
-stepgraph needs some for itself."""
+"""Bytes of JSON that an input, a task's writes or a state may have without external storage. Temporal servers refuse a
+payload above 2 MiB; stepgraph needs the difference for its own data."""
 
-STORED_LIMIT: Final = 64_000_000
-"""The same with external storage. Every worker at work on a thread holds several copies of its state in memory."""
+EXTERNAL_STORAGE_LIMIT: Final = 64_000_000
+"""The same limit with external storage. A worker holds several copies of a state in memory while it runs a thread."""
 
 
 def size_limit(*, uses_external_storage: bool) -> int:
-    """What a state may weigh, with external storage or without."""
-    return STORED_LIMIT if uses_external_storage else PAYLOAD_LIMIT
+    """Return the bytes of JSON that an input, a task's writes or a state may have."""
+    return EXTERNAL_STORAGE_LIMIT if uses_external_storage else PAYLOAD_LIMIT
 
 
-def check_size(what: str, sizes: Mapping[str, int], *, limit: int = PAYLOAD_LIMIT, **parts: Any) -> None:
-    """Refuses ``what``, given as bytes by channel, if it is too large; names the largest channel, and the mend."""
+def check_size(subject: str, sizes: Mapping[str, int], *, limit: int = PAYLOAD_LIMIT, **parts: Any) -> None:
+    """Check that data is not too large. The error names the largest channel and the ways to make the data smaller.
+
+    Args:
+        subject: what the data is, to begin the message with: ``"The input of graph 'g'"``.
+        sizes: bytes of JSON by channel.
+        limit: bytes that are allowed in all.
+        parts: more parts of the error.
+
+    Raises:
+        PayloadTooLargeError: the sizes add up to more than ``limit``.
+    """
     total = sum(sizes.values())
     if total <= limit:
         return
     largest = max(sizes, key=lambda name: sizes[name])
     if limit == PAYLOAD_LIMIT:
-        carried = f"Temporal carries {limit:,}"
-        mend = f"Set STEPGRAPH_STORAGE on every worker and client, for up to {STORED_LIMIT:,}; or keep"
+        rule = f"Temporal carries {limit:,}"
+        fix = f"Set STEPGRAPH_STORAGE on every worker and client, for up to {EXTERNAL_STORAGE_LIMIT:,}; or keep"
     else:
-        carried, mend = f"stepgraph takes {limit:,} with external storage", "Keep"
+        rule, fix = f"stepgraph takes {limit:,} with external storage", "Keep"
     raise PayloadTooLargeError(
-        f"{what} has {total:,} bytes, of which channel {largest!r} has {sizes[largest]:,}; {carried}. "
-        f"{mend} large values elsewhere, and their address in the state.",
+        f"{subject} has {total:,} bytes, of which channel {largest!r} has {sizes[largest]:,}; {rule}. "
+        f"{fix} large values elsewhere, and their address in the state.",
         channel=largest,
         size=sizes[largest],
         limit=limit,

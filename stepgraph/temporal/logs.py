@@ -1,9 +1,10 @@
-"""Logs: structlog over the standard library's logging, for people on a console or for machines as JSON.
+"""Logs: structlog over the standard library's logging, as text on a console or as JSON.
 
-The library logs to the loggers ``stepgraph.*`` and configures nothing; an application that configures logging its own
-way gets the events with their keys as ``extra``-like text. The commands call `configure_logging`.
+The library logs to the loggers ``stepgraph.*`` and configures nothing. An application with its own logging
+configuration gets each event as one line of text: the event's name, then its keys and values. stepgraph's commands call
+`configure_logging`.
 
-Keys bound wherever they are known: ``graph``, ``thread``, ``run``, ``step``, ``node``, ``checkpoint_id``.
+Events carry these keys where they are known: ``graph``, ``thread``, ``run``, ``step``, ``node``, ``checkpoint_id``.
 """
 
 from __future__ import annotations
@@ -18,38 +19,47 @@ from stepgraph.errors import StepgraphError
 from stepgraph.temporal import settings
 from stepgraph.temporal.sdk_internals import reports_activity_failure
 
-_SHARED: list[Any] = [
+_PROCESSORS: list[Any] = [
     structlog.stdlib.filter_by_level,
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
-_BARE = structlog.stdlib.ProcessorFormatter.wrap_for_formatter
+_WRAP_FOR_FORMATTER = structlog.stdlib.ProcessorFormatter.wrap_for_formatter
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """The logger ``stepgraph.<name>``."""
+    """Return the logger ``stepgraph.<name>``."""
     return cast(
         structlog.stdlib.BoundLogger,
         structlog.wrap_logger(
             logging.getLogger(f"stepgraph.{name}"),
             wrapper_class=structlog.stdlib.BoundLogger,
-            processors=[*_SHARED, _finish],
+            processors=[*_PROCESSORS, _render],
             cache_logger_on_first_use=True,
         ),
     )
 
 
 def configure_logging(format: str | None = None, level: str | None = None) -> None:
-    """Sends all logs of the process to standard error, as ``console`` or ``json``; by default as the settings say."""
-    chosen = format or settings.text("STEPGRAPH_LOG_FORMAT") or ("console" if sys.stderr.isatty() else "json")
+    """Send all logs of the process to standard error, those of other libraries included.
+
+    Args:
+        format: ``console`` or ``json``; by default `STEPGRAPH_LOG_FORMAT`, else ``console`` on a terminal and ``json``
+            elsewhere.
+        level: the lowest level to log, in any case; by default `STEPGRAPH_LOG_LEVEL`, else ``info``.
+
+    Raises:
+        StepgraphError: the format or the level does not exist. Logging is unchanged then.
+    """
+    chosen = format or settings.text_setting("STEPGRAPH_LOG_FORMAT") or ("console" if sys.stderr.isatty() else "json")
     if chosen not in ("console", "json"):
         raise StepgraphError(
             f"STEPGRAPH_LOG_FORMAT must be 'console' or 'json'; got {chosen!r}.",
             setting="STEPGRAPH_LOG_FORMAT",
         )
-    threshold = (level or settings.text("STEPGRAPH_LOG_LEVEL", "info") or "info").upper()
+    threshold = (level or settings.text_setting("STEPGRAPH_LOG_LEVEL", "info") or "info").upper()
     if threshold not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise StepgraphError(
             f"STEPGRAPH_LOG_LEVEL must be debug, info, warning or error; got {threshold.lower()!r}.",
@@ -61,7 +71,7 @@ def configure_logging(format: str | None = None, level: str | None = None) -> No
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=_SHARED[1:],
+            foreign_pre_chain=_PROCESSORS[1:],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *([structlog.processors.format_exc_info] if chosen == "json" else []),
@@ -69,40 +79,40 @@ def configure_logging(format: str | None = None, level: str | None = None) -> No
             ],
         )
     )
-    global _configured
-    _configured = chosen
+    global _format
+    _format = chosen
     logging.basicConfig(handlers=[handler], level=threshold, force=True)
     quiet_sdk()
 
 
 def quiet_sdk() -> None:
-    """Keeps the SDK from logging each failed node a second time, with a traceback: stepgraph reports it itself."""
+    """Keep the SDK from logging each failed node a second time, with a traceback: stepgraph logs it itself."""
     logger = logging.getLogger("temporalio.activity")
-    if _is_no_repetition not in logger.filters:
-        logger.addFilter(_is_no_repetition)
+    if _is_not_duplicate not in logger.filters:
+        logger.addFilter(_is_not_duplicate)
 
 
-_configured = ""
+_format = ""
 
 
 def log_format() -> str:
-    """The format that `configure_logging` was told; empty without it."""
-    return _configured
+    """Return the format that `configure_logging` has set up; an empty string if it was not called."""
+    return _format
 
 
-def _finish(logger: Any, method: str, event: Any) -> Any:
-    """Hands the event to the formatter of `configure_logging`, or, without it, to whatever logging there is as text."""
-    if _configured:
-        return _BARE(logger, method, event)
+def _render(logger: Any, method: str, event: Any) -> Any:
+    """Pass the event to `configure_logging`'s formatter if there is one, otherwise to `logging` as a line of text."""
+    if _format:
+        return _WRAP_FOR_FORMATTER(logger, method, event)
     for key in ("logger", "level", "timestamp"):
         event.pop(key, None)
     text = event.pop("event")
-    carried = {key: event.pop(key) for key in ("exc_info", "stack_info") if key in event}
-    return (f"{text} {' '.join(f'{key}={value!r}' for key, value in event.items())}".strip(),), carried
+    keywords = {key: event.pop(key) for key in ("exc_info", "stack_info") if key in event}
+    return (f"{text} {' '.join(f'{key}={value!r}' for key, value in event.items())}".strip(),), keywords
 
 
-def _is_no_repetition(record: logging.LogRecord) -> bool:
-    """Whether the SDK's record says what stepgraph has not: failures of other activities are none of its business."""
+def _is_not_duplicate(record: logging.LogRecord) -> bool:
+    """Return false for the SDK's record of a failure that stepgraph has logged. Failures of other activities pass."""
     error = record.exc_info[1] if record.exc_info else None
     reported = getattr(error, "reported_by_stepgraph", False)
     return not (reported and reports_activity_failure(record))

@@ -1,7 +1,8 @@
-"""JSON data as Temporal payloads, whatever payload converter the client has.
+"""JSON data as Temporal payloads, independent of the client's payload converter.
 
-The SDK's JSON converter sorts keys and escapes what is not ASCII; these payloads keep a mapping's order and their size
-is that of the JSON text that the engine weighs. Payload codecs (encryption, say) apply as ever.
+The SDK's JSON converter sorts keys and escapes what is not ASCII. These payloads keep a mapping's order, and their size
+is the size of the JSON text that the engine checks against its limits. The client's payload codecs, such as
+encryption, still apply.
 """
 
 from __future__ import annotations
@@ -16,28 +17,37 @@ from temporalio.common import RawValue
 from temporalio.exceptions import FailureError
 
 REPEATS: Final = "stepgraph-repeats"
-"""Metadata of a payload that external storage is to take although Temporal would: the history has most of it already.
-Small ones go without, for Temporal's own command line shows payloads with metadata of their own as base64."""
+"""The metadata key of a payload that goes to external storage although it is small enough for Temporal's history,
+because the history contains most of its data already."""
 
 REPEATS_FROM: Final = 100_000
+"""Bytes of JSON from which a payload gets that key. Temporal's command line shows payloads with additional metadata as
+base64, so small payloads, which people read there, do without it."""
 
 
 def to_raw(value: Any, *, repeats: bool = False) -> RawValue:
-    """JSON data (or a model of `stepgraph.protocol.wire`) as a payload; ``repeats`` says that the history has most of it."""
-    made = Payload(metadata={"encoding": b"json/plain"}, data=to_json(value))
-    if repeats and len(made.data) >= REPEATS_FROM:
-        made.metadata[REPEATS] = b"true"
-    return RawValue(made)
+    """Encode JSON data, or a pydantic model of `stepgraph.protocol`, as a payload.
+
+    Args:
+        value: the data.
+        repeats: whether the run's history contains most of the data already. External storage then takes the payload
+            from `REPEATS_FROM` bytes on.
+    """
+    payload = Payload(metadata={"encoding": b"json/plain"}, data=to_json(value))
+    if repeats and len(payload.data) >= REPEATS_FROM:
+        payload.metadata[REPEATS] = b"true"
+    return RawValue(payload)
 
 
 def from_raw(raw: RawValue) -> Any:
-    """The JSON data of a payload; `ValueError` if it holds something else."""
+    """Decode a payload's JSON data. `ValueError` if the payload is not JSON."""
     encoding = raw.payload.metadata.get("encoding", b"").decode()
     if encoding == "binary/null":
         return None
     if encoding not in ("json/plain", "json/protobuf"):
         raise ValueError(
-            f"Expected a JSON payload, got one of encoding {encoding!r}. If that is a codec's, it is missing here."
+            f"Expected a JSON payload, got one of encoding {encoding!r}. If a payload codec made it, this process "
+            "lacks that codec."
         )
     return from_json(raw.payload.data)
 
@@ -50,17 +60,25 @@ def failure(
     non_retryable: bool = True,
     next_retry_delay: timedelta | None = None,
 ) -> FailureError:
-    """What an activity or a run raises to end with this failure, and nothing else.
+    """Make the exception that an activity or a workflow raises to end with exactly this failure.
 
-    The SDK would add the traceback of its own frames, which is what the Web UI then shows, and every exception in the
-    chain with its whole text, which may exceed what Temporal carries.
+    A plain `ApplicationError` would do more: the SDK adds the traceback of its own frames, which the Web UI then shows,
+    and every chained exception with its full text, which may exceed Temporal's size limit.
+
+    Args:
+        message: the failure's message.
+        details: JSON data, one payload each.
+        type: the failure's type, which retry policies and clients see.
+        stack_trace: the text that the Web UI shows as the stack trace.
+        non_retryable: whether Temporal makes no further attempt.
+        next_retry_delay: the pause before the next attempt; by default the activity's retry policy decides.
     """
-    made = Failure(message=message, stack_trace=stack_trace)
-    info = made.application_failure_info
+    failure_data = Failure(message=message, stack_trace=stack_trace)
+    info = failure_data.application_failure_info
     info.type, info.non_retryable = type, non_retryable
     info.details.payloads.extend(to_raw(detail).payload for detail in details)
     if next_retry_delay is not None:
         info.next_retry_delay.FromTimedelta(next_retry_delay)
-    error = FailureError(message, failure=made)
+    error = FailureError(message, failure=failure_data)
     error.reported_by_stepgraph = True  # type: ignore[attr-defined]  # see `stepgraph.temporal.logs.quiet_sdk`
     return error

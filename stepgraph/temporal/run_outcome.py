@@ -1,4 +1,4 @@
-"""How a run ended, read from its last event alone."""
+"""Reads how a run ended, from the last event of its history alone: no worker and no replay are needed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.client import (
-    Client,
-    WorkflowHistoryEventFilterType,
-)
+from temporalio.client import Client, WorkflowHistoryEventFilterType
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
@@ -21,7 +18,7 @@ from stepgraph.protocol.start_options import CommandRefused, ContinuedRun, Start
 from stepgraph.temporal.executions import Run
 from stepgraph.temporal.payloads import from_raw
 
-_ENDED = {
+_EXTERNAL_ENDS = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED: "cancelled",
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED: "terminated",
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT: "timed out",
@@ -30,62 +27,64 @@ _ENDED = {
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """How a run ended."""
+    """How a run ended. All fields are at their defaults for a run that is open, or that is not stepgraph's."""
 
     record: Record | None = None
+    """The record that the run left; `None` if it left none."""
     error: StepgraphError | None = None
+    """The error that the run's caller gets; `None` if the graph is done or waits."""
     continued_as: str | None = None
-    """The run that followed at once."""
+    """The run id of the next run, if this one continued as new."""
     continued_for_size: bool = False
-    """Whether that one goes on with the same; otherwise it begins the next input in line."""
+    """Whether that run goes on with the same input; otherwise it begins with the next queued input."""
     ended: str | None = None
-    """What it was from outside: ``cancelled``, ``terminated`` or ``timed out``."""
+    """How the run was ended externally: ``cancelled``, ``terminated`` or ``timed out``. Otherwise `None`."""
     fault: str | None = None
-    """What it failed with, where that is no error of stepgraph's."""
+    """The text of the failure, if the run failed with an error that is not stepgraph's."""
 
 
 async def outcome_of(client: Client, run: Run) -> RunOutcome:
-    """How a closed run ended, from its last event alone: no worker, no replay."""
+    """Return how a run ended. If it is open, wait for its end."""
     return await await_outcome(client, run.thread_id, run.run_id)
 
 
 async def await_outcome(client: Client, thread_id: str, run_id: str) -> RunOutcome:
-    """The same for a run of which only the ids are known; waits for the end of one that is open."""
+    """Return how the run with these ids ended. If it is open, wait for its end."""
     handle = client.get_workflow_handle(thread_id, run_id=run_id)
     events = handle.fetch_history_events(
         wait_new_event=True, event_filter_type=WorkflowHistoryEventFilterType.CLOSE_EVENT
     )
     async for event in events:
-        return await _closing(client, event)
+        return await _outcome_from_event(client, event)
     return RunOutcome()
 
 
 async def current_outcome(client: Client, thread_id: str) -> RunOutcome:
-    """How the thread's current run ended; empty if it is open, or if there is none."""
+    """Return how the thread's latest run ended; an empty outcome if it is open, or if the thread has no run."""
     events = client.get_workflow_handle(thread_id).fetch_history_events(
         event_filter_type=WorkflowHistoryEventFilterType.CLOSE_EVENT
     )
     try:
         async for event in events:
-            return await _closing(client, event)
+            return await _outcome_from_event(client, event)
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
     return RunOutcome()
 
 
-async def _closing(client: Client, event: HistoryEvent) -> RunOutcome:
+async def _outcome_from_event(client: Client, event: HistoryEvent) -> RunOutcome:
     converter = client.data_converter
     if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
         payloads = event.workflow_execution_completed_event_attributes.result.payloads
-        return _closing_of_result(await converter.decode(payloads, [RawValue] * len(payloads)))
+        return _outcome_from_result(await converter.decode(payloads, [RawValue] * len(payloads)))
     if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
         failure = event.workflow_execution_failed_event_attributes.failure
-        return _closing_of_failure(await converter.decode_failure(failure))
+        return _outcome_from_failure(await converter.decode_failure(failure))
     if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
         attributes = event.workflow_execution_continued_as_new_event_attributes
-        _, raw = await converter.decode(attributes.input.payloads, [RawValue, RawValue])
-        options = StartOptions.model_validate(from_raw(raw))
+        _, raw_options = await converter.decode(attributes.input.payloads, [RawValue, RawValue])
+        options = StartOptions.model_validate(from_raw(raw_options))
         continued = options.continued or ContinuedRun()
         return RunOutcome(
             continued.record,
@@ -93,11 +92,11 @@ async def _closing(client: Client, event: HistoryEvent) -> RunOutcome:
             continued_as=attributes.new_execution_run_id,
             continued_for_size=continued.queued_input_id is None,
         )
-    return RunOutcome(ended=_ENDED.get(event.event_type))
+    return RunOutcome(ended=_EXTERNAL_ENDS.get(event.event_type))
 
 
-def _closing_of_result(results: list[RawValue]) -> RunOutcome:
-    """A record, or a refusal; neither, for a workflow that is none of stepgraph's."""
+def _outcome_from_result(results: list[RawValue]) -> RunOutcome:
+    """Read a run's result: a record, a refused command, or nothing if the workflow is not stepgraph's."""
     try:
         result = from_raw(results[0]) if results else None
         if isinstance(result, dict) and "refused" in result:
@@ -108,12 +107,14 @@ def _closing_of_result(results: list[RawValue]) -> RunOutcome:
         return RunOutcome()
 
 
-def _closing_of_failure(error: BaseException) -> RunOutcome:
-    """What a run's failure says: its error and its record, if stepgraph failed it."""
-    told, record = error.details if isinstance(error, ApplicationError) and len(error.details) == 2 else (None, None)
-    if not isinstance(told, dict) or "message" not in told:
+def _outcome_from_failure(error: BaseException) -> RunOutcome:
+    """Read a run's failure. If stepgraph raised it, its details are the error and the record, as JSON data."""
+    details = error.details if isinstance(error, ApplicationError) and len(error.details) == 2 else (None, None)
+    wire_error, record = details
+    if not isinstance(wire_error, dict) or "message" not in wire_error:
         return RunOutcome(fault=str(error))
     assert isinstance(error, ApplicationError)
     if error.failure is not None and error.failure.stack_trace:
-        told = {**told, "parts": {"traceback": error.failure.stack_trace, **(told.get("parts") or {})}}
-    return RunOutcome(None if record is None else Record.model_validate(record), from_wire(told))
+        parts = {"traceback": error.failure.stack_trace, **(wire_error.get("parts") or {})}
+        wire_error = {**wire_error, "parts": parts}
+    return RunOutcome(None if record is None else Record.model_validate(record), from_wire(wire_error))

@@ -27,8 +27,8 @@ from temporalio.worker import Worker
 def dynamic_workflow(base: type, members: Mapping[str, Any], *, module: str) -> type:
     """Return a dynamic workflow class that runs outside the sandbox, made from a class with an ``execute`` method.
 
-    The SDK refuses classes that are defined inside a function, because its sandbox imports a workflow by its qualified
-    name. A class without a sandbox needs no such import, so its ``run`` method gets the names that it would have there.
+    The SDK refuses a ``run`` method that is defined inside a function, because its sandbox imports a workflow by its
+    qualified name. Outside the sandbox nothing is imported, so ``run`` gets the name of a method of a module's class.
 
     Args:
         base: the class; its ``execute`` takes the arguments as a sequence of `RawValue`.
@@ -68,7 +68,7 @@ def set_deadlock_timeout(worker: Worker, seconds: int) -> None:
 def workflow_data_converter(client: Client, *, thread_id: str, graph: str) -> DataConverter:
     """Return the client's data converter as the SDK uses it for the arguments of one workflow.
 
-    Codecs then see the workflow id, and external storage files payloads under it.
+    Codecs then get the workflow id, and external storage puts the payloads under it.
     """
     return client.data_converter._with_contexts(
         WorkflowSerializationContext(namespace=client.namespace, workflow_id=thread_id),

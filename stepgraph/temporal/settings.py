@@ -1,4 +1,7 @@
-"""RunSettings from the environment: every variable stepgraph reads, named once."""
+"""Settings from environment variables. Every variable that stepgraph reads is named here, once.
+
+Variables named ``TEMPORAL_*`` are the SDK's; `temporalio.envconfig` reads them.
+"""
 
 from __future__ import annotations
 
@@ -9,56 +12,68 @@ from stepgraph.errors import StepgraphError
 from stepgraph.protocol.opening import RunSettings
 
 ENVIRONMENT: Final = {
-    "STEPGRAPH_GRAPHS": "Graphs that a worker serves, as module:variable or path.py:variable, separated by commas.",
-    "STEPGRAPH_TASK_QUEUE": "The one task queue that a worker polls and a client uses, instead of one for each graph.",
-    "STEPGRAPH_LOG_FORMAT": "console or json; by default console on a terminal, json elsewhere.",
-    "STEPGRAPH_LOG_LEVEL": "debug, info, warning or error; info by default.",
-    "STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS": "How long a worker that is told to stop waits for running nodes; 30 by default.",
-    "STEPGRAPH_HOME": "Where the embedded server keeps its database; .stepgraph in the working directory by default.",
-    "STEPGRAPH_EMBEDDED_IDLE_SECONDS": "Seconds that an embedded server stays up after its last user; 600 by default.",
-    "STEPGRAPH_WEB_UI": "Address of Temporal's Web UI, where it cannot be guessed from the server's.",
-    "STEPGRAPH_STORAGE": "Where payloads beyond 1 MB go: s3://bucket/prefix, file:///folder or none (the default; "
-    "with the embedded server, a folder beside its database).",
-    "STEPGRAPH_INLINE_BYTES": "Largest state, in bytes of JSON, put into an activity's input; 4096 by default.",
-    "STEPGRAPH_MAX_CACHED_WORKFLOWS": "Open runs that a worker keeps in memory; 300 by default. Others are replayed.",
-    "STEPGRAPH_STATE_CACHE_BYTES": "Bytes of state that a worker process keeps at hand; 64000000 by default, 0: none.",
-    "STEPGRAPH_CONTINUE_AS_NEW_STEPS": "Super-steps after which a run continues as new; 500 by default.",
-    "STEPGRAPH_CONTINUE_AS_NEW_BYTES": "Bytes of states made in a run after which it continues as new; 500000000 by default.",
-    "STEPGRAPH_FUSED_STEPS": "Super-steps of durability 'async' that are written to disk together; 500 by default.",
-    "STEPGRAPH_FUSED_SECONDS": "Seconds after which those are written that have been run; 0.5 by default.",
-    "STEPGRAPH_WORKERS": "in-process (default): graph.invoke() brings a worker of its own. external: others do it.",
+    "STEPGRAPH_GRAPHS": "The graphs that a worker serves: module:variable or path.py:variable, separated by commas.",
+    "STEPGRAPH_TASK_QUEUE": "The task queue of all graphs, for workers and clients. By default each graph has its own.",
+    "STEPGRAPH_LOG_FORMAT": "console or json. Default: console on a terminal, json elsewhere.",
+    "STEPGRAPH_LOG_LEVEL": "debug, info, warning or error. Default: info.",
+    "STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS": "How long a worker that is stopped waits for running nodes. Default: 30.",
+    "STEPGRAPH_HOME": "The folder of the embedded server's database. Default: .stepgraph in the working directory.",
+    "STEPGRAPH_EMBEDDED_IDLE_SECONDS": "How long the embedded server runs on after its last client. Default: 600.",
+    "STEPGRAPH_WEB_UI": "The address of Temporal's Web UI. Default: derived from the server's address, if it can be.",
+    "STEPGRAPH_STORAGE": "External storage for payloads above 1 MB: s3://bucket/prefix, file:///folder or none. "
+    "Default: none; with the embedded server, a folder beside its database.",
+    "STEPGRAPH_INLINE_BYTES": "The largest state, in bytes of JSON, that an activity's input contains. Default: 4096.",
+    "STEPGRAPH_MAX_CACHED_WORKFLOWS": "How many open runs a worker keeps in memory; it replays the others when "
+    "they are needed. Default: 300.",
+    "STEPGRAPH_STATE_CACHE_BYTES": "The size of a worker process's cache of states; 0 disables it. Default: 64000000.",
+    "STEPGRAPH_CONTINUE_AS_NEW_STEPS": "The number of super-steps after which a run continues as new. Default: 500.",
+    "STEPGRAPH_CONTINUE_AS_NEW_BYTES": "The total size of a run's states after which it continues as new. "
+    "Default: 500000000.",
+    "STEPGRAPH_FUSED_STEPS": "The largest number of super-steps that one activity runs with durability 'async'. "
+    "Default: 500.",
+    "STEPGRAPH_FUSED_SECONDS": "Seconds after which such an activity starts no further super-step. Default: 0.5.",
+    "STEPGRAPH_WORKERS": "in-process: graph.invoke() starts its own worker. external: other processes run the workers. "
+    "Default: in-process.",
 }
-"""Variable -> meaning. `TEMPORAL_*` variables are read by `temporalio.envconfig`."""
+"""Each variable with its description."""
 
 
-def text(name: str, default: str | None = None) -> str | None:
-    """A variable's value; an empty one counts as unset."""
+def text_setting(name: str, default: str | None = None) -> str | None:
+    """Return a variable's value, or ``default`` if the variable is unset or empty."""
     assert name in ENVIRONMENT, name
     return os.environ.get(name) or default
 
 
-def number(name: str, default: float) -> float:
-    """A variable's value as a number that is not negative. `StepgraphError` naming the variable otherwise."""
-    given = text(name)
-    if given is None:
+def number_setting(name: str, default: float) -> float:
+    """Return a variable's value as a number of 0 or more. `StepgraphError` if it is none."""
+    text = text_setting(name)
+    if text is None:
         return default
     try:
-        value = float(given)
+        value = float(text)
     except ValueError:
         value = -1.0
     if not value >= 0:
-        raise StepgraphError(f"{name} must be a number, 0 or more; got {given!r}.", setting=name)
+        raise StepgraphError(f"{name} must be a number, 0 or more; got {text!r}.", setting=name)
     return value
 
 
 def run_settings(*, search_attributes: bool = False, uses_external_storage: bool = False) -> RunSettings:
-    """What `open_thread` records for a run."""
+    """Return the settings that decide a run's commands. `open_thread` records them in the run's history.
+
+    Args:
+        search_attributes: whether the namespace has stepgraph's search attributes.
+        uses_external_storage: whether the worker's client has external storage.
+
+    Raises:
+        StepgraphError: a variable has an invalid value.
+    """
     return RunSettings(
         search_attributes=search_attributes,
         uses_external_storage=uses_external_storage,
-        inline_bytes=int(number("STEPGRAPH_INLINE_BYTES", 4096)),
-        continue_as_new_steps=max(1, int(number("STEPGRAPH_CONTINUE_AS_NEW_STEPS", 500))),
-        continue_as_new_bytes=max(1, int(number("STEPGRAPH_CONTINUE_AS_NEW_BYTES", 500_000_000))),
-        fused_steps=max(1, int(number("STEPGRAPH_FUSED_STEPS", 500))),
-        fused_seconds=number("STEPGRAPH_FUSED_SECONDS", 0.5),
+        inline_bytes=int(number_setting("STEPGRAPH_INLINE_BYTES", 4096)),
+        continue_as_new_steps=max(1, int(number_setting("STEPGRAPH_CONTINUE_AS_NEW_STEPS", 500))),
+        continue_as_new_bytes=max(1, int(number_setting("STEPGRAPH_CONTINUE_AS_NEW_BYTES", 500_000_000))),
+        fused_steps=max(1, int(number_setting("STEPGRAPH_FUSED_STEPS", 500))),
+        fused_seconds=number_setting("STEPGRAPH_FUSED_SECONDS", 0.5),
     )

@@ -1,4 +1,4 @@
-"""Blocking calls of what is async."""
+"""Runs a coroutine from blocking code."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def wait(work: Coroutine[Any, Any, T]) -> T:
-    """Waits for it, whether or not an event loop is running here."""
+def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end, and return its result.
+
+    If the calling thread has a running event loop, the coroutine gets a loop of its own in another thread, with the
+    caller's context variables.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(work)
+        return asyncio.run(coroutine)
     context = contextvars.copy_context()
-    with ThreadPoolExecutor(1) as elsewhere:
-        return elsewhere.submit(context.run, asyncio.run, work).result()
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(context.run, asyncio.run, coroutine).result()

@@ -1,4 +1,8 @@
-"""One run of a thread in memory, as a Temporal workflow would have it: the loop, and the orders in between."""
+"""One run of a thread in memory: the counterpart of the workflow in `stepgraph_workflows`.
+
+Owns the loop over super-steps, and the commands that are applied between them. What a command does to the thread is
+decided in `stepgraph.execution.apply_command`, as it is on Temporal.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +27,13 @@ from stepgraph.protocol.task_request import RouteRequest, task_request
 
 
 class MemoryRun:
-    """A thread at work. Several may order something of it at once; each is carried out between super-steps.
+    """A run of a thread. Several callers may send commands at once; each is applied between super-steps.
 
     Args:
-        code: the graph.
-        thread: what the run works on.
-        config: what nodes see of the caller's config.
-        read: gives the record of any checkpoint that the runner knows.
+        registry: the graph.
+        thread: the thread that the run works on.
+        config: the part of the caller's config that nodes see.
+        read: returns the record of any checkpoint that the runner has.
     """
 
     def __init__(
@@ -42,59 +46,65 @@ class MemoryRun:
     ) -> None:
         self.thread = thread
         self.open = False
-        """Whether it waits for people, and orders go to it; the thread's next run takes them otherwise."""
+        """Whether the thread waits at an interrupt or breakpoint, so that this run takes the next command. Otherwise
+        the thread's next run takes it."""
         self.busy = False
-        """Whether it is at work, and orders wait for the next boundary."""
+        """Whether the run executes super-steps. Commands then wait for the end of the current one."""
         self._registry = registry
         self._config = config
-        self._outside = CommandIO(read_checkpoint=read, ask_routers=self._route)
+        self._io = CommandIO(read_checkpoint=read, ask_routers=self._route)
         self._commands: deque[tuple[CommandKind, ThreadCommand, Future[dict[str, Any]]]] = deque()
         self._ended: Future[None] = Future()
 
     async def command(self, kind: CommandKind, command: ThreadCommand) -> dict[str, Any]:
-        """Carries out an order and runs on; the config of the checkpoint that the order made.
+        """Apply a command and run on; return the config of the checkpoint that the command made.
 
-        While the run is at work the order waits for its turn; an update then returns without waiting for the rest.
+        If the run is busy, the command waits for the end of the current super-step. An update returns as soon as it has
+        been applied, any other command when the run is over.
         """
         if self.open or self.busy:
             check_command(self.thread, self._registry, kind, command)
         if not self.busy:
             return await self._begin(kind, command)
-        done: Future[dict[str, Any]] = Future()
-        self._commands.append((kind, command, done))
-        made = await asyncio.wrap_future(done)
+        applied: Future[dict[str, Any]] = Future()
+        self._commands.append((kind, command, applied))
+        config = await asyncio.wrap_future(applied)
         if kind != "update":
             await asyncio.wrap_future(self._ended)
-        return made
+        return config
 
     async def _begin(self, kind: CommandKind, command: ThreadCommand) -> dict[str, Any]:
+        """Apply the command with which the run begins, then run until the thread is idle."""
         self.busy, self._ended = True, Future()
         try:
-            made = await self._carry_out(kind, command)
+            config = await self._apply(kind, command)
             self.open = False
-            await self._work(running=kind != "update")
+            await self._run(running=kind != "update")
         except BaseException as error:
             while self._commands:
-                late = ThreadBusyError("The run ended before the turn of this came. Ask again.")
-                self._commands.popleft()[2].set_exception(late)
+                too_late = ThreadBusyError("The run ended before it applied this command. Send it again.")
+                self._commands.popleft()[2].set_exception(too_late)
             self._ended.set_exception(error)
-            self._ended.exception()  # whoever waits is told; if nobody does, that is no fault
             raise
         else:
             self._ended.set_result(None)
         finally:
             self.busy = False
-        return made
+        return config
 
-    async def _work(self, *, running: bool) -> None:
-        """Super-step after super-step, with the orders that arrived in between, until the thread stands still."""
+    async def _run(self, *, running: bool) -> None:
+        """Run super-steps, and apply the commands that arrive meanwhile, until the thread is idle.
+
+        Args:
+            running: whether due tasks run; after an update they do not, until another command arrives.
+        """
         thread = self.thread
         while True:
-            running = await self._orders_in_between() or running
+            running = await self._apply_commands() or running
             if running and (tasks := thread.due()):
                 await asyncio.gather(*(self._perform(task) for task in tasks))
                 if thread.failures:
-                    await self._orders_in_between()  # one of them may mend it, or go on from elsewhere
+                    await self._apply_commands()  # one may write the failed task's result, or fork from elsewhere
                     if thread.failures:
                         raise from_wire(node_error(thread).to_wire())
                 elif thread.complete:
@@ -105,23 +115,23 @@ class MemoryRun:
                 self.open = bool(thread.waiting_interrupts or thread.paused)
                 return
 
-    async def _orders_in_between(self) -> bool:
-        """Carries out what arrived; whether something of it is to be run."""
-        to_run = False
+    async def _apply_commands(self) -> bool:
+        """Apply the commands that wait; return whether one of them was more than an update, so that due tasks run."""
+        running = False
         while self._commands:
-            kind, command, done = self._commands.popleft()
+            kind, command, applied = self._commands.popleft()
             try:
-                done.set_result(await self._carry_out(kind, command))
-                to_run = to_run or kind != "update"
+                applied.set_result(await self._apply(kind, command))
+                running = running or kind != "update"
             except StepgraphError as error:
-                done.set_exception(error)
-        return to_run
+                applied.set_exception(error)
+        return running
 
-    async def _carry_out(self, kind: CommandKind, command: ThreadCommand) -> dict[str, Any]:
-        """Carries out one order; the config of the thread's head then."""
+    async def _apply(self, kind: CommandKind, command: ThreadCommand) -> dict[str, Any]:
+        """Apply one command; return the config of the thread's head after it."""
         config = command.config if isinstance(command, InvokeCommand) else self._config
         try:
-            await apply_command(self.thread, self._registry, config, kind, command, io=self._outside)
+            await apply_command(self.thread, self._registry, config, kind, command, io=self._io)
         except StepgraphError as error:
             raise from_wire(error.to_wire()) from error
         self._config = config
@@ -136,7 +146,7 @@ class MemoryRun:
         thread.start(task)
         try:
             result = await run_task(self._registry, request, thread.state, run_sync=asyncio.to_thread)
-        except (Exception, SystemExit) as error:  # a node must not end its worker
+        except (Exception, SystemExit) as error:  # a node that calls sys.exit() fails; it does not end its process
             thread.fail(task, failure_from(error, attempts=1))
         else:
             thread.finish(task, result)

@@ -1,18 +1,19 @@
-"""`MemoryRunner`: a graph in this process's memory, without Temporal, on the same engine and with the same checkpoints.
+"""`MemoryRunner`: runs a graph in memory, on the same engine and with the same checkpoints as on Temporal.
 
-For tests of graphs, and the oracle of stepgraph's own. Nothing is durable here; nodes run once, without retries, and
-a question's deadline passes without an answer.
+Owns the threads and their runs, for tests of graphs and as the reference for stepgraph's own tests. Nothing is durable.
+Nodes run once, without retries, and the deadline of an interrupt has no effect.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Unpack
 
 from stepgraph.engine.record import Record, record_of, thread_from
 from stepgraph.engine.thread import Thread
-from stepgraph.graph.compiled import CompiledGraph, Supersteps
+from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.protocol.commands import CommandKind, ThreadCommand
 from stepgraph.protocol.config import Breaks, Config, RunConfig, parse_config, parse_thread_id
 from stepgraph.protocol.interrupts import Command, Interrupt
@@ -24,8 +25,16 @@ from stepgraph.protocol.method_arguments import (
     resume_command,
     update_command,
 )
+from stepgraph.protocol.method_keywords import BreakpointKeywords, HistoryKeywords, Supersteps
 from stepgraph.protocol.opening import ReadRequest
-from stepgraph.protocol.snapshot import StateSnapshot, config_for, empty, matches, snapshot_from, view
+from stepgraph.protocol.snapshot import (
+    StateSnapshot,
+    config_for,
+    empty_snapshot,
+    matches_filter,
+    snapshot_data,
+    snapshot_from,
+)
 from stepgraph.protocol.thread_errors import (
     no_such_checkpoint,
     no_such_thread,
@@ -34,16 +43,18 @@ from stepgraph.protocol.thread_errors import (
     thread_busy,
     thread_exists,
 )
-from stepgraph.testing.blocking import wait
+from stepgraph.testing.blocking import run_blocking
 from stepgraph.testing.memory_run import MemoryRun
 
 
 class MemoryRunner:
-    """Runs threads of a graph in memory; the methods are those of the graph itself.
+    """Runs threads of a graph in memory, with the methods of `CompiledGraph`.
+
+    The input queue is missing: there is no ``on_busy``, and a running thread refuses an input.
 
     Args:
         graph: a compiled graph.
-        clock: gives the time of a checkpoint, ISO 8601; a fixed one makes runs comparable.
+        clock: returns the time of a new checkpoint as ISO 8601; a fixed clock makes runs comparable.
 
     Example:
         >>> runner = MemoryRunner(graph)  # doctest: +SKIP
@@ -55,16 +66,9 @@ class MemoryRunner:
         self._clock = clock or (lambda: datetime.now(UTC).isoformat())
         self._runs: dict[str, list[MemoryRun]] = {}
 
-    def invoke(
-        self,
-        input: Any,
-        config: Config | None = None,
-        *,
-        interrupt_before: Breaks = None,
-        interrupt_after: Breaks = None,
-    ) -> dict[str, Any]:
-        """`CompiledGraph.invoke`, in memory."""
-        return wait(self.ainvoke(input, config, interrupt_before=interrupt_before, interrupt_after=interrupt_after))
+    def invoke(self, input: Any, config: Config | None = None, **options: Unpack[BreakpointKeywords]) -> dict[str, Any]:
+        """Run a thread in memory until it is idle, and return its values. See `CompiledGraph.invoke`."""
+        return run_blocking(self.ainvoke(input, config, **options))
 
     async def ainvoke(
         self,
@@ -74,90 +78,95 @@ class MemoryRunner:
         interrupt_before: Breaks = None,
         interrupt_after: Breaks = None,
     ) -> dict[str, Any]:
-        """`CompiledGraph.ainvoke`, in memory."""
-        wanted = parse_config(config)
-        latest = self._latest(wanted.thread_id)
+        """Awaitable version of `invoke`."""
+        run_config = parse_config(config)
+        thread_id = run_config.thread_id
+        latest = self._latest(thread_id)
         if isinstance(input, Command):
             if latest is None:
-                raise no_such_thread(wanted.thread_id, "so nothing waits for an answer.")
-            return await self._run_on(wanted, "resume", resume_command(input, interrupt_before, interrupt_after))
-        given = self._encoded(input)
+                raise no_such_thread(thread_id, "so nothing waits for an answer.")
+            return await self._run(run_config, "resume", resume_command(input, interrupt_before, interrupt_after))
+        input_data = self._encode(input)
         if latest is not None and latest.busy:
-            raise thread_busy(wanted.thread_id, latest.thread.run_id)
-        if wanted.checkpoint_id is not None and latest is None:
-            raise no_such_thread(wanted.thread_id, "so there is nothing to run again.")
-        if given is None and latest is None:
-            raise no_such_thread(wanted.thread_id, "so there is nothing to resume. Start it with an input.")
-        if given is None and latest is not None and latest.thread.head is None:  # an update of it was refused
-            raise nothing_to_resume(wanted.thread_id)
-        to_resume = given is None and wanted.checkpoint_id is None
-        if to_resume and latest is not None and not latest.open and latest.thread.finished:
+            raise thread_busy(thread_id, latest.thread.run_id)
+        if run_config.checkpoint_id is not None and latest is None:
+            raise no_such_thread(thread_id, "so there is nothing to run again.")
+        if input_data is None and latest is None:
+            raise no_such_thread(thread_id, "so there is nothing to resume. Start it with an input.")
+        if input_data is None and latest is not None and latest.thread.head is None:  # its first command was refused
+            raise nothing_to_resume(thread_id)
+        is_resume = input_data is None and run_config.checkpoint_id is None
+        if is_resume and latest is not None and not latest.open and latest.thread.finished:
             return self._result(latest.thread)
-        return await self._run_on(wanted, "invoke", invoke_command(wanted, given, interrupt_before, interrupt_after))
+        command = invoke_command(run_config, input_data, interrupt_before, interrupt_after)
+        return await self._run(run_config, "invoke", command)
 
     def update_state(self, config: Config, values: Any, as_node: str | None = None) -> dict[str, Any]:
-        """`CompiledGraph.update_state`, in memory."""
-        return wait(self.aupdate_state(config, values, as_node))
+        """Write values to the state of a thread in memory. See `CompiledGraph.update_state`."""
+        return run_blocking(self.aupdate_state(config, values, as_node))
 
     async def aupdate_state(self, config: Config, values: Any, as_node: str | None = None) -> dict[str, Any]:
-        """`CompiledGraph.aupdate_state`, in memory."""
-        wanted = parse_config(config)
-        command = update_command(wanted, values, as_node, self._encoded)
-        return (await self._command(wanted, "update", command))[1]
+        """Awaitable version of `update_state`."""
+        run_config = parse_config(config)
+        command = update_command(run_config, values, as_node, self._encode)
+        return (await self._send(run_config, "update", command))[1]
 
     def bulk_update_state(self, config: Config, supersteps: Supersteps) -> dict[str, Any]:
-        """`CompiledGraph.bulk_update_state`, in memory."""
-        return wait(self.abulk_update_state(config, supersteps))
+        """Apply several updates to a thread in memory, all or none. See `CompiledGraph.bulk_update_state`."""
+        return run_blocking(self.abulk_update_state(config, supersteps))
 
     async def abulk_update_state(self, config: Config, supersteps: Supersteps) -> dict[str, Any]:
-        """`CompiledGraph.abulk_update_state`, in memory."""
-        wanted = parse_config(config)
-        return (await self._command(wanted, "update", bulk_update_command(wanted, supersteps, self._encoded)))[1]
+        """Awaitable version of `bulk_update_state`."""
+        run_config = parse_config(config)
+        command = bulk_update_command(run_config, supersteps, self._encode)
+        return (await self._send(run_config, "update", command))[1]
 
     def fork(
         self, config: Config, values: Any = None, as_node: str | None = None, thread_id: Any = None
     ) -> dict[str, Any]:
-        """`CompiledGraph.fork`, in memory."""
-        return wait(self.afork(config, values, as_node, thread_id))
+        """Fork a thread in memory, and return the values once it is idle. See `CompiledGraph.fork`."""
+        return run_blocking(self.afork(config, values, as_node, thread_id))
 
     async def afork(
         self, config: Config, values: Any = None, as_node: str | None = None, thread_id: Any = None
     ) -> dict[str, Any]:
-        """`CompiledGraph.afork`, in memory."""
-        wanted = parse_config(config)
-        source = self._latest(wanted.thread_id)
-        command = update_command(wanted, values, as_node, self._encoded)
+        """Awaitable version of `fork`."""
+        run_config = parse_config(config)
+        source_id = run_config.thread_id
+        source = self._latest(source_id)
+        command = update_command(run_config, values, as_node, self._encode)
         if thread_id is not None:
-            grown = parse_thread_id(thread_id)
+            target_id = parse_thread_id(thread_id)
             head = source.thread.head if source is not None else None
-            checkpoint_id = wanted.checkpoint_id or (head.id if head is not None else None)
+            checkpoint_id = run_config.checkpoint_id or (head.id if head is not None else None)
             if checkpoint_id is None:
-                raise nothing_to_fork(wanted.thread_id)
-            if self._latest(grown) is not None:
-                raise thread_exists(grown)
-            command = command.model_copy(update={"checkpoint_id": checkpoint_id, "thread_id": wanted.thread_id})
-            wanted = RunConfig(grown, None, wanted.recursion_limit, wanted.passed_on)
+                raise nothing_to_fork(source_id)
+            if self._latest(target_id) is not None:
+                raise thread_exists(target_id)
+            command = command.model_copy(update={"checkpoint_id": checkpoint_id, "thread_id": source_id})
+            run_config = replace(run_config, thread_id=target_id, checkpoint_id=None)
         elif source is None:
-            raise no_such_thread(wanted.thread_id, "so there is nothing to run again.")
-        return await self._run_on(wanted, "fork", command)
+            raise no_such_thread(source_id, "so there is nothing to run again.")
+        return await self._run(run_config, "fork", command)
 
     def get_state(self, config: Config) -> StateSnapshot:
-        """`CompiledGraph.get_state`, in memory."""
-        wanted = parse_config(config)
+        """Return a snapshot of a thread in memory. See `CompiledGraph.get_state`."""
+        run_config = parse_config(config)
+        thread_id, checkpoint_id = run_config.thread_id, run_config.checkpoint_id
         channels = self.graph.registry.schema.channels
-        for run in reversed(self._runs.get(wanted.thread_id, [])):
+        for run in reversed(self._runs.get(thread_id, [])):
             thread = run.thread
-            if wanted.checkpoint_id is None and thread.head is not None:
-                return snapshot_from(view(thread, thread.head, as_head=True), channels)
+            if checkpoint_id is None and thread.head is not None:
+                return snapshot_from(snapshot_data(thread, thread.head, as_head=True), channels)
             for checkpoint in thread.newest_first():
-                if checkpoint.id == wanted.checkpoint_id:
-                    return snapshot_from(view(thread, checkpoint), channels)
-        if wanted.checkpoint_id is not None:
-            raise no_such_checkpoint(wanted.thread_id, wanted.checkpoint_id)
-        return empty(wanted.thread_id)
+                if checkpoint.id == checkpoint_id:
+                    return snapshot_from(snapshot_data(thread, checkpoint), channels)
+        if checkpoint_id is not None:
+            raise no_such_checkpoint(thread_id, checkpoint_id)
+        return empty_snapshot(thread_id)
 
     async def aget_state(self, config: Config) -> StateSnapshot:
-        """`CompiledGraph.aget_state`, in memory."""
+        """Awaitable version of `get_state`."""
         return self.get_state(config)
 
     def get_state_history(
@@ -168,86 +177,89 @@ class MemoryRunner:
         before: Config | None = None,
         limit: int | None = None,
     ) -> Iterator[StateSnapshot]:
-        """`CompiledGraph.get_state_history`, in memory."""
-        wanted = parse_config(config)
-        if wanted.checkpoint_id is not None:
+        """Yield the checkpoints of a thread in memory, newest first. See `CompiledGraph.get_state_history`."""
+        run_config = parse_config(config)
+        if run_config.checkpoint_id is not None:
             yield self.get_state(config)
             return
-        check_limit(limit, wanted)
-        shown = self._newest_first(wanted.thread_id)
-        if (last := checkpoint_before(before, wanted)) is not None:
-            newest = self.get_state(config_for(wanted.thread_id, last)).config
-            shown = shown[[data["config"] for data in shown].index(newest) + 1 :]
-        for data in [data for data in shown if matches(data, filter)][:limit]:
+        check_limit(limit, run_config)
+        snapshots = self._newest_first(run_config.thread_id)
+        if (before_id := checkpoint_before(before, run_config)) is not None:
+            before_config = self.get_state(config_for(run_config.thread_id, before_id)).config
+            snapshots = snapshots[[data["config"] for data in snapshots].index(before_config) + 1 :]
+        for data in [data for data in snapshots if matches_filter(data, filter)][:limit]:
             yield snapshot_from(data, self.graph.registry.schema.channels)
 
     async def aget_state_history(
-        self,
-        config: Config,
-        *,
-        filter: Mapping[str, Any] | None = None,
-        before: Config | None = None,
-        limit: int | None = None,
+        self, config: Config, **options: Unpack[HistoryKeywords]
     ) -> AsyncIterator[StateSnapshot]:
-        """`CompiledGraph.aget_state_history`, in memory."""
-        for snapshot in self.get_state_history(config, filter=filter, before=before, limit=limit):
+        """Asynchronous iterator version of `get_state_history`."""
+        for snapshot in self.get_state_history(config, **options):
             yield snapshot
 
     def _newest_first(self, thread_id: str) -> list[dict[str, Any]]:
-        """All checkpoints of a thread; that which a run took over is shown as this run has it."""
-        shown: dict[str, dict[str, Any]] = {}
+        """Return all checkpoints of a thread as JSON data, newest first.
+
+        A run's last checkpoint is also the first of the next run, which knows what became of its tasks. Its snapshot is
+        therefore taken from the later run.
+        """
+        snapshots: dict[str, dict[str, Any]] = {}
         for run in reversed(self._runs.get(thread_id, [])):
             for checkpoint in run.thread.newest_first():
-                shown.setdefault(checkpoint.id, view(run.thread, checkpoint))
-        return list(shown.values())
+                snapshots.setdefault(checkpoint.id, snapshot_data(run.thread, checkpoint))
+        return list(snapshots.values())
 
     def _latest(self, thread_id: str) -> MemoryRun | None:
         runs = self._runs.get(thread_id)
         return runs[-1] if runs else None
 
-    def _next_run(self, wanted: RunConfig) -> MemoryRun:
-        """A run that goes on from what the thread's last one left."""
-        registry, runs = self.graph.registry, self._runs.setdefault(wanted.thread_id, [])
+    def _next_run(self, run_config: RunConfig) -> MemoryRun:
+        """Add a run that restores the thread from its last run."""
+        registry, runs = self.graph.registry, self._runs.setdefault(run_config.thread_id, [])
         thread = thread_from(
             record_of(runs[-1].thread) if runs else None,
             registry.spec,
             registry.schema.channels,
-            thread_id=wanted.thread_id,
+            thread_id=run_config.thread_id,
             run_id=f"run-{sum(map(len, self._runs.values())) + 1:04d}",
             clock=self._clock,
         )
-        thread.limit_steps(wanted.recursion_limit)
-        runs.append(MemoryRun(registry, thread, wanted.passed_on, read=self._read))
+        thread.limit_steps(run_config.recursion_limit)
+        runs.append(MemoryRun(registry, thread, run_config.node_config, read=self._read))
         return runs[-1]
 
-    async def _run_on(self, wanted: RunConfig, kind: CommandKind, command: ThreadCommand) -> dict[str, Any]:
-        run, _ = await self._command(wanted, kind, command)
+    async def _run(self, run_config: RunConfig, kind: CommandKind, command: ThreadCommand) -> dict[str, Any]:
+        """Send a command that runs nodes, and return the values once the thread is idle."""
+        run, _ = await self._send(run_config, kind, command)
         return self._result(run.thread)
 
-    async def _command(
-        self, wanted: RunConfig, kind: CommandKind, command: ThreadCommand
+    async def _send(
+        self, run_config: RunConfig, kind: CommandKind, command: ThreadCommand
     ) -> tuple[MemoryRun, dict[str, Any]]:
-        """Has an order carried out: by the run that is open, or by the thread's next one; which then runs on.
+        """Have a command applied by the thread's open run, or by a new run if none is open.
 
-        The run comes back with the config of the checkpoint that the order made.
+        Returns:
+            The run, and the config of the checkpoint that the command made.
         """
-        run = self._latest(wanted.thread_id)
+        run = self._latest(run_config.thread_id)
         if run is None or not (run.open or run.busy):
-            run = self._next_run(wanted)
+            run = self._next_run(run_config)
         return run, await run.command(kind, command)
 
-    async def _read(self, asked: ReadRequest) -> Record:
-        for run in self._runs.get(asked.thread_id, []):  # the one that made it comes before those that took it over
+    async def _read(self, request: ReadRequest) -> Record:
+        """Return the record of a checkpoint, from the run that made it: the first that has it."""
+        for run in self._runs.get(request.thread_id, []):
             for checkpoint in run.thread.newest_first():
-                if checkpoint.id == asked.checkpoint_id and (record := record_of(run.thread, checkpoint)):
+                if checkpoint.id == request.checkpoint_id and (record := record_of(run.thread, checkpoint)):
                     return record
-        raise no_such_checkpoint(asked.thread_id, asked.checkpoint_id)
+        raise no_such_checkpoint(request.thread_id, request.checkpoint_id)
 
     def _result(self, thread: Thread) -> dict[str, Any]:
-        """The values; what the thread asks people is under ``__interrupt__``."""
+        """Return the result of `invoke`: the values, and under ``__interrupt__`` the interrupts that wait."""
         values = self.graph.registry.schema.channels.decode(thread.values_with_pending_writes)
-        asked = [Interrupt(ask.value, ask.id, ask.deadline) for ask in thread.waiting_interrupts]
-        return {**values, "__interrupt__": asked} if asked else values
+        interrupts = [Interrupt(request.value, request.id, request.deadline) for request in thread.waiting_interrupts]
+        return {**values, "__interrupt__": interrupts} if interrupts else values
 
-    def _encoded(self, values: Any) -> dict[str, Any] | None:
+    def _encode(self, values: Any) -> dict[str, Any] | None:
+        """Encode a caller's values as JSON data that fits the state."""
         return None if values is None else self.graph.registry.schema.encode_input(self.graph.name, values)

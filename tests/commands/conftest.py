@@ -1,4 +1,4 @@
-"""What the tests of commands share."""
+"""Fixtures of the tests of commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.commands.projects import Project, embeds
 
 @pytest.fixture
 def project(server: WorkflowEnvironment, tmp_path: Path) -> Iterator[Project]:
-    """A project whose processes use the session's server."""
+    """A project whose processes use the development server of the session."""
     project = Project(tmp_path, server.client.service_client.config.target_host)
     yield project
     project.end()
@@ -21,7 +21,7 @@ def project(server: WorkflowEnvironment, tmp_path: Path) -> Iterator[Project]:
 
 @pytest.fixture
 def embedding(tmp_path: Path) -> Iterator[Project]:
-    """A project whose processes embed a server of their own."""
+    """A project whose processes embed a server."""
     if not embeds():
         pytest.skip("something listens on localhost:7233, or there is no server to embed")
     project = Project(tmp_path)
@@ -31,7 +31,7 @@ def embedding(tmp_path: Path) -> Iterator[Project]:
 
 @pytest.fixture(scope="module")
 def served(server: WorkflowEnvironment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A project with a worker, shared by a module's tests, each of which uses threads of its own."""
+    """A project with a worker, shared by the tests of a module; each test uses its own threads."""
     project = Project(tmp_path_factory.mktemp("served"), server.client.service_client.config.target_host)
     project.worker()
     yield project

@@ -1,8 +1,7 @@
-"""Processes are killed at the worst moment: threads go on where they were."""
+"""Workers, servers and keepers are killed in the middle of a node: threads go on from their last checkpoint."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -11,104 +10,106 @@ import pytest
 from temporalio.client import Client
 
 from stepgraph import GraphClient
-from tests.commands.projects import Project, eventually, lives
+from tests.commands.projects import SHORT_HEARTBEAT_TIMEOUT, Project, is_alive
+from tests.conftest import EMBEDS
+from tests.patience import eventually, eventually_sync
 
-pytestmark = pytest.mark.xdist_group("localhost:7233")  # what embeds a server looks there for one first
+pytestmark = pytest.mark.xdist_group(EMBEDS)
 
 
 @pytest.fixture
 async def replayed(project: Project) -> AsyncIterator[Project]:
-    """A project on the session's server, whose threads are replayed at the end."""
+    """A project on the server of the session, whose threads are replayed at the end."""
     yield project
     await project.replay()
 
 
 @pytest.fixture
 async def replayed_embedding(embedding: Project) -> AsyncIterator[Project]:
-    """A project with a server of its own, whose threads are replayed at the end."""
+    """A project with an embedded server, whose threads are replayed at the end."""
     yield embedding
     await embedding.replay()
 
 
 def waiting_thread(project: Project) -> str:
-    """A thread whose second node runs, and waits, and whose node beside it is done."""
+    """Start a thread. Wait until its node ``beside`` has finished, and its node ``second`` waits."""
     thread = project.thread()
-    given = ("--input", '{"wait": true}', "--thread", thread, "--detach")
-    assert project.starter("run", project.graph, *given).status == 0
+    options = ("--input", '{"wait": true}', "--thread", thread, "--detach")
+    assert project.starter("run", project.graph, *options).status == 0
 
     def is_half_done() -> bool:
         tasks = project.starter("state", thread, "--json").json["tasks"]
         return {task["name"]: task["result"] is not None for task in tasks} == {"beside": True, "second": False}
 
-    eventually(is_half_done)
+    eventually_sync(is_half_done)
     assert "second" in project.ran(thread)
     return thread
 
 
-def counted(project: Project, thread: str) -> list[int]:
-    """How often first, beside, second and third ran."""
+def run_counts(project: Project, thread: str) -> list[int]:
+    """Return how often first, beside, second and third have run."""
     ran = project.ran(thread)
     return [ran.count(node) for node in ("first", "beside", "second", "third")]
 
 
-async def test_a_worker_killed_in_a_node_is_replaced_by_another(replayed: Project) -> None:
-    """Finished nodes ran once; the interrupted one runs again, under the key that it had."""
-    replayed.heartbeat = 2
+async def test_another_worker_goes_on_after_one_was_killed_in_a_node(replayed: Project) -> None:
+    """Finished nodes do not run again. The interrupted node runs again with the same idempotency key."""
+    replayed.heartbeat_timeout = SHORT_HEARTBEAT_TIMEOUT
     worker = replayed.worker()
     thread = waiting_thread(replayed)
     worker.kill()
     other = replayed.worker()
-    eventually(lambda: replayed.ran(thread).count("second") == 2)
+    eventually_sync(lambda: replayed.ran(thread).count("second") == 2)
     replayed.go()
     client = GraphClient(await Client.connect(str(replayed.address)), replayed.graph)
     run = await client.aget_run({"configurable": {"thread_id": thread}})
     assert run is not None
     assert (await run.result())["log"] == ["first", "beside", "second", "third"]
-    assert counted(replayed, thread) == [1, 1, 2, 1]
+    assert run_counts(replayed, thread) == [1, 1, 2, 1]
     (_, key, pid), (_, key_again, pid_again) = (note for note in replayed.notes(thread) if note[0] == "second")
     assert key == key_again
     assert key.startswith(f"{thread}/")
     assert (pid, pid_again) == (worker.pid, other.pid)
-    keys = [key for what, key, _ in replayed.notes(thread) if what != "second-ended"]
+    keys = [key for node, key, _ in replayed.notes(thread) if node != "second-ended"]
     assert len(set(keys)) == 4
 
 
-async def test_super_steps_in_a_row_go_on_after_the_last_heartbeat(replayed: Project) -> None:
-    """What a killed worker had told of is not run again: a super-step before, and a finished sibling."""
-    replayed.heartbeat = 2
+async def test_fused_steps_go_on_from_the_last_heartbeat(replayed: Project) -> None:
+    """A killed worker's heartbeats had a super-step and a finished sibling: neither runs again."""
+    replayed.heartbeat_timeout = SHORT_HEARTBEAT_TIMEOUT
     steps = (replayed.folder / "steps.py").read_text()
     replayed.write("steps.py", steps.replace("builder.compile(", 'builder.compile(durability="async", '))
     worker = replayed.worker()
     thread = replayed.thread()
-    given = ("--input", '{"wait": true}', "--thread", thread, "--detach")
-    assert replayed.starter("run", replayed.graph, *given).status == 0
+    options = ("--input", '{"wait": true}', "--thread", thread, "--detach")
+    assert replayed.starter("run", replayed.graph, *options).status == 0
     client = await Client.connect(str(replayed.address))
     handle = client.get_workflow_handle(thread)
-    while True:
+
+    async def has_reported_beside() -> bool:
         pending = (await handle.describe()).raw_description.pending_activities
-        told = b"".join(payload.data for each in pending for payload in each.heartbeat_details.payloads)
-        if b"beside" in told:
-            break
-        await asyncio.sleep(0.1)
+        return b"beside" in b"".join(payload.data for each in pending for payload in each.heartbeat_details.payloads)
+
+    await eventually(has_reported_beside)
     worker.kill()
     replayed.worker()
-    eventually(lambda: replayed.ran(thread).count("second") == 2)
+    eventually_sync(lambda: replayed.ran(thread).count("second") == 2)
     replayed.go()
     run = await GraphClient(client, replayed.graph).aget_run({"configurable": {"thread_id": thread}})
     assert run is not None
     assert (await run.result())["log"] == ["first", "beside", "second", "third"]
-    assert counted(replayed, thread) == [1, 1, 2, 1]
-    assert len({key for what, key, _ in replayed.notes(thread) if what == "second"}) == 1
+    assert run_counts(replayed, thread) == [1, 1, 2, 1]
+    assert len({key for node, key, _ in replayed.notes(thread) if node == "second"}) == 1
 
 
-async def test_a_killed_server_is_started_again_and_its_threads_go_on(replayed_embedding: Project) -> None:
-    """By its keeper, on the ports and the database it had: workers and clients stay connected."""
+async def test_a_killed_server_is_restarted_by_its_keeper(replayed_embedding: Project) -> None:
+    """It has the same ports and database, so workers and clients stay connected, and threads go on."""
     project = replayed_embedding
     project.worker()
     thread = waiting_thread(project)
     before = project.server()
     os.kill(before["server"], signal.SIGKILL)
-    eventually(lambda: project.server()["server"] not in (before["server"], None))
+    eventually_sync(lambda: project.server()["server"] not in (before["server"], None))
     after = project.server()
     assert (after["address"], after["web_ui"], after["keeper"]) == (
         *(before["address"], before["web_ui"]),
@@ -117,18 +118,18 @@ async def test_a_killed_server_is_started_again_and_its_threads_go_on(replayed_e
     project.go()
     ended = project.starter("resume", thread, "--json")
     assert ended.json["values"]["log"] == ["first", "beside", "second", "third"]
-    assert counted(project, thread) == [1, 1, 1, 1]
+    assert run_counts(project, thread) == [1, 1, 1, 1]
 
 
 async def test_a_server_killed_with_its_keeper_is_started_by_the_next_user(replayed_embedding: Project) -> None:
-    """The worker that was there meanwhile goes on, and the history is all there."""
+    """A worker of the killed server goes on with the thread, because the next server has its address."""
     project = replayed_embedding
     worker = project.worker()
     thread = waiting_thread(project)
     before = project.server()
     for role in ("keeper", "server"):
         os.kill(before[role], signal.SIGKILL)
-    eventually(lambda: not project.has_server())
+    eventually_sync(lambda: not project.has_server())
     project.go()
     ended = project.starter("resume", thread, "--json")
     assert ended.status == 0, ended.out
@@ -141,37 +142,37 @@ async def test_a_server_killed_with_its_keeper_is_started_by_the_next_user(repla
     assert {pid for _, _, pid in project.notes(thread)} == {worker.pid}
 
 
-async def test_everything_is_killed_and_the_thread_goes_on(replayed_embedding: Project) -> None:
-    """Worker, server and keeper at once, as when a machine loses its power."""
+async def test_a_thread_survives_the_loss_of_all_processes(replayed_embedding: Project) -> None:
+    """Worker, server and keeper are killed at the same time, as when a machine loses its power."""
     project = replayed_embedding
-    project.heartbeat = 2
+    project.heartbeat_timeout = SHORT_HEARTBEAT_TIMEOUT
     worker = project.worker()
     thread = waiting_thread(project)
     worker.kill()
     before = project.server()
     for role in ("keeper", "server"):
         os.kill(before[role], signal.SIGKILL)
-    eventually(lambda: not project.has_server())
+    eventually_sync(lambda: not project.has_server())
     project.go()
     ended = project.starter("resume", thread, "--graph", "steps:graph", "--json")
     assert ended.status == 0, ended.out
     assert ended.json["values"]["log"] == ["first", "beside", "second", "third"]
-    assert counted(project, thread) == [1, 1, 2, 1]
+    assert run_counts(project, thread) == [1, 1, 2, 1]
     project.worker()
 
 
 async def test_a_killed_keeper_is_replaced_and_its_server_stays(replayed_embedding: Project) -> None:
-    """The next keeper takes over the server that the last one left."""
+    """The next keeper adopts the server of the one before."""
     project = replayed_embedding
     project.worker()
     thread = waiting_thread(project)
     before = project.server()
     os.kill(before["keeper"], signal.SIGKILL)
-    eventually(lambda: not lives(before["keeper"]))
+    eventually_sync(lambda: not is_alive(before["keeper"]))
     assert project.starter("threads").status == 0
     after = project.server()
     assert after["keeper"] != before["keeper"]
     assert {**after, "keeper": None} == {**before, "keeper": None}
     project.go()
     assert project.starter("resume", thread).status == 0
-    assert counted(project, thread) == [1, 1, 1, 1]
+    assert run_counts(project, thread) == [1, 1, 1, 1]

@@ -1,4 +1,4 @@
-"""`starter.py demo`: the main job, with nothing prepared."""
+"""`starter.py demo`: graphs fail, are resumed and show their history, without any preparation."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from tests.commands.projects import Ended, Project, embeds
+from tests.conftest import EMBEDS
 
-pytestmark = pytest.mark.xdist_group("localhost:7233")  # what embeds a server looks there for one first
+pytestmark = pytest.mark.xdist_group(EMBEDS)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A folder where nothing has run before."""
+    """A folder in which nothing has run before."""
     if not embeds():
         pytest.skip("something listens on localhost:7233, or there is no server to embed")
     project = Project(tmp_path_factory.mktemp("demo"))
@@ -22,30 +23,30 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 
 @pytest.fixture(scope="module")
-def told(folder: Project) -> Ended:
-    """The demonstration as JSON."""
+def as_json(folder: Project) -> Ended:
+    """The demonstration with its output as JSON."""
     return folder.starter("demo", "--json")
 
 
 @pytest.fixture(scope="module")
-def shown(folder: Project, told: Ended) -> Ended:
-    """The demonstration for people."""
+def as_text(folder: Project, as_json: Ended) -> Ended:
+    """The demonstration with its output as text."""
     return folder.starter("demo")
 
 
-def test_it_runs_what_failed_and_nothing_twice(told: Ended) -> None:
-    """How often each node ran, and the steps of the history, newest first."""
-    assert (told.status, told.err) == (0, "")
-    threads = told.json["threads"]
+def test_only_the_failed_nodes_run_twice(as_json: Ended) -> None:
+    """The JSON document has how often each node ran, and the steps of the history, newest first."""
+    assert (as_json.status, as_json.err) == (0, "")
+    threads = as_json.json["threads"]
     assert threads["research"]["runs"] == {"gather": 1, "analyze": 2, "report": 1}
     assert threads["research"]["steps"] == [4, 3, 2, 1, 0]
     assert threads["parallel"]["runs"] == {"flights": 1, "hotels": 2, "choose": 1}
     assert threads["parallel"]["steps"] == [3, 2, 1, 0]
 
 
-def test_it_shows_the_failure_what_was_saved_the_resume_and_the_history(shown: Ended) -> None:
-    """In the order in which they happen."""
-    assert (shown.status, shown.err) == (0, "")
+def test_the_text_has_failure_saved_state_resume_and_history(as_text: Ended) -> None:
+    """They come in the order in which they happen."""
+    assert (as_text.status, as_text.err) == (0, "")
     expected = iter(
         [
             "Embedded Temporal at 127.0.0.1:",
@@ -69,19 +70,19 @@ def test_it_shows_the_failure_what_was_saved_the_resume_and_the_history(shown: E
             "runs of each node: {'flights': 1, 'hotels': 2, 'choose': 1}",
         ]
     )
-    wanted = next(expected)
-    for line in shown.out.splitlines():
-        if wanted in line:
-            wanted = next(expected, "")
-            if not wanted:
+    text = next(expected)
+    for line in as_text.out.splitlines():
+        if text in line:
+            text = next(expected, "")
+            if not text:
                 break
-    assert wanted == "", shown.out
+    assert text == "", as_text.out
 
 
-def test_it_ends_with_the_threads_and_the_address_of_the_web_ui(folder: Project, shown: Ended) -> None:
-    """Each thread with its own address, on a line of its own."""
+def test_the_last_lines_have_the_threads_and_the_address_of_the_web_ui(folder: Project, as_text: Ended) -> None:
+    """Each thread is on its own line, with its own address."""
     web_ui = folder.server()["web_ui"]
-    *_, research, parallel, _, last = shown.out.splitlines()
+    *_, research, parallel, _, last = as_text.out.splitlines()
     assert last == f"Web UI: {web_ui}"
     for name, line in (("research", research), ("parallel", parallel)):
         thread = line.split()[2]
@@ -90,8 +91,8 @@ def test_it_ends_with_the_threads_and_the_address_of_the_web_ui(folder: Project,
     assert folder.starter("state", research.split()[2], "--json").json["next"] == []
 
 
-def test_it_writes_nowhere_but_under_its_own_folder(folder: Project, shown: Ended) -> None:
-    """And git is told to ignore that."""
-    made = {path.name for path in folder.folder.iterdir()} - {"steps.py"}
-    assert {name for name in made if not name.endswith((".out", ".err"))} == {".stepgraph"}
+def test_all_files_are_in_a_folder_that_git_ignores(folder: Project, as_text: Ended) -> None:
+    """The folder is ``.stepgraph``, and has its own ``.gitignore``."""
+    names = {path.name for path in folder.folder.iterdir()} - {"steps.py"}
+    assert {name for name in names if not name.endswith((".out", ".err"))} == {".stepgraph"}
     assert (folder.folder / ".stepgraph" / ".gitignore").read_text() == "*\n"

@@ -1,4 +1,4 @@
-"""Worker processes: what they serve, how they check, what they log, and how they stop."""
+"""Worker processes: which graphs they serve, what they check and log, and how they stop."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.commands.projects import Project, eventually
-from tests.conftest import ROOT
+from tests.commands.projects import Project
+from tests.conftest import EMBEDS, ROOT
+from tests.patience import PATIENCE, eventually_sync
 
-pytestmark = pytest.mark.xdist_group("localhost:7233")  # what embeds a server looks there for one first
+pytestmark = pytest.mark.xdist_group(EMBEDS)
 
 
 @pytest.fixture
@@ -25,15 +25,15 @@ async def replayed(project: Project) -> AsyncIterator[Project]:
     await project.replay()
 
 
-def run(project: Project, graph: str, thread: str, given: str = "{}", **env: str) -> None:
-    """Starts a run, and leaves."""
-    ended = project.starter("run", graph, "--input", given, "--thread", thread, "--detach", **env)
+def run(project: Project, graph: str, thread: str, input_data: str = "{}", **env: str) -> None:
+    """Start a run without waiting for its end."""
+    ended = project.starter("run", graph, "--input", input_data, "--thread", thread, "--detach", **env)
     assert ended.status == 0, ended.err
 
 
 @pytest.mark.parametrize("how", ["repeated", "listed", "setting"])
-def test_a_worker_serves_the_graphs_it_is_given(project: Project, how: str) -> None:
-    """By module or file; several, each with --graphs, or after one another; or as STEPGRAPH_GRAPHS says."""
+def test_a_worker_serves_the_graphs_of_its_addresses(project: Project, how: str) -> None:
+    """Addresses follow --graphs, which may be repeated, or come from STEPGRAPH_GRAPHS."""
     other = f"other-{project.graph}"
     project.write("inner/more.py", f"from steps import builder\ngraph = builder.compile(name={other!r})\n")
     more = "inner/more.py:graph"
@@ -43,7 +43,8 @@ def test_a_worker_serves_the_graphs_it_is_given(project: Project, how: str) -> N
         "setting": [],
     }[how]
     worker = project.start(ROOT / "worker.py", *arguments, env={"STEPGRAPH_GRAPHS": f"steps:graph,{more}"})
-    worker.says("worker starts")
+    worker.wait_for("worker starts")
+    project.wait_until_polling(worker)
     (starts,) = (event for event in worker.events if event["event"] == "worker starts")
     assert starts["graphs"] == [project.graph, other]
     assert starts["task_queues"] == [f"stepgraph.{project.graph}", f"stepgraph.{other}", "stepgraph"]
@@ -55,31 +56,31 @@ def test_a_worker_serves_the_graphs_it_is_given(project: Project, how: str) -> N
 
 
 async def test_a_worker_may_poll_one_task_queue_for_all(replayed: Project) -> None:
-    """With --task-queue, or STEPGRAPH_TASK_QUEUE; who starts runs names it likewise."""
+    """The worker has --task-queue or STEPGRAPH_TASK_QUEUE; commands that start runs use the same setting."""
     queue = f"all-{replayed.graph}"
     worker = replayed.worker("--graphs", "steps:graph", "--task-queue", queue)
     assert next(event for event in worker.events if event["event"] == "worker starts")["task_queues"] == [queue]
     thread = replayed.thread()
     run(replayed, replayed.graph, thread, STEPGRAPH_TASK_QUEUE=queue)
-    eventually(lambda: "third" in replayed.ran(thread))
+    eventually_sync(lambda: "third" in replayed.ran(thread))
     listed = replayed.starter("threads", "--json", STEPGRAPH_TASK_QUEUE=queue)
-    eventually(lambda: replayed.starter("threads", "--json", STEPGRAPH_TASK_QUEUE=queue).json)
+    eventually_sync(lambda: replayed.starter("threads", "--json", STEPGRAPH_TASK_QUEUE=queue).json)
     assert listed.status == 0
 
 
-async def test_the_log_is_json_that_says_where_each_line_belongs(replayed: Project) -> None:
-    """Graph, thread, run, step, node and checkpoint id, wherever they are known."""
+async def test_every_line_of_the_json_log_has_its_keys(replayed: Project) -> None:
+    """They are graph, thread, run, step, node and checkpoint id, where these are known."""
     worker = replayed.worker()
     thread = replayed.thread()
     replayed.write("broken", "")
     run(replayed, replayed.graph, thread)
-    worker.says("run failed")
+    worker.wait_for("run failed")
     events = {event["event"]: event for event in worker.events if event.get("node") == "second" or "node" not in event}
     assert events[next(iter(events))]["event"].startswith(f"Temporal as configured at {replayed.address}, ")
     for event in ("node starts", "node failed"):
-        found = events[event]
-        assert (found["graph"], found["thread"], found["step"]) == (replayed.graph, thread, 3)
-        assert found["checkpoint_id"].startswith(found["run"])
+        record = events[event]
+        assert (record["graph"], record["thread"], record["step"]) == (replayed.graph, thread, 3)
+        assert record["checkpoint_id"].startswith(record["run"])
     assert events["node failed"]["error"] == "ConnectionError: no [red]route[/]"
     assert events["node failed"]["level"] == "warning"
     assert events["super-step done"]["checkpoint_id"] == events["run failed"]["checkpoint_id"]
@@ -89,9 +90,10 @@ async def test_the_log_is_json_that_says_where_each_line_belongs(replayed: Proje
     assert worker.terminate().status == 0
 
 
-def test_the_log_is_text_for_people(project: Project) -> None:
-    """With --log-format console; --help tells of the choices."""
-    worker = project.worker("--graphs", "steps:graph", "--log-format", "console")
+def test_the_console_log_is_readable_text(project: Project) -> None:
+    """The option is --log-format console."""
+    worker = project.start(ROOT / "worker.py", "--graphs", "steps:graph", "--log-format", "console")
+    worker.wait_for("worker starts")
     assert f"graphs=['{project.graph}']" in worker.err
     assert "\x1b" not in worker.err
     assert worker.terminate().status == 0
@@ -99,60 +101,60 @@ def test_the_log_is_text_for_people(project: Project) -> None:
 
 
 async def test_a_node_that_runs_at_sigterm_finishes(replayed: Project) -> None:
-    """The worker takes no new work meanwhile, ends with status 0, and another one goes on."""
-    worker = replayed.worker()
+    """The worker takes no new work meanwhile, ends with status 0, and another worker goes on."""
+    worker = replayed.worker("--graphs", "steps:graph", STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS=str(PATIENCE))
     thread, later = replayed.thread(), replayed.thread()
     run(replayed, replayed.graph, thread, '{"wait": true}')
-    eventually(lambda: "second" in replayed.ran(thread))
+    eventually_sync(lambda: "second" in replayed.ran(thread))
     worker.process.send_signal(signal.SIGTERM)
-    worker.says("worker drains")
+    worker.wait_for("worker drains")
     run(replayed, replayed.graph, later)
     assert worker.process.poll() is None
     replayed.go()
     assert worker.ended().status == 0
-    worker.says("worker stopped")
+    worker.wait_for("worker stopped")
     assert replayed.ran(thread).count("second-ended") == 1
     assert "third" not in replayed.ran(thread)
     assert replayed.ran(later) == []
     other = replayed.worker()
-    eventually(lambda: "third" in replayed.ran(thread) and "third" in replayed.ran(later))
+    eventually_sync(lambda: "third" in replayed.ran(thread) and "third" in replayed.ran(later))
     assert replayed.ran(thread).count("second") == 1
-    assert {pid for what, _, pid in replayed.notes() if what == "third"} == {other.pid}
+    assert {pid for node, _, pid in replayed.notes() if node == "third"} == {other.pid}
 
 
-async def test_a_node_that_outlasts_the_drain_is_done_by_another_worker(replayed: Project) -> None:
-    """It is interrupted after STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS, and runs again under the same key; the worker ends promptly."""
+async def test_a_node_that_outlasts_the_graceful_shutdown_runs_again_on_another_worker(replayed: Project) -> None:
+    """After STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS it is interrupted, and the worker ends. Its idempotency key is the same."""
     worker = replayed.worker("--graphs", "steps:graph", STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS="0.5")
     thread = replayed.thread()
     run(replayed, replayed.graph, thread, '{"wait": true}')
-    eventually(lambda: "second" in replayed.ran(thread))
-    told = time.monotonic()
-    ended = worker.terminate(within=5)
-    assert ended.status == 0
-    assert time.monotonic() - told >= 0.5
-    assert any(event["event"] == "node interrupted" and event["worker_stops"] for event in worker.events)
+    eventually_sync(lambda: "second" in replayed.ran(thread))
+    assert worker.terminate().status == 0
+    assert "second-ended" not in replayed.ran(thread)
+    stopping = [event for event in worker.events if event["event"] in ("worker drains", "node interrupted")]
+    assert [event["event"] for event in stopping] == ["worker drains", "node interrupted"]
+    assert (stopping[0]["seconds"], stopping[1]["worker_stops"]) == (0.5, True)
     other = replayed.worker()
-    eventually(lambda: replayed.ran(thread).count("second") == 2)
+    eventually_sync(lambda: replayed.ran(thread).count("second") == 2)
     replayed.go()
-    eventually(lambda: "third" in replayed.ran(thread))
+    eventually_sync(lambda: "third" in replayed.ran(thread))
     (_, key, pid), (_, key_again, pid_again) = (note for note in replayed.notes(thread) if note[0] == "second")
     assert (key, pid, pid_again) == (key_again, worker.pid, other.pid)
     assert replayed.ran(thread).count("beside") == 1
 
 
 def test_a_second_signal_ends_a_worker_at_once(project: Project) -> None:
-    """Whoever cannot wait for the drain says it twice."""
-    worker = project.worker()
+    """The worker does not wait for its nodes then."""
+    worker = project.worker("--graphs", "steps:graph", STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS="86400")
     run(project, project.graph, project.thread(), '{"wait": true}')
-    eventually(lambda: "second" in project.ran())
+    eventually_sync(lambda: "second" in project.ran())
     worker.process.send_signal(signal.SIGINT)
-    worker.says("worker drains")
+    worker.wait_for("worker drains")
     worker.process.send_signal(signal.SIGTERM)
-    assert worker.ended(within=5).status == -signal.SIGTERM
+    assert worker.ended().status == -signal.SIGTERM
 
 
-def test_check_says_whether_a_worker_could_start(project: Project) -> None:
-    """Status 0 when settings, graphs and Temporal are in order; for health checks."""
+def test_check_reports_whether_a_worker_could_start(project: Project) -> None:
+    """The exit status is 0 if settings, graphs and the connection are in order, as health checks need it."""
     checked = project.start(ROOT / "worker.py", "--graphs", "steps:graph", "--check").ended()
     assert checked.status == 0
     last = json.loads(checked.err.splitlines()[-1])
@@ -186,20 +188,20 @@ WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
 }
 
 
-def test_a_worker_that_cannot_start_says_why(project: Project) -> None:
-    """Culprit, rule and mend, status 1, never a traceback; --check, given to every other one here, finds the same."""
+def test_a_worker_that_cannot_start_prints_the_reason(project: Project) -> None:
+    """The exit status is 1, without a traceback. Every other case here is with --check, which finds the same."""
     project.write(
         "twice.py", "from steps import builder\na = builder.compile(name='x')\nb = builder.compile(name='x')\n"
     )
-    tried = {}
+    started = {}
     for number, (name, (arguments, env, _)) in enumerate(WRONG.items()):
         graphs = [] if "--graphs" in arguments or name == "no graphs" else ["--graphs", "steps:graph"]
         check = ["--check"] if number % 2 else []
-        tried[name] = project.start(ROOT / "worker.py", *graphs, *arguments, *check, env=env)
-        if len(tried) % 4 == 0:
-            tried[name].ended()
+        started[name] = project.start(ROOT / "worker.py", *graphs, *arguments, *check, env=env)
+        if len(started) % 4 == 0:
+            started[name].ended()
     for name, (_, _, message) in WRONG.items():
-        ended = tried[name].ended()
+        ended = started[name].ended()
         assert ended.status == 1, (name, ended)
         assert message in ended.err, (name, ended)
         assert ended.err.splitlines()[-1].startswith("Error: "), (name, ended)
@@ -208,7 +210,7 @@ def test_a_worker_that_cannot_start_says_why(project: Project) -> None:
 
 
 def test_the_command_works_without_its_script(project: Project) -> None:
-    """`pip install` gives it as `stepgraph-worker`."""
+    """`pip install` installs it as `stepgraph-worker`."""
     command = Path(sys.executable).with_name("stepgraph-worker")
     ended = subprocess.run([command, "--help"], capture_output=True, text=True, check=True, env=project.env)
     assert "--graphs" in ended.stdout

@@ -1,4 +1,4 @@
-"""What the tests of the core share: the config of a thread, and graphs drawn in a line of text."""
+"""Helpers for the core tests: the config of a thread, and builders of graphs from a line of edge text."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from stepgraph.graph.compiled import CompiledGraph
 
 THREAD: dict[str, Any] = {"configurable": {"thread_id": "t1"}}
 
-NAMES = {"START": START, "END": END}
+SPECIAL_NODES = {"START": START, "END": END}
 
 
-def draw(state: type, edges: str, nodes: Mapping[str, Callable[..., Any]], *, name: str = "g") -> StateGraph:
-    """A builder from edges such as ``"START > a, a+b > c, c > END"``; ``a+b`` waits for both."""
+def build(state: type, edges: str, nodes: Mapping[str, Callable[..., Any]], *, name: str = "g") -> StateGraph:
+    """Return a builder with edges such as ``"START > a, a+b > c, c > END"``, where ``a+b`` is a join of both nodes."""
     builder = StateGraph(state)
     for node, function in nodes.items():
         builder.add_node(node, function)
     for edge in filter(None, (text.strip() for text in edges.split(","))):
         source, target = (part.strip() for part in edge.split(">"))
-        sources = [NAMES.get(part, part) for part in source.split("+")]
-        builder.add_edge(sources if len(sources) > 1 else sources[0], NAMES.get(target, target))
+        sources = [SPECIAL_NODES.get(part, part) for part in source.split("+")]
+        builder.add_edge(sources if len(sources) > 1 else sources[0], SPECIAL_NODES.get(target, target))
     return builder
 
 
 def graph(state: type, edges: str, **nodes: Callable[..., Any]) -> CompiledGraph:
-    """`draw`, compiled."""
-    return draw(state, edges, nodes).compile(name="g")
+    """Return the graph that `build` describes, compiled under the name ``g``."""
+    return build(state, edges, nodes).compile(name="g")
 
 
 def state_of(keys: Mapping[str, Any]) -> type:
-    """A `TypedDict` made on the spot, of keys none of which is required."""
+    """Return a `TypedDict` with these keys, none of them required."""
     return TypedDict("State", dict(keys), total=False)  # type: ignore[operator, no-any-return]

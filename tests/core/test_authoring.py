@@ -1,4 +1,4 @@
-"""How a graph is written: state, nodes, edges."""
+"""Tests of `StateGraph`: the states, nodes, edges and routers that it accepts, and the spec that `compile` makes."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class AsAliasedModel(BaseModel):
     log: Annotated[list[str], add] = Field(default_factory=list, validation_alias="the-log")
 
 
-def run(compiled: CompiledGraph, given: Any) -> dict[str, Any]:
-    return MemoryRunner(compiled).invoke(given, THREAD)
+def run(compiled: CompiledGraph, input_data: Any) -> dict[str, Any]:
+    return MemoryRunner(compiled).invoke(input_data, THREAD)
 
 
 def note(state: Any) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def note(state: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("state", [AsTypedDict, AsDataclass, AsModel, AsAliasedModel])
 def test_a_state_is_a_typed_dict_a_dataclass_or_a_model(state: type) -> None:
-    """Nodes see the state as what was declared; the values that come back are a plain dict."""
+    """Nodes receive an instance of the declared class; the values that `invoke` returns are a plain dict."""
     seen: list[Any] = []
 
     def look(view: Any) -> dict[str, Any]:
@@ -64,13 +64,13 @@ def test_a_state_is_a_typed_dict_a_dataclass_or_a_model(state: type) -> None:
 
 
 def test_an_input_may_be_an_instance_of_the_state() -> None:
-    """A dataclass sets all its fields, a model those that were given."""
-    for state, given, expected in [
+    """A dataclass instance sets all its fields; a model instance sets only the fields that were passed to it."""
+    for state, input_data, expected in [
         (AsDataclass, AsDataclass("tea"), {"topic": "tea", "log": ["noted"]}),
         (AsModel, AsModel(topic="tea"), {"topic": "tea", "log": ["noted"]}),
         (AsModel, AsModel(topic="tea", log=["x"]), {"topic": "tea", "log": ["x", "noted"]}),
     ]:
-        assert run(graph(state, "START > note, note > END", note=note), given) == expected
+        assert run(graph(state, "START > note, note > END", note=note), input_data) == expected
 
 
 class Qualified(TypedDict, total=False):
@@ -79,8 +79,8 @@ class Qualified(TypedDict, total=False):
     fixed: ReadOnly[str]
 
 
-def test_qualifiers_of_a_typed_dict_are_seen_through() -> None:
-    """`Required`, `NotRequired` and `ReadOnly` change nothing about a channel; a reducer inside one counts."""
+def test_qualifiers_of_a_typed_dict_do_not_change_its_channels() -> None:
+    """`Required`, `NotRequired` and `ReadOnly` change neither a channel's type nor its reducer."""
     channels = StateGraph(Qualified).schema.channels
     assert {channel.name: channel.type_text for channel in channels} == {
         "needed": "int",
@@ -95,7 +95,7 @@ class Words(TypedDict, total=False):
 
 
 class Speaker:
-    """A node with a memory of its own."""
+    """A callable object with state of its own."""
 
     def __init__(self, word: str) -> None:
         self.word = word
@@ -118,7 +118,7 @@ def speak(state: Words, *, word: str = "now") -> dict[str, Any]:
     return {"words": [word]}
 
 
-async def speak_on(state: Words, *, word: str) -> dict[str, Any]:
+async def speak_async(state: Words, *, word: str) -> dict[str, Any]:
     return {"words": [word]}
 
 
@@ -130,26 +130,26 @@ NODES: dict[str, tuple[Callable[..., Any], str]] = {
     "a method": (Speaker("method").say, "method!"),
     "an async method": (Speaker("soft").whisper, "(soft)"),
     "a partial": (functools.partial(speak, word="part"), "part"),
-    "an async partial": (functools.partial(speak_on, word="on"), "on"),
-    "a function that gives an awaitable": (lambda state: speak_later(state), "later"),
+    "an async partial": (functools.partial(speak_async, word="on"), "on"),
+    "a function that returns an awaitable": (lambda state: speak_later(state), "later"),
 }
 
 
 @pytest.mark.parametrize(("node", "word"), NODES.values(), ids=NODES.keys())
-def test_a_node_is_anything_that_can_be_called_with_the_state(node: Callable[..., Any], word: str) -> None:
-    """Sync or async, whatever it is wrapped in."""
+def test_a_node_may_be_any_callable_that_takes_the_state(node: Callable[..., Any], word: str) -> None:
+    """Sync and async functions, methods, callable objects and partials all work as nodes."""
     assert run(graph(Words, "START > n, n > END", n=node), {}) == {"words": [word]}
 
 
-def test_a_function_names_its_node() -> None:
-    """`add_node(f)` is `add_node("f", f)`."""
+def test_add_node_with_only_a_function_uses_its_name() -> None:
+    """`add_node(f)` is the same as `add_node("f", f)`."""
     builder = StateGraph(Words).add_node(speak).add_node("then", speak_later)
     builder.add_edge(START, "speak").add_edge("speak", "then").add_edge("then", END)
     assert builder.compile(name="g").registry.spec.node_names == ("speak", "then")
 
 
 def test_the_options_of_a_node_are_in_the_spec_in_seconds() -> None:
-    """Times may be numbers or timedeltas; a node without options has defaults that suit a long job."""
+    """Durations may be numbers or timedeltas. A node without options has defaults that suit a long job."""
     builder = StateGraph(Words).add_edge(START, "plain").add_edge("plain", "odd").add_edge("odd", END)
     builder.add_node("plain", speak)
     builder.add_node(
@@ -168,21 +168,21 @@ def test_the_options_of_a_node_are_in_the_spec_in_seconds() -> None:
 
 
 def test_entry_and_finish_points_are_edges() -> None:
-    """`set_entry_point` and `set_finish_point` draw from START and to END."""
+    """`set_entry_point` adds an edge from START, `set_finish_point` an edge to END."""
     builder = StateGraph(Words).add_node(speak).set_entry_point("speak").set_finish_point("speak")
     assert builder.compile(name="g").registry.spec.edges == ((START, "speak"), ("speak", END))
 
 
-def test_an_edge_drawn_twice_is_one_edge() -> None:
-    """Nothing runs twice for it, and the drawing shows it once."""
+def test_an_edge_added_twice_is_one_edge() -> None:
+    """A repeated edge or join triggers its target once and appears once in the spec."""
     compiled = graph(Words, "START > n, START > n, n+m > END, n+m > END, n > m, n > m", n=speak, m=speak)
     assert compiled.registry.spec.edges == ((START, "n"), ("n", "m"))
     assert len(compiled.registry.spec.joins) == 1
     assert run(compiled, {}) == {"words": ["now", "now"]}
 
 
-def test_a_builder_can_go_on_after_compile() -> None:
-    """A compiled graph is finished: what is added to its builder later is in the next one only."""
+def test_a_builder_can_be_extended_after_compile() -> None:
+    """A compiled graph never changes: what is added to its builder later is only in the next compiled graph."""
     builder = StateGraph(Words).add_node(speak).add_edge(START, "speak").add_edge("speak", END)
     first = builder.compile(name="first")
     builder.add_node("more", speak_later).add_edge("speak", "more").add_edge("more", END)
@@ -207,7 +207,7 @@ def to_literals(state: Words) -> list[Literal["b", "c"]]:
     return ["b"]
 
 
-def to_what_is_not_known(state: Words) -> Nowhere:  # type: ignore[name-defined]  # noqa: F821
+def to_an_unknown_annotation(state: Words) -> Nowhere:  # type: ignore[name-defined]  # noqa: F821
     return "b"
 
 
@@ -219,15 +219,15 @@ ROUTERS: dict[str, tuple[Callable[..., Any], Any, tuple[str, ...] | None]] = {
     "a Literal": (to_literal, None, ("b", "c")),
     "a list of Literals": (to_literals, None, ("b", "c")),
     "a partial": (functools.partial(to_b), None, None),
-    "an annotation that means nothing": (to_what_is_not_known, None, None),
+    "an annotation that cannot be resolved": (to_an_unknown_annotation, None, None),
 }
 
 
 @pytest.mark.parametrize(("router", "path_map", "ends"), ROUTERS.values(), ids=ROUTERS.keys())
-def test_a_router_says_where_it_may_lead_or_leads_anywhere(
+def test_a_router_declares_its_destinations_or_may_lead_anywhere(
     router: Callable[..., Any], path_map: Any, ends: tuple[str, ...] | None
 ) -> None:
-    """By a list, a mapping or its return annotation; sync or async."""
+    """Destinations come from a list, a mapping or the return annotation. Routers may be sync or async."""
     builder = StateGraph(Words)
     for name in "abc":
         builder.add_node(name, lambda state, name=name: {"words": [name]})
@@ -237,8 +237,8 @@ def test_a_router_says_where_it_may_lead_or_leads_anywhere(
     assert run(compiled, {}) == {"words": ["a", "b"]}
 
 
-def test_routers_of_one_node_each_get_a_name() -> None:
-    """All are asked, though they are named alike, or like the name that another was given."""
+def test_each_router_of_a_node_gets_its_own_name() -> None:
+    """All routers of a node run, even if their functions share a name or a name equals one that was generated."""
     builder = StateGraph(Words)
     for name in "abcd":
         builder.add_node(name, lambda state, name=name: {"words": [name]})
@@ -256,13 +256,13 @@ def test_routers_of_one_node_each_get_a_name() -> None:
 
 
 def test_equal_graphs_have_equal_specs() -> None:
-    """Whatever process makes them: no address of an object is in a spec, and nodes are in the order of their names."""
+    """A spec is the same in every process: it contains no object address, and its nodes are sorted by name."""
 
     class Joiner:
         def __call__(self, left: list[str], right: list[str]) -> list[str]:
             return left + right
 
-    def made() -> CompiledGraph:
+    def build_graph() -> CompiledGraph:
         state = state_of(
             {
                 "a": Annotated[list[str], functools.partial(add)],
@@ -272,18 +272,18 @@ def test_equal_graphs_have_equal_specs() -> None:
         )
         return graph(state, "START > y, START > x, x > END, y > END", y=speak, x=speak)
 
-    one, other = made().registry.spec, made().registry.spec
-    assert one == other
-    assert one.hash == other.hash
-    assert one.node_names == ("x", "y")
-    assert [channel.reducer for channel in one.channels] == ["add", "Joiner", None]
+    first, second = build_graph().registry.spec, build_graph().registry.spec
+    assert first == second
+    assert first.hash == second.hash
+    assert first.node_names == ("x", "y")
+    assert [channel.reducer for channel in first.channels] == ["add", "Joiner", None]
 
 
-def test_a_spec_travels_as_json() -> None:
-    """What a run records of its graph is all it needs to go on."""
+def test_a_spec_survives_a_json_round_trip() -> None:
+    """A spec read back from its JSON is equal to the original and has the same hash."""
     builder = StateGraph(Words).add_node("a", speak, retry_policy=RetryPolicy()).add_node("b", speak)
     builder.add_edge(START, "a").add_edge(["a", "b"], END).add_conditional_edges("a", to_literal, ["b", END])
     spec = builder.compile(name="g").registry.spec
-    again = type(spec).model_validate_json(spec.model_dump_json())
-    assert again == spec
-    assert again.hash == spec.hash
+    restored = type(spec).model_validate_json(spec.model_dump_json())
+    assert restored == spec
+    assert restored.hash == spec.hash

@@ -1,4 +1,4 @@
-"""The log of a thread: which checkpoints a run leaves, and what each of them says."""
+"""Tests of a thread's history: which checkpoints a run makes, and what each snapshot contains."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def two_steps() -> MemoryRunner:
     return MemoryRunner(graph(State, "START > a, a > b, b > END", a=a, b=b), clock=lambda: "2025-01-01T00:00:00+00:00")
 
 
-def rows(runner: MemoryRunner, **which: Any) -> list[tuple[Any, ...]]:
-    """Step, source, writes, next and values of each checkpoint, newest first."""
+def history_rows(runner: MemoryRunner, **options: Any) -> list[tuple[Any, ...]]:
+    """Return step, source, writes, next and values of each checkpoint, newest first."""
     return [
         (s.metadata["step"], s.metadata["source"], s.metadata["writes"], s.next, s.values)
-        for s in runner.get_state_history(THREAD, **which)
+        for s in runner.get_state_history(THREAD, **options)
         if s.metadata is not None
     ]
 
 
-def test_two_nodes_on_a_fresh_thread_leave_four_checkpoints() -> None:
-    """The input, what it made of the state, and one for each super-step; newest first."""
+def test_two_nodes_on_a_new_thread_make_four_checkpoints() -> None:
+    """The history of `a > b` has the input, the state after the input, and one checkpoint for each super-step."""
     runner = two_steps()
     assert runner.invoke({"query": "q", "log": ["in"]}, THREAD) == {"query": "q", "log": ["in", "a", "b"]}
-    assert rows(runner) == [
+    assert history_rows(runner) == [
         (3, "loop", {"b": {"log": ["b"]}}, (), {"query": "q", "log": ["in", "a", "b"]}),
         (2, "loop", {"a": {"log": ["a"]}}, ("b",), {"query": "q", "log": ["in", "a"]}),
         (1, "loop", {"__start__": {"query": "q", "log": ["in"]}}, ("a",), {"query": "q", "log": ["in"]}),
@@ -52,8 +52,8 @@ def test_two_nodes_on_a_fresh_thread_leave_four_checkpoints() -> None:
     ]
 
 
-def test_a_snapshot_names_its_place_and_its_parent() -> None:
-    """Ids sort by time; each config can be given back to read that very checkpoint."""
+def test_a_snapshot_has_its_own_config_and_its_parents() -> None:
+    """Checkpoint ids sort by time. Each snapshot's config reads that same checkpoint again."""
     runner = two_steps()
     runner.invoke({"query": "q"}, THREAD)
     history = list(runner.get_state_history(THREAD))
@@ -67,7 +67,7 @@ def test_a_snapshot_names_its_place_and_its_parent() -> None:
 
 
 def test_a_snapshot_shows_its_tasks_and_their_results() -> None:
-    """Of a checkpoint in the past, each task shows what it wrote."""
+    """Each task of an earlier checkpoint has what it wrote as its result."""
     runner = two_steps()
     runner.invoke({"query": "q"}, THREAD)
     assert [[(t.name, t.id, t.result, t.error) for t in s.tasks] for s in runner.get_state_history(THREAD)] == [
@@ -78,15 +78,15 @@ def test_a_snapshot_shows_its_tasks_and_their_results() -> None:
     ]
 
 
-def test_a_further_input_goes_on_from_the_values_so_far() -> None:
-    """An input checkpoint at the last step + 1 carries them; the next one has the input through the reducers."""
+def test_a_second_input_continues_from_the_current_values() -> None:
+    """A second input makes a checkpoint with the current values, then one with the input applied by the reducers."""
     runner = two_steps()
     runner.invoke({"query": "one"}, THREAD)
     assert runner.invoke({"query": "two", "log": ["in"]}, THREAD) == {
         "query": "two",
         "log": ["a", "b", "in", "a", "b"],
     }
-    assert rows(runner, limit=4)[2:] == [
+    assert history_rows(runner, limit=4)[2:] == [
         (
             5,
             "loop",
@@ -96,29 +96,29 @@ def test_a_further_input_goes_on_from_the_values_so_far() -> None:
         ),
         (4, "input", None, ("__start__",), {"query": "one", "log": ["a", "b"]}),
     ]
-    assert [step for step, *_ in rows(runner)] == [7, 6, 5, 4, 3, 2, 1, 0]
+    assert [step for step, *_ in history_rows(runner)] == [7, 6, 5, 4, 3, 2, 1, 0]
 
 
-def test_an_input_may_set_nothing() -> None:
-    """Channels with a reducer then start at their zero, the others are absent."""
+def test_an_input_may_be_empty() -> None:
+    """With an empty input, channels with a reducer start at their zero and the others are absent."""
     assert two_steps().invoke({}, THREAD) == {"log": ["a", "b"]}
 
 
 def test_parallel_nodes_share_a_checkpoint() -> None:
-    """With a key for each in its writes; a node that wrote nothing is there too."""
+    """A checkpoint's writes have a key for each node of the super-step, also for a node that wrote nothing."""
     compiled = graph(
         State, "START > b, START > a, START > quiet, a > END, b > END, quiet > END", a=a, b=b, quiet=lambda state: None
     )
     runner = MemoryRunner(compiled)
     runner.invoke({}, THREAD)
-    assert rows(runner, limit=2) == [
+    assert history_rows(runner, limit=2) == [
         (2, "loop", {"a": {"log": ["a"]}, "b": {"log": ["b"]}, "quiet": None}, (), {"log": ["a", "b"]}),
         (1, "loop", {"__start__": {}}, ("a", "b", "quiet"), {"log": []}),
     ]
 
 
 def test_an_unknown_thread_has_an_empty_snapshot() -> None:
-    """No error, no history."""
+    """Reading a thread that does not exist returns an empty snapshot and an empty history, not an error."""
     runner = two_steps()
     assert runner.get_state(THREAD) == StateSnapshot({}, (), THREAD)
     assert list(runner.get_state_history(THREAD)) == []
@@ -126,15 +126,15 @@ def test_an_unknown_thread_has_an_empty_snapshot() -> None:
 
 @pytest.mark.parametrize("checkpoint_id", ["run-0001.000009", "run-0002.000001", "", "nonsense"])
 def test_an_unknown_checkpoint_is_an_error(checkpoint_id: str) -> None:
-    """It names the thread and the id; nothing is taken for a second root."""
+    """The error for an unknown checkpoint names the thread and the checkpoint id."""
     runner = two_steps()
     runner.invoke({}, THREAD)
     with pytest.raises(CheckpointNotFoundError, match=rf"Thread 't1' has no checkpoint '{checkpoint_id}'"):
         runner.get_state({"configurable": {"thread_id": "t1", "checkpoint_id": checkpoint_id}})
 
 
-def test_threads_do_not_know_of_each_other() -> None:
-    """Also where one thread's id is an integer that reads like nothing else."""
+def test_threads_are_independent_of_each_other() -> None:
+    """An integer thread id and its decimal text name the same thread; other ids name separate threads."""
     runner = two_steps()
     runner.invoke({"query": "one"}, {"configurable": {"thread_id": 1}})
     runner.invoke({"query": "two"}, {"configurable": {"thread_id": "2"}})
@@ -142,16 +142,16 @@ def test_threads_do_not_know_of_each_other() -> None:
     assert runner.get_state({"configurable": {"thread_id": 2}}).values["query"] == "two"
 
 
-def test_a_history_can_be_narrowed() -> None:
-    """By metadata, by number, by what is older than a checkpoint, or to a single checkpoint."""
+def test_a_history_can_be_filtered() -> None:
+    """History takes a metadata filter, a limit, a checkpoint to list before, or a single checkpoint's config."""
     runner = two_steps()
     runner.invoke({}, THREAD)
     runner.invoke({}, THREAD)
     every = list(runner.get_state_history(THREAD))
     assert [s.metadata["step"] for s in every if s.metadata] == [7, 6, 5, 4, 3, 2, 1, 0]
 
-    def steps(config: Any = THREAD, **which: Any) -> list[int]:
-        return [s.metadata["step"] for s in runner.get_state_history(config, **which) if s.metadata]
+    def steps(config: Any = THREAD, **options: Any) -> list[int]:
+        return [s.metadata["step"] for s in runner.get_state_history(config, **options) if s.metadata]
 
     assert steps(filter={"source": "input"}) == [4, 0]
     assert steps(filter={"source": "loop", "step": 5}) == [5]
@@ -169,8 +169,8 @@ def test_a_history_can_be_narrowed() -> None:
         steps(limit=-1)
 
 
-def test_history_goes_on_across_the_runs_of_a_thread() -> None:
-    """A failure and its resume are two runs; the checkpoint between them is listed once."""
+def test_history_spans_all_runs_of_a_thread() -> None:
+    """A failure and its resume are two runs. The checkpoint that both share is listed once."""
     failing = [True]
 
     def shaky(state: State) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def test_history_goes_on_across_the_runs_of_a_thread() -> None:
         runner.invoke({}, THREAD)
     failing.clear()
     runner.invoke(None, THREAD)
-    assert [(step, source, writes) for step, source, writes, *_ in rows(runner)] == [
+    assert [(step, source, writes) for step, source, writes, *_ in history_rows(runner)] == [
         (3, "loop", {"shaky": {"log": ["shaky"]}}),
         (2, "loop", {"a": {"log": ["a"]}}),
         (1, "loop", {"__start__": {}}),
@@ -192,8 +192,8 @@ def test_history_goes_on_across_the_runs_of_a_thread() -> None:
     assert len({snapshot.checkpoint_id for snapshot in runner.get_state_history(THREAD)}) == 4
 
 
-def test_what_a_caller_does_to_a_snapshot_harms_nothing() -> None:
-    """Values, writes and results handed out are copies."""
+def test_changing_a_snapshot_does_not_change_the_thread() -> None:
+    """Snapshots contain copies of values, writes and results."""
     runner = two_steps()
     values = runner.invoke({"query": "q"}, THREAD)
     before = list(runner.get_state_history(THREAD))

@@ -1,4 +1,4 @@
-"""Errors that cross a process: they come back as their own class, with their parts, and as the node's own type."""
+"""Tests of errors that cross a process boundary: they keep their class, their parts and the node's exception type."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from stepgraph.errors import (
 from stepgraph.testing import MemoryRunner
 from tests.core.graphs import THREAD, graph
 
-TREE = [found for found in vars(errors).values() if isinstance(found, type) and issubclass(found, StepgraphError)]
+ERROR_CLASSES = [item for item in vars(errors).values() if isinstance(item, type) and issubclass(item, StepgraphError)]
 
 
-def sent(error: StepgraphError) -> StepgraphError:
-    """The error as another process has it."""
+def after_transport(error: StepgraphError) -> StepgraphError:
+    """Return the error as another process receives it."""
     return from_wire(json.loads(json.dumps(error.to_wire())))
 
 
-@pytest.mark.parametrize("cls", TREE, ids=lambda cls: cls.__name__)
-def test_every_error_comes_back_as_its_own_class(cls: type[StepgraphError]) -> None:
-    """With its message, and its parts as attributes."""
-    again = sent(cls("what, why, how", channel="x", nodes=["a", "b"], size=5, detail=None))
+@pytest.mark.parametrize("cls", ERROR_CLASSES, ids=lambda cls: cls.__name__)
+def test_every_error_keeps_its_class_message_and_parts(cls: type[StepgraphError]) -> None:
+    """An error has the same class, message and attributes after it was sent to another process."""
+    again = after_transport(cls("what, why, how", channel="x", nodes=["a", "b"], size=5, detail=None))
     assert type(again) is cls
     assert str(again) == again.message == "what, why, how"
     assert (again.channel, again.nodes, again.size, again.detail) == ("x", ["a", "b"], 5, None)
@@ -50,10 +50,10 @@ def test_every_error_comes_back_as_its_own_class(cls: type[StepgraphError]) -> N
     }
 
 
-def test_the_tree_is_the_one_that_is_drawn() -> None:
-    """Each class of the docstring's drawing exists, below the one it hangs from, and no other does."""
-    drawn: dict[str, str | None] = {}
-    above: list[tuple[int, str]] = []
+def test_the_class_tree_matches_the_drawing_in_the_docstring() -> None:
+    """The docstring of `stepgraph.errors` shows every error class below its base class, and no other class."""
+    bases: dict[str, str | None] = {}
+    ancestors: list[tuple[int, str]] = []
     assert errors.__doc__ is not None
     for line in errors.__doc__.splitlines():
         name = next(
@@ -62,14 +62,16 @@ def test_the_tree_is_the_one_that_is_drawn() -> None:
         if not hasattr(errors, name) or not (line.lstrip(" │├└─").startswith(name)):
             continue
         depth = line.index(name)
-        above = [(d, n) for d, n in above if d < depth]
-        drawn[name] = above[-1][1] if above else None
-        above.append((depth, name))
-    assert drawn == {cls.__name__: cls.__base__.__name__ if cls is not StepgraphError else None for cls in TREE}
+        ancestors = [(d, n) for d, n in ancestors if d < depth]
+        bases[name] = ancestors[-1][1] if ancestors else None
+        ancestors.append((depth, name))
+    assert bases == {
+        cls.__name__: cls.__base__.__name__ if cls is not StepgraphError else None for cls in ERROR_CLASSES
+    }
 
 
-def test_a_part_that_is_missing_is_no_attribute() -> None:
-    """So `hasattr` and `getattr` with a default work."""
+def test_a_missing_part_raises_an_attribute_error() -> None:
+    """`hasattr`, and `getattr` with a default, work for parts that an error does not have."""
     error = NodeError("x", node="a")
     assert not hasattr(error, "channel")
     with pytest.raises(AttributeError, match="'NodeError' has no attribute 'channel'"):
@@ -77,7 +79,7 @@ def test_a_part_that_is_missing_is_no_attribute() -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "shown"),
+    ("part", "encoded"),
     [
         (object, "<class 'object'>"),
         ({1}, [1]),
@@ -86,20 +88,20 @@ def test_a_part_that_is_missing_is_no_attribute() -> None:
         (ValueError("x"), "ValueError('x')"),
     ],
 )
-def test_a_part_that_is_no_json_goes_as_text(part: Any, shown: Any) -> None:
-    """An error must not fail on its way for what it carries."""
-    assert sent(StepgraphError("x", part=part)).part == shown
+def test_a_part_that_is_not_json_is_sent_as_text(part: Any, encoded: Any) -> None:
+    """A part of an error that is not JSON is converted, so that it never prevents the error from being sent."""
+    assert after_transport(StepgraphError("x", part=part)).part == encoded
 
 
 def test_characters_that_json_cannot_carry_are_escaped() -> None:
-    """In a message or a part, as names of files may have them."""
-    again = sent(StepgraphError("\udcff", part=["\udcff"], odd=object()))
+    """Lone surrogates, which file names may put into messages and parts, are escaped."""
+    again = after_transport(StepgraphError("\udcff", part=["\udcff"], odd=object()))
     assert (str(again), again.part) == (r"\udcff", r"['\udcff']")
 
 
-@pytest.mark.parametrize("data", [{}, {"type": "Unheard", "message": "x"}, {"type": "NodeError", "parts": None}])
-def test_an_error_of_a_later_version_is_at_least_ours(data: dict[str, Any]) -> None:
-    """A class that this version does not know is the root."""
+@pytest.mark.parametrize("data", [{}, {"type": "UnknownError", "message": "x"}, {"type": "NodeError", "parts": None}])
+def test_an_unknown_error_class_becomes_a_stepgraph_error(data: dict[str, Any]) -> None:
+    """Error data of a later version, or without a class, is read as a `StepgraphError`."""
     assert isinstance(from_wire(data), StepgraphError)
 
 
@@ -147,42 +149,42 @@ class ForbiddingError(Exception):
         raise RuntimeError("no more")
 
 
-class OwnError(StepgraphError):
-    """An author's own, below ours."""
+class ApplicationError(StepgraphError):
+    """A subclass of `StepgraphError` defined by an application."""
 
 
-class OwnNodeError(NodeError):
-    """Likewise."""
+class ApplicationNodeError(NodeError):
+    """A subclass of `NodeError` defined by an application."""
 
 
 def unicode_error() -> UnicodeDecodeError:
     return UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
 
 
-SHARED: dict[str, Exception] = {
-    "an operating system's error": ConnectionError("no route"),
+COMBINABLE: dict[str, Exception] = {
+    "an operating system error": ConnectionError("no route"),
     "a time-out": TimeoutError(),
-    "a file's": FileNotFoundError(2, "no such file", "x"),
-    "a look-up's, which quotes": KeyError("key"),
-    "one with a layout of its own": unicode_error(),
+    "a file error": FileNotFoundError(2, "no such file", "x"),
+    "a KeyError, which quotes its text": KeyError("key"),
+    "one with a memory layout of its own": unicode_error(),
     "a syntax error": SyntaxError("odd"),
-    "an import's": ImportError("x", name="n", path="p"),
-    "one with a demanding constructor": DemandingError(5, reason="x"),
-    "one with attributes of our names": PropertiedError("x"),
+    "an import error": ImportError("x", name="n", path="p"),
+    "one with a constructor that needs arguments": DemandingError(5, reason="x"),
+    "one with attributes named like ours": PropertiedError("x"),
     "a frozen one": FrozenError(5),
     "a sealed one": SealedError(5),
     "one inside a class": OuterError.InnerError("x"),
-    "JSON's": json.JSONDecodeError("msg", "doc", 0),
-    "an author's own, below ours": OwnError("x", code=1),
-    "an author's own node error": OwnNodeError("x"),
-    "ours": InvalidUpdateError("x", channel="c"),
-    "ours again": GraphRecursionError("x"),
+    "a JSON decoding error": json.JSONDecodeError("msg", "doc", 0),
+    "an application's StepgraphError": ApplicationError("x", code=1),
+    "an application's NodeError": ApplicationNodeError("x"),
+    "an InvalidUpdateError": InvalidUpdateError("x", channel="c"),
+    "a GraphRecursionError": GraphRecursionError("x"),
 }
 
 
-@pytest.mark.parametrize("raised", SHARED.values(), ids=SHARED.keys())
+@pytest.mark.parametrize("raised", COMBINABLE.values(), ids=COMBINABLE.keys())
 def test_a_node_error_is_also_of_the_nodes_own_type(raised: Exception) -> None:
-    """`except` finds it by either; text and parts are ours, whatever the node's type makes of them."""
+    """`except` catches a failed node's error as `NodeError` and as the node's exception type."""
 
     def node(state: Any) -> None:
         raise raised
@@ -196,8 +198,8 @@ def test_a_node_error_is_also_of_the_nodes_own_type(raised: Exception) -> None:
     assert str(error).startswith("Node 'n' of graph 'g' failed in step 2 of thread 't1': ")
     assert (error.node, error.graph, error.step, error.attempts) == ("n", "g", 2, 1)
     assert repr(error) == f"{type(raised).__name__}({error.message!r})"
-    assert isinstance(sent(error), NodeError)
-    assert isinstance(sent(error), type(raised))
+    assert isinstance(after_transport(error), NodeError)
+    assert isinstance(after_transport(error), type(raised))
 
 
 class State(TypedDict, total=False):
@@ -221,19 +223,19 @@ def local_error() -> Exception:
     return LocalError("x")
 
 
-ALONE: dict[str, BaseException] = {
+NOT_COMBINABLE: dict[str, BaseException] = {
     "a final class": validation_error(),
     "a class inside a function": local_error(),
-    "one that cannot be made": StubbornError(5),
-    "one that cannot be derived from": ForbiddingError("x"),
-    "a group": ExceptionGroup("x", [ValueError()]),
-    "no Exception": SystemExit(3),
+    "one that cannot be instantiated": StubbornError(5),
+    "one that cannot be subclassed": ForbiddingError("x"),
+    "an exception group": ExceptionGroup("x", [ValueError()]),
+    "a BaseException": SystemExit(3),
 }
 
 
-@pytest.mark.parametrize("raised", ALONE.values(), ids=ALONE.keys())
-def test_a_type_that_cannot_be_shared_leaves_a_node_error(raised: BaseException) -> None:
-    """Which still names the type."""
+@pytest.mark.parametrize("raised", NOT_COMBINABLE.values(), ids=NOT_COMBINABLE.keys())
+def test_an_exception_type_that_cannot_be_combined_gives_a_plain_node_error(raised: BaseException) -> None:
+    """If no class can derive from both types, a `NodeError` is raised. Its `error_type` names the node's exception."""
 
     def node(state: Any) -> None:
         raise raised
@@ -261,8 +263,8 @@ def test_a_type_that_cannot_be_shared_leaves_a_node_error(raised: BaseException)
         "stepgraph:GraphClient",
     ],
 )
-def test_a_type_that_is_not_there_leaves_a_node_error(error_type: str) -> None:
-    """Nothing is imported for it: an import could run anything."""
+def test_an_exception_type_that_is_not_loaded_gives_a_plain_node_error(error_type: str) -> None:
+    """Reading an error never imports a module, because an import may run any code."""
     script = (
         "import sys, json, stepgraph; from stepgraph.errors import from_wire, NodeError; before = set(sys.modules)\n"
         f"error = from_wire({{'type': 'NodeError', 'message': 'm', 'parts': {{'error_type': {error_type!r}}}}})\n"
@@ -272,33 +274,33 @@ def test_a_type_that_is_not_there_leaves_a_node_error(error_type: str) -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_the_type_of_a_module_that_is_loaded_is_found() -> None:
-    """The same as above, but for the import."""
+def test_an_exception_type_of_a_loaded_module_is_found() -> None:
+    """An error read back is also of the exception type that its `error_type` names."""
     data = {"type": "NodeError", "message": "m", "parts": {"error_type": "xml.sax._exceptions:SAXException"}}
     assert isinstance(from_wire(data), xml.sax.SAXException)
 
 
-def test_a_combined_error_leaves_the_tree_as_it_was() -> None:
-    """After a node has raised an error of ours, that error by itself still comes back as itself."""
+def test_combining_an_error_does_not_change_other_error_classes() -> None:
+    """A stepgraph error raised by a node is a `NodeError` too; the same error raised elsewhere is not."""
     combined = from_wire(
         {"type": "NodeError", "message": "m", "parts": {"error_type": "stepgraph.errors:SerializationError"}}
     )
     assert isinstance(combined, SerializationError)
     assert isinstance(combined, NodeError)
-    assert type(sent(SerializationError("x"))) is SerializationError
-    assert type(sent(MissingNodeError("x"))) is MissingNodeError
+    assert type(after_transport(SerializationError("x"))) is SerializationError
+    assert type(after_transport(MissingNodeError("x"))) is MissingNodeError
 
 
-def test_a_node_that_its_code_lacks_is_told_apart() -> None:
-    """A worker without the node is no failure of the node."""
-    whole = graph(State, "START > n, n > m, m > END", n=lambda state: None, m=lambda state: None)
-    lacking = graph(State, "START > n, n > END", n=lambda state: None)
-    runner = MemoryRunner(whole)
+def test_a_missing_node_is_a_missing_node_error() -> None:
+    """A worker whose code lacks a node reports a `MissingNodeError`, not a failure of the node."""
+    full_graph = graph(State, "START > n, n > m, m > END", n=lambda state: None, m=lambda state: None)
+    graph_without_m = graph(State, "START > n, n > END", n=lambda state: None)
+    runner = MemoryRunner(full_graph)
     runner.graph.registry.nodes.pop("m")  # type: ignore[attr-defined]
     with pytest.raises(MissingNodeError, match="This worker's code of graph 'g' has no node 'm'") as caught:
         runner.invoke({}, THREAD)
-    assert (caught.value.node, caught.value.run_spec) == ("m", whole.registry.spec.hash)
-    runner.graph = lacking
+    assert (caught.value.node, caught.value.run_spec) == ("m", full_graph.registry.spec.hash)
+    runner.graph = graph_without_m
     with pytest.raises(MissingNodeError, match=r"Thread 't1' goes on at node 'm', but graph 'g' .* has no such node"):
         runner.invoke(None, THREAD)
 
@@ -311,6 +313,6 @@ def test_a_node_that_its_code_lacks_is_told_apart() -> None:
         ("zzz", [], ""),
     ],
 )
-def test_a_near_miss_is_named(name: str, known: list[str], hint: str) -> None:
-    """Otherwise all that would have been right."""
+def test_suggest_names_the_near_miss_or_all_known_names(name: str, known: list[str], hint: str) -> None:
+    """Without a near miss, `suggest` lists all known names; if there are none, it returns nothing."""
     assert suggest(name, known) == hint

@@ -1,4 +1,4 @@
-"""Nodes that fail: what the caller is told, what the thread keeps, and what a resume runs."""
+"""Tests of nodes that fail: the error the caller gets, what the thread keeps, and what a resume runs."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class State(TypedDict, total=False):
     log: Annotated[list[str], add]
 
 
-class Stage:
-    """Nodes that count their runs, and fail for as long as they are told to."""
+class Harness:
+    """Nodes that count their runs, and fail as long as `failing` has an exception for them."""
 
     def __init__(self) -> None:
         self.runs: Counter[str] = Counter()
@@ -48,11 +48,11 @@ class Stage:
 PIPELINE = "START > gather, gather > analyze, analyze > report, report > END"
 
 
-def test_a_failed_node_is_the_callers_error_and_its_own() -> None:
-    """`except ConnectionError` works; the parts say where it was."""
-    stage = Stage()
-    stage.failing["analyze"] = ConnectionError("no route")
-    runner = stage.runner(PIPELINE, "gather", "analyze", "report")
+def test_the_caller_gets_a_node_error_of_the_nodes_exception_type() -> None:
+    """`except ConnectionError` catches a node's `ConnectionError`, whose attributes say where the node failed."""
+    harness = Harness()
+    harness.failing["analyze"] = ConnectionError("no route")
+    runner = harness.runner(PIPELINE, "gather", "analyze", "report")
     with pytest.raises(
         ConnectionError, match=r"^Node 'analyze' of graph 'g' failed in step 3 of thread 't1': "
     ) as caught:
@@ -72,11 +72,11 @@ def test_a_failed_node_is_the_callers_error_and_its_own() -> None:
     assert "raise self.failing[name]" in error.traceback
 
 
-def test_a_resume_runs_what_did_not_finish() -> None:
-    """And nothing else; the history has no trace of the failure but the task's error at its checkpoint."""
-    stage = Stage()
-    stage.failing["analyze"] = ConnectionError("no route")
-    runner = stage.runner(PIPELINE, "gather", "analyze", "report")
+def test_a_resume_runs_only_the_unfinished_tasks() -> None:
+    """A resume skips finished nodes. A failure makes no checkpoint; the head shows the error on the failed task."""
+    harness = Harness()
+    harness.failing["analyze"] = ConnectionError("no route")
+    runner = harness.runner(PIPELINE, "gather", "analyze", "report")
     with pytest.raises(ConnectionError):
         runner.invoke({"log": ["in"]}, THREAD)
     head = runner.get_state(THREAD)
@@ -84,17 +84,17 @@ def test_a_resume_runs_what_did_not_finish() -> None:
     assert [(task.name, task.error, task.result) for task in head.tasks] == [
         ("analyze", "ConnectionError: no route", None)
     ]
-    stage.failing.clear()
+    harness.failing.clear()
     assert runner.invoke(None, THREAD) == {"log": ["in", "gather", "analyze", "report"]}
-    assert stage.runs == {"gather": 1, "analyze": 2, "report": 1}
+    assert harness.runs == {"gather": 1, "analyze": 2, "report": 1}
 
 
 def test_siblings_of_a_failed_node_finish_and_are_kept() -> None:
-    """They show as finished with what they wrote, `next` names what is still to run, and a resume runs nothing else."""
-    stage = Stage()
-    stage.failing["b"] = ValueError("odd")
-    runner = stage.runner("START > a, START > b, START > c, a+b+c > d, d > END", "a", "b", "c", "d")
-    with pytest.raises(ValueError, match=r"ValueError: odd\. Finished beside it, and kept: 'a', 'c'\."):
+    """Siblings of a failed node finish, and their results become pending writes. A resume runs only the failed node."""
+    harness = Harness()
+    harness.failing["b"] = ValueError("odd")
+    runner = harness.runner("START > a, START > b, START > c, a+b+c > d, d > END", "a", "b", "c", "d")
+    with pytest.raises(ValueError, match=r"ValueError: odd\. Finished, and not run again: 'a', 'c'\."):
         runner.invoke({}, THREAD)
     head = runner.get_state(THREAD)
     assert (head.values, head.next) == ({"log": ["a", "c"]}, ("b",))
@@ -103,19 +103,19 @@ def test_siblings_of_a_failed_node_finish_and_are_kept() -> None:
         ("b", "ValueError: odd", None),
         ("c", None, {"log": ["c"]}),
     ]
-    exactly = runner.get_state(head.config)
-    assert (exactly.values, exactly.next) == ({"log": []}, ("a", "b", "c"))
+    at_checkpoint = runner.get_state(head.config)
+    assert (at_checkpoint.values, at_checkpoint.next) == ({"log": []}, ("a", "b", "c"))
     for _ in range(2):
         with pytest.raises(ValueError, match="odd"):
             runner.invoke(None, THREAD)
-    stage.failing.clear()
+    harness.failing.clear()
     assert runner.invoke(None, THREAD) == {"log": ["a", "b", "c", "d"]}
-    assert stage.runs == {"a": 1, "b": 4, "c": 1, "d": 1}
+    assert harness.runs == {"a": 1, "b": 4, "c": 1, "d": 1}
 
 
 @pytest.mark.parametrize("pauses", [(0.0, 0.01, 0.02), (0.02, 0.01, 0.0), (0.01, 0.02, 0.0)])
-async def test_of_several_failures_the_first_by_name_is_told(pauses: tuple[float, ...]) -> None:
-    """Whichever came first; the others are named beside it, and shown at their tasks."""
+async def test_of_several_failures_the_first_by_node_name_is_raised(pauses: tuple[float, ...]) -> None:
+    """If several nodes fail, the error of the first by name is raised and names the others."""
 
     def failing(name: str, pause: float) -> Callable[[State], Any]:
         async def run(state: State) -> None:
@@ -131,22 +131,22 @@ async def test_of_several_failures_the_first_by_name_is_told(pauses: tuple[float
     assert [task.error for task in runner.get_state(THREAD).tasks] == [f"RuntimeError: {name}" for name in "abc"]
 
 
-def test_a_new_input_on_an_unfinished_thread_discards_what_was_pending() -> None:
-    """Kept results and failures are gone; the values so far stay."""
-    stage = Stage()
-    stage.failing["b"] = ValueError("odd")
-    runner = stage.runner("START > a, START > b, a+b > c, c > END", "a", "b", "c")
+def test_a_new_input_discards_pending_results_and_failures() -> None:
+    """A new input on a failed thread keeps the values of the last checkpoint and runs all nodes again."""
+    harness = Harness()
+    harness.failing["b"] = ValueError("odd")
+    runner = harness.runner("START > a, START > b, a+b > c, c > END", "a", "b", "c")
     with pytest.raises(ValueError, match="odd"):
         runner.invoke({"log": ["one"]}, THREAD)
-    stage.failing.clear()
+    harness.failing.clear()
     assert runner.invoke({"log": ["two"]}, THREAD) == {"log": ["one", "two", "a", "b", "c"]}
-    assert stage.runs == {"a": 2, "b": 2, "c": 1}
+    assert harness.runs == {"a": 2, "b": 2, "c": 1}
     steps = [(s.metadata["step"], s.metadata["source"]) for s in runner.get_state_history(THREAD) if s.metadata]
     assert steps == [(5, "loop"), (4, "loop"), (3, "loop"), (2, "input"), (1, "loop"), (0, "input")]
 
 
-def test_a_router_that_fails_on_the_input_is_asked_again() -> None:
-    """The resume has the input still, with the state as it was before it."""
+def test_a_router_of_start_that_failed_runs_again_on_resume() -> None:
+    """A resume after START's router failed applies the same input to the same state again."""
     failing = [True]
 
     def enter(state: State) -> str:
@@ -167,24 +167,24 @@ def test_a_router_that_fails_on_the_input_is_asked_again() -> None:
     assert runner.invoke(None, THREAD) == {"log": ["one", "two"]}
 
 
-def test_a_resume_of_a_finished_thread_gives_its_values() -> None:
-    """Nothing runs, and no checkpoint is made."""
-    stage = Stage()
-    runner = stage.runner("START > a, a > END", "a")
+def test_a_resume_of_a_finished_thread_returns_its_values() -> None:
+    """Resuming a finished thread runs no node and makes no checkpoint."""
+    harness = Harness()
+    runner = harness.runner("START > a, a > END", "a")
     runner.invoke({}, THREAD)
     assert runner.invoke(None, THREAD) == {"log": ["a"]}
-    assert stage.runs == {"a": 1}
+    assert harness.runs == {"a": 1}
     assert len(list(runner.get_state_history(THREAD))) == 3
 
 
 def test_a_resume_of_an_unknown_thread_is_an_error() -> None:
-    """There is no input to run on."""
+    """Resuming an unknown thread raises an error that says that the thread does not exist."""
     with pytest.raises(EmptyInputError, match=r"Thread 't1' does not exist, so there is nothing to resume\."):
-        Stage().runner("START > a, a > END", "a").invoke(None, THREAD)
+        Harness().runner("START > a, a > END", "a").invoke(None, THREAD)
 
 
-async def test_a_thread_has_one_writer() -> None:
-    """A second `invoke` while it runs is refused; afterwards it is welcome."""
+async def test_a_running_thread_refuses_a_second_invoke() -> None:
+    """`invoke` on a running thread raises `ThreadBusyError`, and works again once the thread has finished."""
     held, release = asyncio.Event(), asyncio.Event()
 
     async def hold(state: State) -> dict[str, Any]:
@@ -202,26 +202,28 @@ async def test_a_thread_has_one_writer() -> None:
     assert await runner.ainvoke({}, THREAD) == {"log": ["held", "held"]}
 
 
-async def test_a_runner_may_be_called_on_a_running_loop() -> None:
-    """`invoke` blocks the caller, and runs elsewhere."""
-    assert Stage().runner("START > a, a > END", "a").invoke({}, THREAD) == {"log": ["a"]}
+async def test_the_sync_runner_may_be_called_inside_a_running_event_loop() -> None:
+    """`invoke` runs the graph on another thread and blocks its caller."""
+    assert Harness().runner("START > a, a > END", "a").invoke({}, THREAD) == {"log": ["a"]}
 
 
-ODD_ENDS: dict[str, tuple[Callable[[State], Any], str]] = {
+UNUSUAL_FAILURES: dict[str, tuple[Callable[[State], Any], str]] = {
     "StopIteration": (lambda state: next(iter([])), "RuntimeError: raised StopIteration(None)"),
     "sys.exit": (lambda state: sys.exit("enough"), "SystemExit: enough"),
-    "an exception that cannot be shown": (
-        lambda state: raise_(Mute()),
-        "Mute: (its text cannot be had: ZeroDivisionError)",
+    "an exception whose str() fails": (
+        lambda state: raise_(UnprintableError()),
+        "UnprintableError: (its message is unknown: str() raised ZeroDivisionError)",
     ),
     "a name that JSON cannot carry": (lambda state: os.stat(b"/no/\xff"), r"FileNotFoundError: [Errno 2]"),
     "a text that JSON cannot carry": (lambda state: raise_(ValueError("\udcff")), r"ValueError: \udcff"),
-    "no text": (lambda state: raise_(ValueError()), "ValueError"),
-    "several lines": (lambda state: raise_(ValueError("one\ntwo")), "ValueError: one\ntwo"),
+    "an exception without a text": (lambda state: raise_(ValueError()), "ValueError"),
+    "a text of several lines": (lambda state: raise_(ValueError("one\ntwo")), "ValueError: one\ntwo"),
 }
 
 
-class Mute(Exception):
+class UnprintableError(Exception):
+    """An exception whose `str()` raises."""
+
     def __str__(self) -> str:
         return str(1 // 0)
 
@@ -230,20 +232,20 @@ def raise_(error: BaseException) -> Any:
     raise error
 
 
-@pytest.mark.parametrize(("node", "told"), ODD_ENDS.values(), ids=ODD_ENDS.keys())
-def test_however_a_node_ends_its_thread_keeps_the_failure(node: Callable[[State], Any], told: str) -> None:
-    """Nothing hangs, nothing ends the process, and what is kept can travel as JSON."""
+@pytest.mark.parametrize(("node", "expected"), UNUSUAL_FAILURES.values(), ids=UNUSUAL_FAILURES.keys())
+def test_every_kind_of_failure_is_recorded_in_the_thread(node: Callable[[State], Any], expected: str) -> None:
+    """No exception of a node hangs the runner or ends the process, and every failure can be sent as JSON."""
     runner = MemoryRunner(graph(State, "START > n, n > END", n=node))
     with pytest.raises(NodeError) as caught:
         runner.invoke({}, THREAD)
-    shown = runner.get_state(THREAD).tasks[0].error
-    assert shown is not None
-    assert shown.startswith(told)
+    error = runner.get_state(THREAD).tasks[0].error
+    assert error is not None
+    assert error.startswith(expected)
     assert from_json(to_json(caught.value.to_wire())) == caught.value.to_wire()
 
 
-def test_what_is_kept_of_a_failure_is_bounded() -> None:
-    """A message of megabytes would not fit into the record."""
+def test_the_text_of_a_failure_is_limited() -> None:
+    """A failure keeps a limited part of its message and traceback, because a record could not hold megabytes."""
     failure = failure_from(ValueError("x" * 1_000_000), attempts=3)
     assert (len(failure.error_message), len(failure.traceback)) == (TEXT_LIMIT, TEXT_LIMIT)
     assert failure.traceback.endswith("x\n")
@@ -251,7 +253,7 @@ def test_what_is_kept_of_a_failure_is_bounded() -> None:
 
 
 def test_a_reducer_that_raises_before_a_router_fails_the_node() -> None:
-    """The router would see the reduced state, so the node beside it cannot finish; a resume runs it again."""
+    """A router needs the reduced state, so the node cannot finish without it; a resume runs the node again."""
 
     def merge(left: list[str], right: list[str]) -> list[str]:
         raise RuntimeError("no")

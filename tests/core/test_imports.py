@@ -1,4 +1,4 @@
-"""What loading stepgraph loads: no Temporal until a graph runs on it."""
+"""Tests of what importing and using stepgraph loads: Temporal is not imported until a graph runs on it."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ assert MemoryRunner(graph).invoke({"x": 1}, {"configurable": {"thread_id": 1}}) 
 
 
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS.keys())
-def test_without_a_run_temporal_is_not_loaded(script: str) -> None:
-    """Nor anything else that only a server or a terminal needs."""
+def test_temporal_is_not_imported_without_a_run(script: str) -> None:
+    """Importing, drawing and testing a graph loads no module that only a server or a terminal needs."""
     check = "import sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     loaded = subprocess.run(
         [sys.executable, "-W", "error", "-c", f"{script}\n{check}"], capture_output=True, check=True, text=True
@@ -46,12 +46,12 @@ def test_without_a_run_temporal_is_not_loaded(script: str) -> None:
 
 @pytest.mark.parametrize("name", stepgraph.__all__)
 def test_every_public_name_can_be_imported(name: str) -> None:
-    """And is listed by `dir`."""
+    """Every name in `__all__` is an attribute of the package and is listed by `dir`."""
     assert getattr(stepgraph, name) is not None
     assert name in dir(stepgraph)
 
 
-def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
-    """As of any module."""
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    """The package loads its names lazily, but reports an unknown name as any module does."""
     with pytest.raises(AttributeError, match="module 'stepgraph' has no attribute 'StateGrap'"):
         _ = stepgraph.StateGrap  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""A caller's input: taken as the state declares it, or refused at the call, naming the key."""
+"""Tests of a caller's input: it is converted to the state's declared types, or refused with the key at fault."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Document(BaseModel):
     title: str
 
 
-def choosy(value: str) -> str:
-    if value == "touch":
+def raising(value: str) -> str:
+    if value == "raise":
         raise RuntimeError("not today")
     return value
 
@@ -43,91 +43,91 @@ class State(TypedDict, total=False):
     docs: Annotated[list[Document], add]
     tags: set[str]
     loose: Annotated[list[str], lambda left, right: [*left, str(right)]]
-    choosy: Annotated[str, AfterValidator(choosy)]
+    raising: Annotated[str, AfterValidator(raising)]
     anything: Any
 
 
 SCHEMA = StateSchema(State)
 
-TAKEN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+ACCEPTED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "values of the declared types": (
         {"day": date(2024, 1, 2), "point": Point(1), "docs": [Document(title="t")], "tags": {"b", "a"}},
         {"day": "2024-01-02", "point": {"x": 1, "y": 0}, "docs": [{"title": "t"}], "tags": ["a", "b"]},
     ),
-    "what becomes one without loss": (
+    "values that convert without loss": (
         {"count": "5", "day": "2024-01-02", "point": {"x": 1}, "docs": ({"title": "t"},), "tags": ["b", "a", "b"]},
         {"count": 5, "day": "2024-01-02", "point": {"x": 1, "y": 0}, "docs": [{"title": "t"}], "tags": ["a", "b"]},
     ),
-    "what a reducer takes that says nothing": ({"loose": {"a": [1]}}, {"loose": {"a": [1]}}),
-    "plain JSON where anything goes": ({"anything": {"a": [1, None]}}, {"anything": {"a": [1, None]}}),
-    "nothing at all": ({}, {}),
+    "any JSON for a reducer without annotations": ({"loose": {"a": [1]}}, {"loose": {"a": [1]}}),
+    "plain JSON in Any": ({"anything": {"a": [1, None]}}, {"anything": {"a": [1, None]}}),
+    "an empty input": ({}, {}),
 }
 
 
-@pytest.mark.parametrize(("given", "encoded"), TAKEN.values(), ids=TAKEN.keys())
-def test_an_input_becomes_json_of_the_declared_types(given: dict[str, Any], encoded: dict[str, Any]) -> None:
-    """In the order given; and that JSON, given as input by hand, is taken as it is."""
-    found = SCHEMA.encode_input("g", given)
-    assert found == encoded
-    assert list(found) == list(given)
-    assert SCHEMA.check_input("g", found) == encoded
+@pytest.mark.parametrize(("input_data", "encoded"), ACCEPTED.values(), ids=ACCEPTED.keys())
+def test_an_input_becomes_json_of_the_declared_types(input_data: dict[str, Any], encoded: dict[str, Any]) -> None:
+    """An encoded input keeps the order of its keys, and is accepted unchanged as an input given by hand."""
+    result = SCHEMA.encode_input("g", input_data)
+    assert result == encoded
+    assert list(result) == list(input_data)
+    assert SCHEMA.check_input("g", result) == encoded
 
 
-MISFITS: dict[str, tuple[Any, str]] = {
-    "a text for a number": ({"count": "many"}, "'count' is declared int, got str: Input should be a valid integer"),
-    "a number for a text": ({"text": 5}, "'text' is declared str, got int: Input should be a valid string"),
+REFUSED: dict[str, tuple[Any, str]] = {
+    "a string for an integer": ({"count": "many"}, "'count' is declared int, got str: Input should be a valid integer"),
+    "an integer for a string": ({"text": 5}, "'text' is declared str, got int: Input should be a valid string"),
     "None": ({"text": None}, "'text' is declared str, got NoneType: Input should be a valid string"),
-    "half a number": ({"count": 1.5}, "'count' is declared int, got float: "),
+    "a fraction for an integer": ({"count": 1.5}, "'count' is declared int, got float: "),
     "a field that is missing": ({"point": {"y": 1}}, "'point' is declared Point, got dict: x: Field required"),
     "a field deep inside": (
         {"docs": [{"title": "t"}, {"title": 5}]},
         "got list: 1.title: Input should be a valid string",
     ),
-    "a dataclass where anything goes": ({"anything": Point(1)}, "got tests.core.test_input.Point: "),
-    "no number where anything goes": ({"anything": math.nan}, "float would come back as str"),
-    "a text that JSON cannot carry": ({"text": "\ud800"}, "'text' is declared str, got str: "),
-    "what a validator cannot bear": ({"choosy": "touch"}, "got str: not today"),
+    "a dataclass in Any": ({"anything": Point(1)}, "got tests.core.test_input.Point: "),
+    "NaN in Any": ({"anything": math.nan}, "float would come back as str"),
+    "a string that JSON cannot carry": ({"text": "\ud800"}, "'text' is declared str, got str: "),
+    "a value that makes a validator raise": ({"raising": "raise"}, "got str: not today"),
     "a misspelt key": ({"txt": "x"}, "has a key 'txt' that its state does not declare. Did you mean 'text'?"),
-    "a key that is no text": ({5: "x"}, "has a key 5 that its state does not declare. Known: "),
-    "a text": ("x", "must be a mapping of its state's keys ('count', 'text', "),
-    "a list": ([("text", "x")], "must be a mapping of its state's keys"),
-    "another dataclass": (Point(1), "must be a mapping of its state's keys"),
-    "another model": (Document(title="t"), "or None to resume; got tests.core.test_input.Document."),
+    "a key that is not a string": ({5: "x"}, "has a key 5 that its state does not declare. Known: "),
+    "a string instead of a mapping": ("x", "must be a mapping of its state's keys ('count', 'text', "),
+    "a list instead of a mapping": ([("text", "x")], "must be a mapping of its state's keys"),
+    "an instance of another dataclass": (Point(1), "must be a mapping of its state's keys"),
+    "an instance of another model": (Document(title="t"), "or None to resume; got tests.core.test_input.Document."),
 }
 
 
-@pytest.mark.parametrize(("given", "told"), MISFITS.values(), ids=MISFITS.keys())
-def test_an_input_that_does_not_fit_is_refused_at_the_call(given: Any, told: str) -> None:
-    """The message names graph and key, says what is declared and what was given; the thread is as it was."""
+@pytest.mark.parametrize(("input_data", "expected"), REFUSED.values(), ids=REFUSED.keys())
+def test_an_input_that_does_not_fit_is_refused_at_the_call(input_data: Any, expected: str) -> None:
+    """The error about an input names graph, key, declared type and given value, and the thread does not change."""
     runner = MemoryRunner(graph(State, "START > n, n > END", n=lambda state: {"text": "n"}))
     runner.invoke({"text": "one"}, THREAD)
     before = list(runner.get_state_history(THREAD))
-    with pytest.raises(InvalidInputError, match=rf"^The input of graph 'g' .*{re.escape(told)}") as caught:
-        runner.invoke(given, THREAD)
+    with pytest.raises(InvalidInputError, match=rf"^The input of graph 'g' .*{re.escape(expected)}") as caught:
+        runner.invoke(input_data, THREAD)
     assert caught.value.graph == "g"
     assert list(runner.get_state_history(THREAD)) == before
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("input_data", "expected"),
     [
         ({"count": "many"}, "'count' is declared int, got str: Input should be a valid integer"),
         ({"text": None}, "'text' is declared str, got NoneType: "),
         ({"point": {}}, "'point' is declared Point, got dict: x: Field required"),
-        ({"choosy": "touch"}, "'choosy' is declared Annotated[str, AfterValidator("),
+        ({"raising": "raise"}, "'raising' is declared Annotated[str, AfterValidator("),
         ({"cuont": 1}, "has a key 'cuont' that its state does not declare. Did you mean 'count'?"),
         ([], "must be a JSON object with its state's keys"),
         ("x", "or null to resume; got str."),
     ],
 )
-def test_json_given_by_hand_is_checked_as_well(given: Any, told: str) -> None:
-    """From a command line, say, where nobody encoded it."""
-    with pytest.raises(InvalidInputError, match=rf"^The input of graph 'g' .*{re.escape(told)}"):
-        SCHEMA.check_input("g", given)
+def test_json_given_by_hand_is_checked_as_well(input_data: Any, expected: str) -> None:
+    """`check_input` checks JSON that no client has encoded, for example from a command line."""
+    with pytest.raises(InvalidInputError, match=rf"^The input of graph 'g' .*{re.escape(expected)}"):
+        SCHEMA.check_input("g", input_data)
 
 
 def test_a_key_that_does_not_fit_is_an_attribute_of_the_error() -> None:
-    """For tools that want more than the text."""
+    """Programs can read the key of an invalid input without parsing the message."""
     with pytest.raises(InvalidInputError) as caught:
         SCHEMA.encode_input("g", {"text": "x", "count": "many"})
     assert caught.value.key == "count"

@@ -1,4 +1,4 @@
-"""What a node may take and return, and what it is told of its place."""
+"""Tests of what a node receives, what it may return, and the config it is given."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class State(TypedDict, total=False):
 
 
 def run(returned: Any, state: type = State) -> dict[str, Any]:
-    """What becomes of the state when its only node returns this."""
+    """Return the final state of a graph whose only node returns this."""
     return MemoryRunner(graph(state, "START > n, n > END", n=lambda view: returned)).invoke({}, THREAD)
 
 
@@ -38,7 +38,7 @@ RETURNS: dict[str, tuple[Any, dict[str, Any]]] = {
     "nothing": (None, {"log": []}),
     "an empty mapping": ({}, {"log": []}),
     "a list of mappings": ([{"log": ["1"]}, {"text": "x", "log": ["2"]}], {"text": "x", "log": ["1", "2"]}),
-    "a list with nothing in it": ([None, {"text": "x"}, None], {"text": "x", "log": []}),
+    "a list with None in it": ([None, {"text": "x"}, None], {"text": "x", "log": []}),
     "a tuple of mappings": (({"log": ["1"]}, {"log": ["2"]}), {"log": ["1", "2"]}),
     "an empty list": ([], {"log": []}),
 }
@@ -46,7 +46,7 @@ RETURNS: dict[str, tuple[Any, dict[str, Any]]] = {
 
 @pytest.mark.parametrize(("returned", "values"), RETURNS.values(), ids=RETURNS.keys())
 def test_a_node_returns_mappings_or_nothing(returned: Any, values: dict[str, Any]) -> None:
-    """Each mapping of a list is a write of its own."""
+    """Each mapping in a list that a node returns is applied as a separate write."""
     assert run(returned) == values
 
 
@@ -63,7 +63,7 @@ class Model(BaseModel):
 
 
 def test_a_node_may_return_an_instance_of_the_state() -> None:
-    """It writes all its fields, defaults too; a model leaves out those that are `None` and were not set."""
+    """A dataclass writes all its fields. A model leaves out fields that are `None` and were not set."""
     runner = MemoryRunner(graph(Pair, "START > n, n > END", n=lambda view: Pair(right=view.right + 1)))
     assert runner.invoke(Pair(5, 5), THREAD) == {"left": 0, "right": 6}
     runner = MemoryRunner(graph(Model, "START > n, n > END", n=lambda view: Model(right=view.right + 1)))
@@ -76,20 +76,20 @@ def numbers() -> Iterator[int]:
     yield 1
 
 
-WRONG: dict[str, tuple[Any, str]] = {
-    "a text": ("x", "Node 'n' returned str. Return a mapping of the channels it writes ('text', 'count', 'log')"),
+REFUSED: dict[str, tuple[Any, str]] = {
+    "a string": ("x", "Node 'n' returned str. Return a mapping of the channels it writes ('text', 'count', 'log')"),
     "a number": (5, "Node 'n' returned int."),
     "a set": ({"text"}, "Node 'n' returned set."),
     "a generator": (numbers(), "Node 'n' returned generator."),
-    "a list of texts": (["x"], "Node 'n' returned str."),
-    "another dataclass": (Pair(), f"Node 'n' returned {__name__}.Pair."),
-    "another model": (Model(), f"Node 'n' returned {__name__}.Model."),
+    "a list of strings": (["x"], "Node 'n' returned str."),
+    "an instance of another dataclass": (Pair(), f"Node 'n' returned {__name__}.Pair."),
+    "an instance of another model": (Model(), f"Node 'n' returned {__name__}.Model."),
     "a misspelt key": ({"txt": "x"}, "Node 'n' wrote 'txt', which the state does not declare. Did you mean 'text'?"),
     "an unknown key": (
         {"zzz": 1},
         "Node 'n' wrote 'zzz', which the state does not declare. Known: 'count', 'log', 'text'.",
     ),
-    "a key that is no text": ({1: "x"}, "Node 'n' wrote 1, which the state does not declare."),
+    "a key that is not a string": ({1: "x"}, "Node 'n' wrote 1, which the state does not declare."),
     "a value of another type": (
         {"count": "5"},
         "Node 'n': Channel 'count' is declared int and cannot take this str: expected int, got str. "
@@ -98,25 +98,25 @@ WRONG: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize(("returned", "told"), WRONG.values(), ids=WRONG.keys())
-def test_anything_else_is_an_error_of_the_node(returned: Any, told: str) -> None:
-    """It is a `NodeError` and an `InvalidUpdateError` at once, and says what the node may return."""
+@pytest.mark.parametrize(("returned", "message"), REFUSED.values(), ids=REFUSED.keys())
+def test_other_return_values_are_an_error_of_the_node(returned: Any, message: str) -> None:
+    """An invalid return value raises a `NodeError` that is an `InvalidUpdateError` and says what a node may return."""
     with pytest.raises(InvalidUpdateError) as caught:
         run(returned)
     assert isinstance(caught.value, NodeError)
-    assert told in caught.value.message
+    assert message in caught.value.message
 
 
-def test_a_value_that_cannot_travel_names_channel_and_type() -> None:
-    """As attributes too, of the error that is both the node's and stepgraph's."""
+def test_a_value_that_cannot_be_encoded_is_an_error_with_channel_and_type() -> None:
+    """The error for a value without JSON has the channel, the value's type and the nodes as attributes."""
     with pytest.raises(SerializationError) as caught:
         run({"text": b"bytes"})
     assert isinstance(caught.value, NodeError)
     assert (caught.value.channel, caught.value.value_type, caught.value.nodes) == ("text", "bytes", ["n"])
 
 
-def test_what_a_node_wrote_is_weighed() -> None:
-    """More than Temporal carries is refused at the node that made it, naming channel and size; not tried again."""
+def test_writes_larger_than_a_payload_are_refused() -> None:
+    """A node that writes more than a payload holds fails without retry; the error names the channel and its size."""
     with pytest.raises(
         PayloadTooLargeError, match=r"What node 'n' wrote has 2,000,003 bytes, of which channel 'text' has 2,000,002"
     ) as caught:
@@ -124,8 +124,8 @@ def test_what_a_node_wrote_is_weighed() -> None:
     assert (caught.value.channel, caught.value.size, caught.value.limit) == ("text", 2_000_002, 1_900_000)
 
 
-def test_a_state_that_outgrows_temporal_is_refused_at_the_commit() -> None:
-    """Though each write by itself was small enough; the thread stays readable, with what its last node wrote."""
+def test_a_state_larger_than_a_payload_is_refused_at_the_commit() -> None:
+    """Small writes may make a state too large to commit. The thread stays readable, with the last writes pending."""
     runner = MemoryRunner(
         graph(
             State,
@@ -143,59 +143,59 @@ def test_a_state_that_outgrows_temporal_is_refused_at_the_commit() -> None:
     assert len(runner.get_state(head.config).values["log"]) == 1
 
 
-def test_a_node_that_mutates_its_input_harms_nobody() -> None:
-    """Neither its siblings, nor its own router, nor the thread."""
+def test_a_node_that_mutates_its_state_affects_nothing_else() -> None:
+    """Siblings, routers, checkpoints and the caller's input keep their own values."""
     seen: list[Any] = []
 
-    def vandal(state: State) -> None:
+    def mutate(state: State) -> None:
         seen.append(list(state["log"]))
-        state["log"].append("vandal")
-        state["text"] = "vandal"
+        state["log"].append("mutated")
+        state["text"] = "mutated"
 
-    def guard(state: State) -> str:
+    def mutate_and_end(state: State) -> str:
         seen.append(list(state["log"]))
-        state["log"].append("guard")
+        state["log"].append("mutated")
         return END
 
-    builder = StateGraph(State).add_node("a", vandal).add_node("b", vandal)
-    builder.add_edge(START, "a").add_edge(START, "b").add_conditional_edges("a", guard).add_edge("b", END)
+    builder = StateGraph(State).add_node("a", mutate).add_node("b", mutate)
+    builder.add_edge(START, "a").add_edge(START, "b").add_conditional_edges("a", mutate_and_end).add_edge("b", END)
     runner = MemoryRunner(builder.compile(name="g"))
-    given = {"text": "in", "log": ["in"]}
-    assert runner.invoke(given, THREAD) == {"text": "in", "log": ["in"]}
+    input_data = {"text": "in", "log": ["in"]}
+    assert runner.invoke(input_data, THREAD) == {"text": "in", "log": ["in"]}
     assert seen == [["in"]] * 3
     assert {tuple(s.values.get("log", ())) for s in runner.get_state_history(THREAD)} == {(), ("in",)}
-    assert given == {"text": "in", "log": ["in"]}
+    assert input_data == {"text": "in", "log": ["in"]}
 
 
-def test_what_a_node_keeps_of_its_result_is_no_longer_the_threads() -> None:
-    """Changing it later changes no checkpoint."""
-    kept: list[str] = []
+def test_changing_a_returned_value_later_changes_no_checkpoint() -> None:
+    """A node's result is copied when the node returns it."""
+    returned: list[str] = []
 
     def writer(state: State) -> dict[str, Any]:
-        kept.append("more")
-        return {"log": kept}
+        returned.append("more")
+        return {"log": returned}
 
     runner = MemoryRunner(graph(State, "START > a, a > b, b > END", a=writer, b=writer))
     assert runner.invoke({}, THREAD)["log"] == ["more", "more", "more"]
-    kept.clear()
+    returned.clear()
     assert [len(s.values.get("log", ())) for s in runner.get_state_history(THREAD)] == [3, 1, 0, 0]
 
 
-def test_config_is_handed_to_whoever_has_a_parameter_of_that_name() -> None:
-    """Nodes and routers, sync and async, get LangGraph's config with the place of the task in it."""
-    got: dict[str, Any] = {}
+def test_nodes_and_routers_with_a_config_parameter_receive_the_config() -> None:
+    """The `config` of a node or router is LangGraph's config, with the task's place in its metadata."""
+    configs: dict[str, Any] = {}
 
     def plain(state: State, config: dict[str, Any]) -> None:
-        got["plain"] = config
+        configs["plain"] = config
 
     async def keyword(state: State, *, config: Any = None) -> None:
-        got["keyword"] = config
+        configs["keyword"] = config
 
     def without(state: State) -> None:
-        got["without"] = None
+        configs["without"] = None
 
     def router(state: State, config: Any) -> str:
-        got["router"] = config
+        configs["router"] = config
         return END
 
     builder = StateGraph(State).add_node(plain).add_node(keyword).add_node(without)
@@ -209,7 +209,7 @@ def test_config_is_handed_to_whoever_has_a_parameter_of_that_name() -> None:
         "recursion_limit": 9,
     }
     MemoryRunner(builder.compile(name="g")).invoke({}, config)
-    assert got["plain"] == {
+    assert configs["plain"] == {
         "configurable": {"user": "ada", "thread_id": "t1", "checkpoint_id": "run-0001.000002"},
         "tags": ["nightly"],
         "metadata": {
@@ -223,28 +223,28 @@ def test_config_is_handed_to_whoever_has_a_parameter_of_that_name() -> None:
             "idempotency_key": "t1/run-0001.000002/plain",
         },
     }
-    assert got["router"] == got["plain"]
-    assert got["keyword"]["metadata"]["idempotency_key"] == "t1/run-0001.000002/keyword"
-    assert set(got) == {"plain", "keyword", "without", "router"}
+    assert configs["router"] == configs["plain"]
+    assert configs["keyword"]["metadata"]["idempotency_key"] == "t1/run-0001.000002/keyword"
+    assert set(configs) == {"plain", "keyword", "without", "router"}
 
 
-def test_a_config_is_a_tasks_own() -> None:
-    """What one node does to it, no other sees, nor does the caller."""
+def test_each_task_has_its_own_copy_of_the_config() -> None:
+    """What a node changes in its config affects neither other nodes nor the caller."""
 
-    def vandal(state: State, config: dict[str, Any]) -> dict[str, Any]:
+    def mutate(state: State, config: dict[str, Any]) -> dict[str, Any]:
         seen = [*config["tags"], *config["configurable"]["list"]]
         config["tags"].append("x")
         config["configurable"]["list"].append("x")
         return {"log": seen}
 
-    runner = MemoryRunner(graph(State, "START > a, START > b, a > c, b > END, c > END", a=vandal, b=vandal, c=vandal))
+    runner = MemoryRunner(graph(State, "START > a, START > b, a > c, b > END, c > END", a=mutate, b=mutate, c=mutate))
     config = {"configurable": {"thread_id": "t1", "list": ["l"]}, "tags": ["t"]}
     assert runner.invoke({}, config)["log"] == ["t", "l"] * 3
     assert config == {"configurable": {"thread_id": "t1", "list": ["l"]}, "tags": ["t"]}
 
 
 async def test_the_idempotency_key_is_the_same_on_every_attempt() -> None:
-    """And differs from every other task's: at another step, in another thread, of a sibling."""
+    """All attempts at a task share an idempotency key; another checkpoint, thread or task has another one."""
     keys: list[tuple[int, str]] = []
 
     def node(state: State, config: dict[str, Any]) -> None:
@@ -262,7 +262,7 @@ async def test_the_idempotency_key_is_the_same_on_every_attempt() -> None:
 
 
 def test_a_resumed_task_has_the_key_of_its_failed_attempt() -> None:
-    """The checkpoint is the same, so the outside world can tell that it is the same work."""
+    """A resumed task keeps its idempotency key, so an external service can recognise the repetition."""
     keys: list[str] = []
 
     def shaky(state: State, config: dict[str, Any]) -> None:
@@ -281,7 +281,7 @@ LANGUAGE = contextvars.ContextVar("language", default="none")
 
 
 async def test_a_node_sees_the_callers_context() -> None:
-    """Context variables reach nodes, also those that run on threads."""
+    """Context variables are set in async nodes and in sync nodes, which run on other threads."""
     LANGUAGE.set("en")
 
     async def later(state: State) -> dict[str, Any]:
@@ -298,11 +298,11 @@ class Moment(TypedDict, total=False):
     pairs: Annotated[list[Pair], add]
 
 
-def test_an_input_is_taken_as_the_state_declares_it() -> None:
-    """Text for a date, a mapping for a dataclass: nodes see the declared types."""
+def test_an_input_is_converted_to_the_declared_types() -> None:
+    """A string becomes a datetime and a mapping a dataclass before a node sees them."""
     seen: list[Any] = []
     compiled = graph(Moment, "START > n, n > END", n=lambda state: seen.append(state))
-    given = {"at": "2024-01-02T03:04:05", "pair": {"left": 1}, "pairs": [{"right": 2}, Pair(3)]}
+    input_data = {"at": "2024-01-02T03:04:05", "pair": {"left": 1}, "pairs": [{"right": 2}, Pair(3)]}
     expected = {"at": datetime(2024, 1, 2, 3, 4, 5), "pair": Pair(1, 0), "pairs": [Pair(0, 2), Pair(3, 0)]}
-    assert MemoryRunner(compiled).invoke(given, THREAD) == expected
+    assert MemoryRunner(compiled).invoke(input_data, THREAD) == expected
     assert seen == [expected]

@@ -1,4 +1,4 @@
-"""What holds for every graph: properties of the engine, over random graphs, results and orders of finishing."""
+"""Property tests of the engine, over random graphs, random task results and random orders in which tasks finish."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from stepgraph.engine.spec import GraphSpec, JoinSpec
 from stepgraph.engine.state_update import Update
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import InvalidUpdateError
-from stepgraph.protocol.snapshot import head_in_record, view
+from stepgraph.protocol.snapshot import head_in_record, snapshot_data
 
 NODES = ("a", "b", "c", "d", "e")
 
@@ -34,8 +34,8 @@ class Bag:
     items: list[str] = field(default_factory=list)
 
 
-def put(left: Bag, right: Bag) -> Bag:
-    """Mutates what it is given, on purpose."""
+def put_in_place(left: Bag, right: Bag) -> Bag:
+    """Changes its first argument deliberately, to show that the engine is safe from it."""
     left.items += right.items
     return left
 
@@ -44,15 +44,15 @@ class State(TypedDict, total=False):
     words: Annotated[list[str], add]
     total: Annotated[int, add]
     tags: Annotated[set[str], or_]
-    bag: Annotated[Bag, put]
+    bag: Annotated[Bag, put_in_place]
     latest: str
 
 
 CHANNELS = StateGraph(State).schema.channels
 
 
-class Ticks:
-    """A clock whose times depend on nothing but how often it was asked."""
+class TickingClock:
+    """A clock whose times depend only on how often it was read."""
 
     def __init__(self) -> None:
         self.count = itertools.count(1)
@@ -63,25 +63,25 @@ class Ticks:
 
 @st.composite
 def graphs(draw: st.DrawFn) -> GraphSpec:
-    """Some nodes, with edges and joins between them: loops, dead ends and all."""
+    """Draws a spec of some nodes with edges, joins and routers between them, including loops and dead ends."""
     nodes = NODES[: draw(st.integers(2, len(NODES)))]
     builder = StateGraph(State)
     for node in nodes:
         builder.add_node(node, lambda state: None)
     for node in draw(st.sets(st.sampled_from(nodes), min_size=1)):
         builder.add_edge(START, node)
-    somewhere = st.sampled_from((*nodes, END))
+    any_target = st.sampled_from((*nodes, END))
     for node in nodes:
         builder.add_conditional_edges(node, lambda state: END)
-        for target in draw(st.sets(somewhere, max_size=2)):
+        for target in draw(st.sets(any_target, max_size=2)):
             builder.add_edge(node, target)
     for _ in range(draw(st.integers(0, 2))):
-        builder.add_edge(draw(st.lists(st.sampled_from(nodes), min_size=1, max_size=3)), draw(somewhere))
+        builder.add_edge(draw(st.lists(st.sampled_from(nodes), min_size=1, max_size=3)), draw(any_target))
     return builder.compile(name="g").registry.spec
 
 
 def updates(node: str) -> st.SearchStrategy[dict[str, Any]]:
-    """What a node may write, as JSON data; only one of them writes the channel that takes a single value."""
+    """Draws what a node may write, as JSON data. Only ``a`` and START write the channel without a reducer."""
     texts = st.text(max_size=3)
     keys: dict[str, st.SearchStrategy[Any]] = {
         "words": st.lists(texts, max_size=2),
@@ -95,7 +95,7 @@ def updates(node: str) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def results(spec: GraphSpec, node: str) -> st.SearchStrategy[TaskResult]:
-    """What a node may leave: some writes, and where its routers lead."""
+    """Draws a result of a node: its writes, and the destinations that its routers chose."""
     writes = updates(node).map(lambda update: (update,))
     if node != "a":
         writes = st.lists(updates(node), max_size=2).map(tuple)
@@ -105,66 +105,72 @@ def results(spec: GraphSpec, node: str) -> st.SearchStrategy[TaskResult]:
 
 
 def new_thread(spec: GraphSpec) -> Thread:
-    return Thread(spec, CHANNELS, thread_id="t", run_id="run", clock=Ticks())
+    return Thread(spec, CHANNELS, thread_id="t", run_id="run", clock=TickingClock())
 
 
-def drive(thread: Thread, data: st.DataObject, steps: int) -> Iterator[dict[str, TaskResult]]:
-    """Runs a thread for some super-steps, with drawn results, finished in a drawn order."""
+def run_super_steps(thread: Thread, data: st.DataObject, steps: int) -> Iterator[dict[str, TaskResult]]:
+    """Runs up to so many super-steps with drawn results, finished in a drawn order.
+
+    Yields the results before each commit.
+    """
     for _ in range(steps):
         tasks = thread.due()
         if not tasks:
             return
-        made = {task.id: data.draw(results(thread.spec, task.node)) for task in tasks}
+        results_by_task = {task.id: data.draw(results(thread.spec, task.node)) for task in tasks}
         for task in data.draw(st.permutations(tasks)):
             thread.start(task)
-            thread.finish(task, made[task.id])
-        yield made
+            thread.finish(task, results_by_task[task.id])
+        yield results_by_task
         thread.commit()
 
 
-def logged(thread: Thread) -> list[Any]:
-    """All that a thread says of itself, in the order in which it says it."""
+def full_history(thread: Thread) -> list[Any]:
+    """Return everything that a thread reports: checkpoints, state, the order of its keys, and snapshots."""
     return [
         *thread.checkpoints,
         thread.state,
         list(thread.state),
-        [view(thread, checkpoint) for checkpoint in thread.checkpoints],
+        [snapshot_data(thread, checkpoint) for checkpoint in thread.checkpoints],
     ]
 
 
 @settings(max_examples=60, deadline=None)
 @given(spec=graphs(), data=st.data())
-def test_any_order_of_finishing_gives_equal_checkpoints(spec: GraphSpec, data: st.DataObject) -> None:
-    """Ids, times, values, triggers, joins and writes: the whole log is the same, and so is its JSON."""
-    given_ = data.draw(updates(START))
-    one, other = new_thread(spec), new_thread(spec)
-    one.accept_input(given_)
-    other.accept_input(given_)
-    for made in drive(one, data, 5):
-        tasks = other.due()
-        assert [task.id for task in tasks] == list(made)
+def test_checkpoints_do_not_depend_on_the_order_in_which_tasks_finish(spec: GraphSpec, data: st.DataObject) -> None:
+    """Ids, times, values, triggers, joins, writes and the record's JSON are equal."""
+    input_data = data.draw(updates(START))
+    first, second = new_thread(spec), new_thread(spec)
+    first.accept_input(input_data)
+    second.accept_input(input_data)
+    for results_by_task in run_super_steps(first, data, 5):
+        tasks = second.due()
+        assert [task.id for task in tasks] == list(results_by_task)
         for task in data.draw(st.permutations(tasks)):
-            other.finish(task, made[task.id])
-        assert record_of(one) == record_of(other)
-        assert record_of(one).model_dump_json() == record_of(other).model_dump_json()  # type: ignore[union-attr]
-        other.commit()
-    assert logged(one) == logged(other)
+            second.finish(task, results_by_task[task.id])
+        assert record_of(first) == record_of(second)
+        assert record_of(first).model_dump_json() == record_of(second).model_dump_json()  # type: ignore[union-attr]
+        second.commit()
+    assert full_history(first) == full_history(second)
 
 
 @settings(max_examples=60, deadline=None)
 @given(spec=graphs(), data=st.data())
-def test_a_commit_asks_nothing_but_the_checkpoint_and_the_results(spec: GraphSpec, data: st.DataObject) -> None:
-    """Asked again, with its results in any order, it says the same; and it changes neither of them."""
+def test_a_commit_depends_only_on_the_checkpoint_and_the_results(spec: GraphSpec, data: st.DataObject) -> None:
+    """Repeating a commit, with the results in any order, gives the same commit and changes neither of its inputs."""
     thread = new_thread(spec)
     thread.accept_input(data.draw(updates(START)))
-    for made in drive(thread, data, 3):
+    for results_by_task in run_super_steps(thread, data, 3):
         head = thread.head
         assert head is not None
-        before = (repr(head), repr(made))
-        shuffled = dict(data.draw(st.permutations(list(made.items()))))
-        commits = [commit(spec, CHANNELS, head, each, id="x", created_at="now") for each in (made, shuffled, made)]
+        before = (repr(head), repr(results_by_task))
+        shuffled = dict(data.draw(st.permutations(list(results_by_task.items()))))
+        commits = [
+            commit(spec, CHANNELS, head, task_results, id="x", created_at="now")
+            for task_results in (results_by_task, shuffled, results_by_task)
+        ]
         assert commits[0] == commits[1] == commits[2]
-        assert (repr(head), repr(made)) == before
+        assert (repr(head), repr(results_by_task)) == before
 
 
 @settings(max_examples=100, deadline=None)
@@ -172,8 +178,8 @@ def test_a_commit_asks_nothing_but_the_checkpoint_and_the_results(spec: GraphSpe
     sources=st.lists(st.sampled_from(NODES), min_size=1, max_size=4, unique=True),
     arrivals=st.lists(st.sets(st.sampled_from(NODES)), max_size=12),
 )
-def test_a_join_fires_exactly_once_per_full_set(sources: list[str], arrivals: list[set[str]]) -> None:
-    """Whatever the pattern of arrivals: a plain count of who is still missing says when."""
+def test_a_join_fires_exactly_once_per_full_set_of_sources(sources: list[str], arrivals: list[set[str]]) -> None:
+    """For any pattern of arrivals, a join fires at the moments that a separate count of missing sources gives."""
     spec = GraphSpec(name="g", channels=(), nodes=(), joins=(JoinSpec(sources=tuple(sources), target="z"),))
     joins: dict[str, tuple[str, ...]] = {}
     missing = set(sources)
@@ -186,18 +192,18 @@ def test_a_join_fires_exactly_once_per_full_set(sources: list[str], arrivals: li
         assert {name for names in joins.values() for name in names} == set(sources) - missing
 
 
-Written = dict[str, list[tuple[dict[str, Any], ...]]]
-"""What the tasks before each checkpoint wrote, by its id."""
+WritesByCheckpoint = dict[str, list[tuple[dict[str, Any], ...]]]
+"""By checkpoint id, what each of the tasks that led to the checkpoint wrote."""
 
 
-def folded(lineage: list[Checkpoint], written: Written) -> dict[str, Any]:
-    """The values after the writes on a lineage, by arithmetic alone."""
+def expected_values(lineage: list[Checkpoint], writes: WritesByCheckpoint) -> dict[str, Any]:
+    """Return the values after all writes on a lineage, computed without the engine."""
     values: dict[str, Any] = {}
     for checkpoint in lineage:
         if checkpoint.source == "input":
             continue
         values = {"words": [], "total": 0, "tags": set(), "bag": Bag(), **values}
-        for update in (update for writes in written[checkpoint.id] for update in writes):
+        for update in (update for task_writes in writes[checkpoint.id] for update in task_writes):
             values["words"] = values["words"] + update.get("words", [])
             values["total"] += update.get("total", 0)
             values["tags"] = values["tags"] | set(update.get("tags", []))
@@ -211,54 +217,56 @@ def folded(lineage: list[Checkpoint], written: Written) -> dict[str, Any]:
 def test_values_at_any_checkpoint_are_the_fold_of_the_writes_on_its_lineage(
     spec: GraphSpec, data: st.DataObject
 ) -> None:
-    """Over several inputs too; each checkpoint still has its own values when the thread has gone on."""
-    written: Written = {}
+    """Each checkpoint's values equal its lineage's writes folded without the engine, also after further inputs."""
+    writes: WritesByCheckpoint = {}
     thread = new_thread(spec)
     for _ in range(2):
-        given_ = data.draw(updates(START))
-        accepted = thread.accept_input(given_)
+        input_data = data.draw(updates(START))
+        accepted = thread.accept_input(input_data)
         thread.due()
-        written[f"run.{len(thread.checkpoints):06d}"] = [({**given_},)]
-        assert accepted.input == given_
-        for made in drive(thread, data, 4):
-            written[f"run.{len(thread.checkpoints) + 1:06d}"] = [made[name].writes for name in sorted(made)]
+        writes[f"run.{len(thread.checkpoints):06d}"] = [({**input_data},)]
+        assert accepted.input == input_data
+        for results_by_task in run_super_steps(thread, data, 4):
+            writes[f"run.{len(thread.checkpoints) + 1:06d}"] = [
+                results_by_task[name].writes for name in sorted(results_by_task)
+            ]
     by_id = {checkpoint.id: checkpoint for checkpoint in thread.checkpoints}
     for checkpoint in thread.checkpoints:
         lineage = [checkpoint]
         while lineage[0].parent_id is not None:
             lineage.insert(0, by_id[lineage[0].parent_id])
-        assert dict(checkpoint.values) == folded(lineage, written)
+        assert dict(checkpoint.values) == expected_values(lineage, writes)
         assert [each.step for each in lineage] == list(range(checkpoint.step + 1))
-    assert CHANNELS.decode(thread.state) == folded(thread.checkpoints, written)
+    assert CHANNELS.decode(thread.state) == expected_values(thread.checkpoints, writes)
 
 
 @st.composite
-def signed(draw: st.DrawFn, spec: GraphSpec) -> Update:
-    """An update in the name of a node, of a person, of START or of END."""
+def signed_updates(draw: st.DrawFn, spec: GraphSpec) -> Update:
+    """Draws an update in the name of a node, a person, START or END."""
     author = draw(st.sampled_from((*spec.node_names, "human", START, END)))
     goto = st.lists(st.sampled_from((*spec.node_names, END)), max_size=2).map(tuple)
     return Update(author, draw(updates(author)), draw(goto) if author in spec.node_names else ())
 
 
-class Journal:
-    """What was written before each checkpoint: told of those made by hand, looked up for the others."""
+class WriteLog:
+    """By checkpoint, the writes that made it. Writes by hand are passed in; the others are read from the thread."""
 
     def __init__(self, thread: Thread) -> None:
         self.thread = thread
-        self.written: Written = {}
+        self.writes: WritesByCheckpoint = {}
 
-    def note(self, by_hand: dict[str, list[tuple[dict[str, Any], ...]]] | None = None) -> None:
-        """Takes down the checkpoints that are new."""
+    def record_new(self, by_hand: dict[str, list[tuple[dict[str, Any], ...]]] | None = None) -> None:
+        """Records the checkpoints made since the last call."""
         by_id = {checkpoint.id: checkpoint for checkpoint in self.thread.checkpoints}
         for checkpoint in self.thread.checkpoints:
-            if checkpoint.id in self.written or checkpoint.source == "input":
+            if checkpoint.id in self.writes or checkpoint.source == "input":
                 continue
             if by_hand is not None and checkpoint.id in by_hand:
-                self.written[checkpoint.id] = by_hand[checkpoint.id]
+                self.writes[checkpoint.id] = by_hand[checkpoint.id]
                 continue
             assert checkpoint.parent_id is not None
             outcomes = self.thread.task_outcomes(by_id[checkpoint.parent_id])
-            self.written[checkpoint.id] = [result.writes for _, result, _ in outcomes if result is not None]
+            self.writes[checkpoint.id] = [result.writes for _, result, _ in outcomes if result is not None]
 
 
 @settings(max_examples=60, deadline=None)
@@ -266,17 +274,17 @@ class Journal:
 def test_values_are_the_fold_of_their_lineage_with_updates_and_forks_in_it(
     spec: GraphSpec, data: st.DataObject
 ) -> None:
-    """From whatever checkpoint they grow, in whoever's name; no branch ever touches another one."""
+    """Updates and forks at any checkpoint, by any author, fold like other writes and never change another branch."""
     thread = new_thread(spec)
-    journal = Journal(thread)
+    write_log = WriteLog(thread)
     thread.accept_input(data.draw(updates(START)))
     for _ in range(data.draw(st.integers(1, 8))):
-        was = list(thread.checkpoints)
-        match data.draw(st.sampled_from(["run", "part", "update", "update", "replay", "input"])):
-            case "run":
-                for _ in drive(thread, data, 1):
+        checkpoints_before = list(thread.checkpoints)
+        match data.draw(st.sampled_from(["super-step", "one task", "update", "update", "replay", "input"])):
+            case "super-step":
+                for _ in run_super_steps(thread, data, 1):
                     pass
-            case "part":
+            case "one task":
                 for task in thread.due()[:1]:
                     thread.finish(task, data.draw(results(spec, task.node)))
             case "input":
@@ -286,26 +294,28 @@ def test_values_are_the_fold_of_their_lineage_with_updates_and_forks_in_it(
                 after = thread.update(target, [], source="fork")
                 assert (after.values, after.triggers, after.parent_id) == (target.values, target.triggers, target.id)
                 assert thread.results == {}
-                journal.note({after.id: []})
+                write_log.record_new({after.id: []})
             case "update":
-                target, update = data.draw(st.sampled_from(thread.checkpoints)), data.draw(signed(spec))
-                kept = {task.id: result for task, result, _ in thread.task_outcomes(target) if result is not None}
-                gives_result = update.author in [task.node for task in plan(target) if task.id not in kept]
-                gives_result = gives_result and (target is thread.head or bool(kept))
-                elsewhere = target is not thread.head
+                target, update = data.draw(st.sampled_from(thread.checkpoints)), data.draw(signed_updates(spec))
+                finished = {task.id: result for task, result, _ in thread.task_outcomes(target) if result is not None}
+                is_task_result = update.author in [task.node for task in plan(target) if task.id not in finished]
+                is_task_result = is_task_result and (target is thread.head or bool(finished))
+                is_earlier = target is not thread.head
                 after = thread.update(target, [update])
-                if gives_result and elsewhere:
-                    left = {**kept, update.author: TaskResult(writes=(dict(update.values),))}
-                    whole = all(task.id in left for task in plan(target))
-                    journal.note({after.id: [left[task.id].writes for task in plan(target)] if whole else []})
+                if is_task_result and is_earlier:
+                    results_then = {**finished, update.author: TaskResult(writes=(dict(update.values),))}
+                    complete = all(task.id in results_then for task in plan(target))
+                    write_log.record_new(
+                        {after.id: [results_then[task.id].writes for task in plan(target)] if complete else []}
+                    )
                 assert after.parent_id == target.id or after is target
-                assert after is not target or gives_result
-                if not gives_result:
-                    journal.note({after.id: [(dict(update.values),)]})
+                assert after is not target or is_task_result
+                if not is_task_result:
+                    write_log.record_new({after.id: [(dict(update.values),)]})
                     assert after.triggers == target.triggers or update.author != "human"
                     assert not after.triggers or update.author != END
-        journal.note()
-        assert thread.checkpoints[: len(was)] == was
+        write_log.record_new()
+        assert thread.checkpoints[: len(checkpoints_before)] == checkpoints_before
     by_id = {checkpoint.id: checkpoint for checkpoint in thread.checkpoints}
     assert len(by_id) == len(thread.checkpoints)
     for checkpoint in thread.checkpoints:
@@ -314,54 +324,56 @@ def test_values_are_the_fold_of_their_lineage_with_updates_and_forks_in_it(
             lineage.insert(0, by_id[lineage[0].parent_id])
         replays = {each.id for each in lineage if each.source == "fork"}
         steps = [each for each in lineage if each.id not in replays]
-        assert dict(checkpoint.values) == folded(steps, journal.written)
+        assert dict(checkpoint.values) == expected_values(steps, write_log.writes)
         assert [each.step for each in lineage] == list(range(checkpoint.step + 1))
     assert CHANNELS.decode(thread.state) == by_id[thread.checkpoints[-1].id].values
-    handed_over(thread, CHANNELS)
+    restored_from_record(thread, CHANNELS)
 
 
 @settings(max_examples=60, deadline=None)
 @given(spec=graphs(), data=st.data())
-def test_an_order_taken_back_leaves_no_trace(spec: GraphSpec, data: st.DataObject) -> None:
-    """Whatever updates were made since the mark: checkpoints, state, results and questions are as they were."""
+def test_a_roll_back_restores_the_thread_exactly(spec: GraphSpec, data: st.DataObject) -> None:
+    """After a roll back, checkpoints, state, results and interrupts are as they were at the savepoint."""
     thread = new_thread(spec)
     thread.accept_input(data.draw(updates(START)))
-    for _ in drive(thread, data, data.draw(st.integers(0, 2))):
+    for _ in run_super_steps(thread, data, data.draw(st.integers(0, 2))):
         pass
     for task in thread.due():
-        match data.draw(st.sampled_from(["finish", "fail", "ask", "wait"])):
+        match data.draw(st.sampled_from(["finish", "fail", "interrupt", "wait"])):
             case "finish":
                 thread.finish(task, data.draw(results(spec, task.node)))
             case "fail":
                 thread.fail(task, TaskFailure(error_type="builtins:ValueError", error_message="odd"))
-            case "ask":
+            case "interrupt":
                 thread.interrupt(task, InterruptRequest(id="0" * 16, value="?"))
-    before = (logged(thread), record_of(thread), thread.waiting_interrupts, thread.steps_left)
+    before = (full_history(thread), record_of(thread), thread.waiting_interrupts, thread.steps_left)
     mark = thread.savepoint()
     target: Checkpoint | None = data.draw(st.sampled_from(thread.checkpoints))
     for _ in range(data.draw(st.integers(1, 3))):
-        target = thread.update(target, [data.draw(signed(spec))])
+        target = thread.update(target, [data.draw(signed_updates(spec))])
     thread.roll_back(mark)
-    assert (logged(thread), record_of(thread), thread.waiting_interrupts, thread.steps_left) == before
+    assert (full_history(thread), record_of(thread), thread.waiting_interrupts, thread.steps_left) == before
 
 
-def handed_over(thread: Thread, channels: Channels) -> Thread:
-    """The thread as its next run has it: by way of a record's JSON text."""
+def restored_from_record(thread: Thread, channels: Channels) -> Thread:
+    """Return the thread as its next run restores it, from the JSON text of its record."""
     record = record_of(thread)
     assert record is not None
     text = json.dumps(json.loads(record.model_dump_json()))
-    again = Record.model_validate_json(text)
-    assert again == record
-    return thread_from(again, thread.spec, channels, thread_id="t", run_id=f"{thread.run_id}+", clock=Ticks())
+    record_copy = Record.model_validate_json(text)
+    assert record_copy == record
+    return thread_from(
+        record_copy, thread.spec, channels, thread_id="t", run_id=f"{thread.run_id}+", clock=TickingClock()
+    )
 
 
 @settings(max_examples=60, deadline=None)
 @given(spec=graphs(), data=st.data())
-def test_a_thread_comes_through_its_record_whole(spec: GraphSpec, data: st.DataObject) -> None:
-    """State, due tasks and outcomes are equal at any point; going on gives the values it would have had."""
+def test_a_thread_is_restored_exactly_from_its_record(spec: GraphSpec, data: st.DataObject) -> None:
+    """State, due tasks and outcomes are equal at any point. The restored thread then computes the same values."""
     thread = new_thread(spec)
     thread.accept_input(data.draw(updates(START)))
-    for _ in drive(thread, data, data.draw(st.integers(0, 3))):
+    for _ in run_super_steps(thread, data, data.draw(st.integers(0, 3))):
         pass
     for task in thread.due():
         match data.draw(st.sampled_from(["finish", "fail", "wait"])):
@@ -369,46 +381,46 @@ def test_a_thread_comes_through_its_record_whole(spec: GraphSpec, data: st.DataO
                 thread.finish(task, data.draw(results(spec, task.node)))
             case "fail":
                 thread.fail(task, TaskFailure(error_type="builtins:ValueError", error_message="odd", attempts=2))
-    again = handed_over(thread, CHANNELS)
-    head, same_head = thread.head, again.head
+    restored = restored_from_record(thread, CHANNELS)
+    head, restored_head = thread.head, restored.head
     assert head is not None
-    assert same_head is not None
-    assert again.state == thread.state
-    assert list(again.state) == list(thread.state)
-    assert again.task_outcomes(same_head) == thread.task_outcomes(head)
-    assert (again.results, again.failures) == (thread.results, thread.failures)
-    assert view(again, same_head, as_head=True) == view(thread, head, as_head=True)
+    assert restored_head is not None
+    assert restored.state == thread.state
+    assert list(restored.state) == list(thread.state)
+    assert restored.task_outcomes(restored_head) == thread.task_outcomes(head)
+    assert (restored.results, restored.failures) == (thread.results, thread.failures)
+    assert snapshot_data(restored, restored_head, as_head=True) == snapshot_data(thread, head, as_head=True)
     record = record_of(thread)
     assert record is not None
-    assert head_in_record(record) == view(thread, head, as_head=True)
+    assert head_in_record(record) == snapshot_data(thread, head, as_head=True)
     for _ in range(3):
-        due, same_due = thread.due(), again.due()
-        assert [(task.id, task.step) for task in same_due] == [(task.id, task.step) for task in due]
+        due, restored_due = thread.due(), restored.due()
+        assert [(task.id, task.step) for task in restored_due] == [(task.id, task.step) for task in due]
         if not due:
             break
-        for task, twin in zip(due, same_due, strict=True):
+        for task, restored_task in zip(due, restored_due, strict=True):
             result = data.draw(results(spec, task.node))
             thread.finish(task, result)
-            again.finish(twin, result)
-        one, other = thread.commit(), again.commit()
-        assert (one.values, one.triggers, one.joins, one.writes, one.step) == (
-            other.values,
-            other.triggers,
-            other.joins,
-            other.writes,
-            other.step,
+            restored.finish(restored_task, result)
+        original, copy = thread.commit(), restored.commit()
+        assert (original.values, original.triggers, original.joins, original.writes, original.step) == (
+            copy.values,
+            copy.triggers,
+            copy.joins,
+            copy.writes,
+            copy.step,
         )
-        again = handed_over(again, CHANNELS)
-    assert again.state == thread.state
+        restored = restored_from_record(restored, CHANNELS)
+    assert restored.state == thread.state
 
 
 @settings(max_examples=40, deadline=None)
 @given(spec=graphs(), data=st.data())
-def test_tasks_are_planned_in_the_order_of_their_names(spec: GraphSpec, data: st.DataObject) -> None:
-    """Each once, whatever triggered it how often."""
+def test_tasks_are_planned_once_each_in_the_order_of_their_names(spec: GraphSpec, data: st.DataObject) -> None:
+    """A node triggered several times in a super-step runs once."""
     thread = new_thread(spec)
     thread.accept_input(data.draw(updates(START)))
-    for _ in drive(thread, data, 3):
+    for _ in run_super_steps(thread, data, 3):
         assert thread.head is not None
         planned = [task.node for task in plan(thread.head)]
         assert planned == sorted(set(planned))
@@ -416,8 +428,8 @@ def test_tasks_are_planned_in_the_order_of_their_names(spec: GraphSpec, data: st
 
 @settings(max_examples=40, deadline=None)
 @given(writers=st.sets(st.sampled_from(NODES), min_size=2), order=st.randoms(use_true_random=False))
-def test_clashing_writers_are_named_in_their_order(writers: set[str], order: Any) -> None:
-    """However they finished; and the thread is as it was before the commit."""
+def test_clashing_writers_are_named_in_alphabetical_order(writers: set[str], order: Any) -> None:
+    """The error about clashing writers does not depend on who finished first, and the thread does not change."""
     builder = StateGraph(State)
     for node in sorted(writers):
         builder.add_node(node, lambda state: None).add_edge(START, node).add_edge(node, END)

@@ -1,4 +1,4 @@
-"""Channels: how writes meet values, and what happens when they do not fit together."""
+"""Tests of channels and reducers: how writes are folded into values, and what happens when they do not fit."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class Stamped(BaseModel):
 STAMPS = iter(range(1_000_000))
 
 
-def keep(left: Any, right: Any) -> Any:
+def keep_left(left: Any, right: Any) -> Any:
     return left
 
 
-ZEROS: dict[str, tuple[Any, Any]] = {
+ZERO_VALUES: dict[str, tuple[Any, Any]] = {
     "int": (int, 0),
     "float": (float, 0.0),
     "str": (str, ""),
@@ -66,29 +66,29 @@ ZEROS: dict[str, tuple[Any, Any]] = {
     "a constrained list": (Annotated[list[str], Field(max_length=3)], []),
     "a dataclass with defaults": (Tally, Tally()),
     "a model with defaults": (Numbered, Numbered()),
-    "a TypedDict that wants nothing": (Partial, {}),
-    "a dataclass that wants arguments": (Named, NOTHING),
-    "a TypedDict that wants keys": (Complete, NOTHING),
-    "an int above nought": (Annotated[int, Field(gt=0)], NOTHING),
+    "a TypedDict without required keys": (Partial, {}),
+    "a dataclass with required fields": (Named, NOTHING),
+    "a TypedDict with required keys": (Complete, NOTHING),
+    "an int above zero": (Annotated[int, Field(gt=0)], NOTHING),
     "a tuple of two": (tuple[int, int], NOTHING),
     "a union": (list[str] | None, NOTHING),
     "Any": (Any, NOTHING),
-    "a value that is never twice the same": (Stamped, NOTHING),
+    "a value that differs each time it is made": (Stamped, NOTHING),
 }
 
 
-@pytest.mark.parametrize(("declared", "zero"), ZEROS.values(), ids=ZEROS.keys())
-def test_the_first_write_meets_the_zero_of_the_type(declared: Any, zero: Any) -> None:
-    """Where it has one that its own type allows; otherwise the first write is the value."""
-    channel = make_channel("x", Annotated[declared, keep])
+@pytest.mark.parametrize(("declared", "zero"), ZERO_VALUES.values(), ids=ZERO_VALUES.keys())
+def test_a_reducer_starts_from_the_zero_of_its_type(declared: Any, zero: Any) -> None:
+    """The first write is reduced with the zero of the channel's type; without a valid zero it becomes the value."""
+    channel = make_channel("x", Annotated[declared, keep_left])
     assert channel.zero() == zero
     assert type(channel.zero()) is type(zero)
     assert make_channel("x", declared).zero() is NOTHING
 
 
 def test_a_zero_is_a_new_value_each_time() -> None:
-    """Whoever fills one harms no other."""
-    channel = make_channel("x", Annotated[Tally, keep])
+    """Changing one zero of a channel does not change the next."""
+    channel = make_channel("x", Annotated[Tally, keep_left])
     channel.zero().counts["a"] = [1]
     assert channel.zero() == Tally()
 
@@ -103,14 +103,17 @@ class Folding(TypedDict, total=False):
     last: str
 
 
-def test_a_reducer_folds_each_write_in() -> None:
-    """The input, then every node's, in order; without a reducer the last write stands."""
-    given = {"total": 1, "most": 3, "words": ["in"], "flags": {"in": 1}, "doc": {"key": "in"}, "last": "in"}
+def test_a_reducer_folds_each_write_into_the_value() -> None:
+    """A reducer gets the input first, then each node's writes in order.
+
+    Without one, the last write replaces the value.
+    """
+    input_data = {"total": 1, "most": 3, "words": ["in"], "flags": {"in": 1}, "doc": {"key": "in"}, "last": "in"}
 
     def node(state: Folding) -> dict[str, Any]:
         return {"total": 2, "most": 2, "words": ["n"], "flags": {"n": 1}, "doc": {"key": "n"}, "part": "n", "last": "n"}
 
-    assert MemoryRunner(graph(Folding, "START > n, n > END", n=node)).invoke(given, THREAD) == {
+    assert MemoryRunner(graph(Folding, "START > n, n > END", n=node)).invoke(input_data, THREAD) == {
         "total": 3,
         "most": 3,
         "words": ["in", "n"],
@@ -121,32 +124,36 @@ def test_a_reducer_folds_each_write_in() -> None:
     }
 
 
-def take_words(left: list[str], right: str | list[str]) -> list[str]:
+def add_words(left: list[str], right: str | list[str]) -> list[str]:
     return [*left, *([right] if isinstance(right, str) else right)]
 
 
-class Taker:
+class AppendAsText:
     def __call__(self, left: list[str], right: Any) -> list[str]:
         return [*left, str(right)]
 
 
-def remember(left: list[str], right: Named) -> list[str]:
+def add_name(left: list[str], right: Named) -> list[str]:
     return [*left, right.name]
 
 
 WRITES: dict[str, tuple[Callable[[Any, Any], Any], Any, list[str]]] = {
-    "its annotated update": (take_words, "one", ["one"]),
-    "the channel's own type as well": (take_words, ["one", "two"], ["one", "two"]),
-    "a dataclass": (remember, Named("x"), ["x"]),
-    "plain JSON, where it says nothing": (lambda left, right: [*left, str(right)], {"a": [1]}, ["{'a': [1]}"]),
-    "the same for an object": (Taker(), 5, ["5"]),
-    "the same for a partial": (functools.partial(lambda n, left, right: [*left, right * n], 2), "x", ["xx"]),
+    "the annotated type of its update": (add_words, "one", ["one"]),
+    "the channel's own type": (add_words, ["one", "two"], ["one", "two"]),
+    "a dataclass": (add_name, Named("x"), ["x"]),
+    "plain JSON for a reducer without annotations": (
+        lambda left, right: [*left, str(right)],
+        {"a": [1]},
+        ["{'a': [1]}"],
+    ),
+    "plain JSON for a callable object": (AppendAsText(), 5, ["5"]),
+    "plain JSON for a partial": (functools.partial(lambda n, left, right: [*left, right * n], 2), "x", ["xx"]),
 }
 
 
 @pytest.mark.parametrize(("reducer", "write", "value"), WRITES.values(), ids=WRITES.keys())
-def test_a_node_may_write_what_the_reducer_takes(reducer: Callable[..., Any], write: Any, value: list[str]) -> None:
-    """By the annotation of its second parameter; a reducer without one takes plain JSON of any shape."""
+def test_a_node_may_write_what_the_reducer_accepts(reducer: Callable[..., Any], write: Any, value: list[str]) -> None:
+    """The annotation of a reducer's second parameter is the type that nodes write; without one, any plain JSON is."""
     state = state_of({"x": Annotated[list[str], reducer]})
     compiled = graph(state, "START > n, n > END", n=lambda view: {"x": write})
     assert MemoryRunner(compiled).invoke({}, THREAD) == {"x": value}
@@ -157,8 +164,8 @@ class Counted(TypedDict, total=False):
 
 
 @pytest.mark.parametrize("write", [True, 1.0, "1"])
-def test_a_write_of_another_type_is_never_taken_for_the_channels_own(write: Any) -> None:
-    """`True` is no count, though Python finds it equal to 1; nor does a text become a number."""
+def test_a_write_of_another_type_is_never_converted(write: Any) -> None:
+    """`True` is not an int here although Python finds it equal to 1, and a string does not become a number."""
     runner = MemoryRunner(graph(Counted, "START > n, n > END", n=lambda state: {"count": write}))
     with pytest.raises(InvalidUpdateError, match="Channel 'count' is declared int and cannot take this"):
         runner.invoke({}, THREAD)
@@ -169,23 +176,26 @@ class Clashing(TypedDict, total=False):
     log: Annotated[list[str], operator.add]
 
 
-def clashing(mended: list[bool]) -> CompiledGraph:
+def clashing(fixed: list[bool]) -> CompiledGraph:
     return graph(
         Clashing,
         "START > a, START > b, a > END, b > END",
         a=lambda state: {"text": "a", "log": ["a"]},
-        b=lambda state: {"log": ["b"]} if mended else {"text": "b", "log": ["b"]},
+        b=lambda state: {"log": ["b"]} if fixed else {"text": "b", "log": ["b"]},
     )
 
 
-def test_two_writers_of_one_channel_are_an_error_that_shows_the_mend() -> None:
-    """It names channel, nodes and step. The thread stays readable: both results are kept, nothing was applied."""
+def test_two_writers_of_a_channel_without_a_reducer_are_an_error() -> None:
+    """The error about two writers names channel, nodes, step and the fix.
+
+    Both results stay pending, none is applied.
+    """
     runner = MemoryRunner(clashing([]))
-    told = (
+    expected = (
         r"Channel 'text' got 2 values in step 2 \(from 'a', 'b'\)\. Give it a reducer: "
         r"Annotated\[str, operator\.add\], say\."
     )
-    with pytest.raises(InvalidUpdateError, match=told) as caught:
+    with pytest.raises(InvalidUpdateError, match=expected) as caught:
         runner.invoke({"text": "in"}, THREAD)
     assert (caught.value.channel, caught.value.nodes, caught.value.step) == ("text", ["a", "b"], 2)
     head = runner.get_state(THREAD)
@@ -195,19 +205,19 @@ def test_two_writers_of_one_channel_are_an_error_that_shows_the_mend() -> None:
 
 
 def test_a_thread_with_clashing_writes_is_repaired_by_a_new_input() -> None:
-    """It discards what clashed; the nodes, mended, run again."""
-    mended: list[bool] = []
-    runner = MemoryRunner(clashing(mended))
+    """A new input discards clashing results, and the corrected nodes run again."""
+    fixed: list[bool] = []
+    runner = MemoryRunner(clashing(fixed))
     with pytest.raises(InvalidUpdateError):
         runner.invoke({"text": "in"}, THREAD)
     with pytest.raises(InvalidUpdateError):
         runner.invoke(None, THREAD)
-    mended.append(True)
+    fixed.append(True)
     assert runner.invoke({"text": "again"}, THREAD) == {"text": "a", "log": ["a", "b"]}
 
 
-def test_one_node_that_writes_a_plain_channel_twice_is_two_writers() -> None:
-    """A list of mappings is applied in order, so only a reducer can take both."""
+def test_a_node_that_writes_a_channel_twice_counts_as_two_writers() -> None:
+    """A list of mappings makes two writes, and only a channel with a reducer accepts both."""
     runner = MemoryRunner(graph(Clashing, "START > a, a > END", a=lambda state: [{"text": "1"}, {"text": "2"}]))
     with pytest.raises(InvalidUpdateError, match=r"Channel 'text' got 2 values in step 2 \(from 'a', 'a'\)"):
         runner.invoke({}, THREAD)
@@ -218,7 +228,10 @@ class Fragile(TypedDict, total=False):
 
 
 def test_a_reducer_that_raises_is_an_error_that_names_its_channel() -> None:
-    """And the node whose write it could not take, the step, and its own words; a resume tries it again."""
+    """The error of a failed reducer names channel, writer, step and exception.
+
+    A resume applies the same writes again.
+    """
     runner = MemoryRunner(
         graph(
             Fragile,
@@ -227,19 +240,19 @@ def test_a_reducer_that_raises_is_an_error_that_names_its_channel() -> None:
             b=lambda state: {"x": ["bad"]},
         )
     )
-    told = (
+    expected = (
         r"The reducer of channel 'x' failed in step 2 on what 'b' wrote: ZeroDivisionError: integer division .*resume"
     )
-    for given in ({"x": ["in"]}, None):
-        with pytest.raises(ReducerError, match=told) as caught:
-            runner.invoke(given, THREAD)
+    for input_data in ({"x": ["in"]}, None):
+        with pytest.raises(ReducerError, match=expected) as caught:
+            runner.invoke(input_data, THREAD)
         assert (caught.value.channel, caught.value.node, caught.value.step) == ("x", "b", 2)
         head = runner.get_state(THREAD)
         assert (head.values, head.next) == ({"x": ["in"]}, ("a", "b"))
 
 
 def test_a_reducer_that_raises_on_the_input_leaves_the_input_checkpoint() -> None:
-    """A mended graph, or another input, goes on from there."""
+    """After a reducer failed on an input, a corrected graph or another input continues from the input checkpoint."""
     runner = MemoryRunner(graph(Fragile, "START > a, a > END", a=lambda state: {"x": ["a"]}))
     with pytest.raises(ReducerError, match="on what '__start__' wrote"):
         runner.invoke({"x": ["bad"]}, THREAD)
@@ -247,8 +260,8 @@ def test_a_reducer_that_raises_on_the_input_leaves_the_input_checkpoint() -> Non
     assert runner.invoke({"x": ["good"]}, THREAD) == {"x": ["good", "a"]}
 
 
-def test_a_mended_reducer_takes_what_the_nodes_had_written() -> None:
-    """The resume commits their kept results; no node runs again."""
+def test_a_fixed_reducer_applies_the_pending_writes() -> None:
+    """A resume with a corrected reducer commits the kept results, and no node runs again."""
     broken, runs = [True], []
 
     def merge(left: list[str], right: list[str]) -> list[str]:
@@ -269,47 +282,51 @@ def test_a_mended_reducer_takes_what_the_nodes_had_written() -> None:
     assert runs == ["n"]
 
 
-MISMADE: dict[str, tuple[Any, Callable[[Any, Any], Any], str]] = {
+INVALID_RESULTS: dict[str, tuple[Any, Callable[[Any, Any], Any], str]] = {
     "another type": (list[str], lambda left, right: {"not": "a list"}, "made a dict .* expected list"),
     "None": (list[str], lambda left, right: None, "made a NoneType"),
     "a tuple that would become a list": (Any, lambda left, right: (left, right), "made a tuple .* come back as list"),
     "a set in a list of anything": (list[Any], lambda left, right: [{1}], "made a list .* one with list for set"),
-    "a text that is no JSON": (str, lambda left, right: "\ud800", "made a str .* surrogates not allowed"),
-    "itself": (list[Any], lambda left, right: left.append(left) or left, "made a list .* Circular reference"),
+    "a string that JSON cannot carry": (str, lambda left, right: "\ud800", "made a str .* surrogates not allowed"),
+    "a list that contains itself": (
+        list[Any],
+        lambda left, right: left.append(left) or left,
+        "made a list .* Circular reference",
+    ),
 }
 
 
-@pytest.mark.parametrize(("declared", "reducer", "told"), MISMADE.values(), ids=MISMADE.keys())
-def test_a_reducer_that_makes_what_its_channel_cannot_hold_is_an_error(
-    declared: Any, reducer: Callable[..., Any], told: str
+@pytest.mark.parametrize(("declared", "reducer", "expected"), INVALID_RESULTS.values(), ids=INVALID_RESULTS.keys())
+def test_a_reducer_result_that_its_channel_cannot_hold_is_an_error(
+    declared: Any, reducer: Callable[..., Any], expected: str
 ) -> None:
-    """At the commit that made it: not in a later run that reads something else than was there."""
+    """A reducer result that would change in JSON fails the commit, so that no later run reads another value."""
     state = state_of({"x": Annotated[declared, reducer]})
     write = "w" if declared in (Any, str) else ["w"]
     runner = MemoryRunner(
         graph(state, "START > n, n > m, m > END", n=lambda view: {"x": write}, m=lambda view: {"x": write})
     )
-    with pytest.raises(ReducerError, match=f"The reducer of channel 'x' {told}") as caught:
+    with pytest.raises(ReducerError, match=f"The reducer of channel 'x' {expected}") as caught:
         runner.invoke({}, THREAD)
     assert caught.value.channel == "x"
     assert caught.value.node in ("n", "m")
 
 
-def append(left: list[list[str]], right: list[str]) -> list[list[str]]:
-    """Changes what it is given, and what is inside it."""
+def append_in_place(left: list[list[str]], right: list[str]) -> list[list[str]]:
+    """Changes its first argument and a list inside it."""
     if left:
         left[0].append("changed")
     left.append(right)
     return left
 
 
-def tally(left: Tally, right: str) -> Tally:
+def tally_in_place(left: Tally, right: str) -> Tally:
     left.counts.setdefault(right, []).append(1)
     return left
 
 
-def hoard(left: list[str], right: list[str], *, seen: list[list[str]] = []) -> list[str]:  # noqa: B006 (the point)
-    """Keeps what it was given and changes it later."""
+def change_kept(left: list[str], right: list[str], *, seen: list[list[str]] = []) -> list[str]:  # noqa: B006 (deliberate)
+    """Keeps its arguments and results, and changes them in later calls."""
     for old in seen:
         old.append("changed")
     seen += [left, right, left + right]
@@ -317,16 +334,16 @@ def hoard(left: list[str], right: list[str], *, seen: list[list[str]] = []) -> l
 
 
 class Mutated(TypedDict, total=False):
-    lists: Annotated[list[list[str]], append]
-    tally: Annotated[Tally, tally]
-    hoard: Annotated[list[str], hoard]
+    lists: Annotated[list[list[str]], append_in_place]
+    tally: Annotated[Tally, tally_in_place]
+    kept: Annotated[list[str], change_kept]
 
 
-def test_a_reducer_that_mutates_harms_no_earlier_checkpoint() -> None:
-    """Neither the container it is given, nor what is inside, nor an object, nor what it returned earlier."""
+def test_a_reducer_that_mutates_its_arguments_changes_no_earlier_checkpoint() -> None:
+    """A reducer may change its arguments, values nested in them, and values that it returned earlier."""
 
     def node(state: Mutated) -> dict[str, Any]:
-        return {"lists": ["n"], "tally": "n", "hoard": ["n"]}
+        return {"lists": ["n"], "tally": "n", "kept": ["n"]}
 
     runner = MemoryRunner(graph(Mutated, "START > a, a > b, b > c, c > END", a=node, b=node, c=node))
     assert runner.invoke({}, THREAD)["tally"] == Tally({"n": [1, 1, 1]})
@@ -343,4 +360,4 @@ def test_a_reducer_that_mutates_harms_no_earlier_checkpoint() -> None:
         Tally({"n": [1]}),
         Tally(),
     ]
-    assert [values["hoard"] for values in history[:-1]] == [["n", "n", "n"], ["n", "n"], ["n"], []]
+    assert [values["kept"] for values in history[:-1]] == [["n", "n", "n"], ["n", "n"], ["n"], []]

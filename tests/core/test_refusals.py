@@ -1,4 +1,4 @@
-"""Graphs that cannot work, and what their author is told: the culprit, the rule and the mend."""
+"""Tests of graph definitions that are refused: each error names the culprit, the rule and the fix."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 
 from stepgraph import END, START, RetryPolicy, StateGraph
 from stepgraph.errors import GraphDefinitionError
-from tests.core.graphs import draw, state_of
+from tests.core.graphs import build, state_of
 
 
 class State(TypedDict, total=False):
@@ -31,8 +31,8 @@ def route(state: State) -> str:
 
 
 def builder() -> StateGraph:
-    """START > search > END, with room for a mistake."""
-    return draw(State, "START > search, search > END", {"search": node})
+    """Return START > search > END, to which a test adds a mistake."""
+    return build(State, "START > search, search > END", {"search": node})
 
 
 Mistake = Callable[[StateGraph], Any]
@@ -46,7 +46,7 @@ AT_COMPILE: dict[str, tuple[Mistake, str]] = {
         lambda b: b.add_edge("serach", END),
         "edge 'serach' -> '__end__' names a node 'serach' that does not exist. Did you mean 'search'?",
     ),
-    "an edge to a name unlike any": (
+    "an edge to a name without a near miss": (
         lambda b: b.add_edge("search", "zzz"),
         "names a node 'zzz' that does not exist. Known: 'search'.",
     ),
@@ -103,36 +103,36 @@ AT_COMPILE: dict[str, tuple[Mistake, str]] = {
 }
 
 
-@pytest.mark.parametrize(("mistake", "told"), AT_COMPILE.values(), ids=AT_COMPILE.keys())
-def test_compile_refuses_what_could_not_run_or_not_end(mistake: Mistake, told: str) -> None:
-    """The message names the edge or node at fault, what is wrong with it, and how to mend it."""
-    wrong = builder()
-    mistake(wrong)
-    with pytest.raises(GraphDefinitionError, match=re.escape(told)):
-        wrong.compile(name="g")
+@pytest.mark.parametrize(("mistake", "message"), AT_COMPILE.values(), ids=AT_COMPILE.keys())
+def test_compile_refuses_a_graph_that_could_not_run_or_end(mistake: Mistake, message: str) -> None:
+    """An error of `compile` names the edge or node at fault, what is wrong with it, and how to fix it."""
+    graph_builder = builder()
+    mistake(graph_builder)
+    with pytest.raises(GraphDefinitionError, match=re.escape(message)):
+        graph_builder.compile(name="g")
 
 
 def test_a_graph_needs_nodes_and_an_entry_point() -> None:
-    """Both refusals show the call that mends."""
+    """An error about a graph without nodes or entry point shows the call that adds them."""
     with pytest.raises(GraphDefinitionError, match=r"Graph 'g' has no nodes\. Add one with add_node\(\)\."):
         StateGraph(State).compile(name="g")
     with pytest.raises(
         GraphDefinitionError, match=r"Graph 'g' has no entry point\. Add one with add_edge\(START, 'node'\)\."
     ):
-        draw(State, "search > END", {"search": node}).compile(name="g")
+        build(State, "search > END", {"search": node}).compile(name="g")
 
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "a.b", "-a", "a" * 101, "é", None, 5, "a\n"])
 def test_a_graph_whose_name_cannot_be_a_workflow_type_is_refused(name: Any) -> None:
-    """The name is part of Temporal's names."""
+    """A graph's name is part of workflow types, activity types and task queue names."""
     with pytest.raises(GraphDefinitionError, match=r"A graph's name must be 1 to 100 letters.*; got " + repr(name)[0]):
         builder().compile(name=name)
 
 
-def no_state() -> None: ...
+def takes_nothing() -> None: ...
 
 
-def two_states(state: State, other: State) -> None: ...
+def takes_two_states(state: State, other: State) -> None: ...
 
 
 def positional_config(state: State, config: Any, /) -> None: ...
@@ -145,7 +145,7 @@ AT_THE_CALL: dict[str, tuple[Mistake, str]] = {
     ),
     "START's name": (lambda b: b.add_node(START, node), "Node name '__start__' is reserved. Choose one without"),
     "END's name": (lambda b: b.add_node(END, node), "Node name '__end__' is reserved."),
-    "a name of the engine's kind": (lambda b: b.add_node("__mine", node), "Node name '__mine' is reserved."),
+    "a name with the reserved prefix": (lambda b: b.add_node("__mine", node), "Node name '__mine' is reserved."),
     "a state key's name": (
         lambda b: b.add_node("text", node),
         "Node 'text' has the name of a state key. Rename one of them",
@@ -160,42 +160,42 @@ AT_THE_CALL: dict[str, tuple[Mistake, str]] = {
     "a name too long": (lambda b: b.add_node("a" * 201, node), "must have 1 to 200 printable characters"),
     "a name without a function": (lambda b: b.add_node("n"), "Node 'n' has no function: add_node('n', function)."),
     "a lambda without a name": (lambda b: b.add_node(lambda state: None), "has no name of its own: add_node('name',"),
-    "no function at all": (lambda b: b.add_node("n", "f"), "Node 'n' must be a function, got 'f'."),
+    "a function that is a string": (lambda b: b.add_node("n", "f"), "Node 'n' must be a function, got 'f'."),
     "neither name nor function": (
         lambda b: b.add_node(5),
         "add_node takes a function, or a name and a function; got 5",
     ),
-    "a function, then another": (
+    "two functions": (
         lambda b: b.add_node(node, node),
         "add_node takes a function, or a name and a function",
     ),
     "a node that takes nothing": (
-        lambda b: b.add_node("n", no_state),
+        lambda b: b.add_node("n", takes_nothing),
         "Node 'n' cannot be called as function(state) or function(state, config): too many positional arguments.",
     ),
-    "a node that wants two states": (
-        lambda b: b.add_node("n", two_states),
+    "a node that takes two arguments": (
+        lambda b: b.add_node("n", takes_two_states),
         "Node 'n' cannot be called as function(state) or function(state, config): missing a required argument: 'other'",
     ),
-    "a config that cannot be named": (lambda b: b.add_node("n", positional_config), "Node 'n' cannot be called as"),
-    "a retry policy of another kind": (
+    "a positional-only config": (lambda b: b.add_node("n", positional_config), "Node 'n' cannot be called as"),
+    "a retry policy of another type": (
         lambda b: b.add_node("n", node, retry_policy={"max_attempts": 3}),
         "Node 'n': retry_policy must be a stepgraph.RetryPolicy, got {'max_attempts': 3}.",
     ),
-    "a task queue without a name": (
+    "a blank task queue": (
         lambda b: b.add_node("n", node, task_queue=" "),
         "Node 'n': task_queue must be the name of a task queue, got ' '. Leave it out",
     ),
-    "a task queue that is no name": (lambda b: b.add_node("n", node, task_queue=5), "task_queue must be the name"),
-    "a router that is no function": (
+    "a task queue that is not a string": (lambda b: b.add_node("n", node, task_queue=5), "task_queue must be the name"),
+    "a router that is not a function": (
         lambda b: b.add_conditional_edges("search", "report"),
         "The router of 'search' must be a function, got 'report'.",
     ),
     "a router that takes nothing": (
-        lambda b: b.add_conditional_edges("search", no_state),
+        lambda b: b.add_conditional_edges("search", takes_nothing),
         "The router of 'search' cannot be called as function(state)",
     ),
-    "a path_map that is a name": (
+    "a path_map that is a string": (
         lambda b: b.add_conditional_edges("search", route, "search"),
         "The path_map of 'search' must be a mapping to nodes, or a list of nodes; got 'search'. Leave it out",
     ),
@@ -203,11 +203,11 @@ AT_THE_CALL: dict[str, tuple[Mistake, str]] = {
         lambda b: b.add_conditional_edges("search", route, {}),
         "The path_map of 'search' must be a mapping to nodes, or a list of nodes; got {}.",
     ),
-    "a path_map to what is no name": (
+    "a path_map to a function": (
         lambda b: b.add_conditional_edges("search", route, {"x": node}),
         "The path_map of 'search' names nodes by their names; got <function node",
     ),
-    "a conditional edge from several": (
+    "a conditional edge from a list": (
         lambda b: b.add_conditional_edges(["search"], route),
         "add_conditional_edges names nodes by their names; got ['search'].",
     ),
@@ -215,23 +215,23 @@ AT_THE_CALL: dict[str, tuple[Mistake, str]] = {
         lambda b: b.add_edge("search", node),
         "add_edge names nodes by their names; got <function",
     ),
-    "an edge to nothing": (lambda b: b.add_edge("search", None), "add_edge names nodes by their names; got None."),
+    "an edge to None": (lambda b: b.add_edge("search", None), "add_edge names nodes by their names; got None."),
     "an edge from a number": (lambda b: b.add_edge(5, "search"), "add_edge names nodes by their names; got 5."),
     "a join with a number": (lambda b: b.add_edge(["search", 5], END), "add_edge names nodes by their names; got 5."),
-    "a join of nothing": (
+    "a join without sources": (
         lambda b: b.add_edge([], END),
         "The join before '__end__' has no sources. Name the nodes that it waits for.",
     ),
 }
 
 
-@pytest.mark.parametrize(("mistake", "told"), AT_THE_CALL.values(), ids=AT_THE_CALL.keys())
-def test_a_call_refuses_what_could_never_be_right(mistake: Mistake, told: str) -> None:
-    """At once, where the author is looking; the builder is as it was."""
-    wrong = builder()
-    with pytest.raises(GraphDefinitionError, match=re.escape(told)):
-        mistake(wrong)
-    assert wrong.compile(name="g").registry.spec == builder().compile(name="g").registry.spec
+@pytest.mark.parametrize(("mistake", "message"), AT_THE_CALL.values(), ids=AT_THE_CALL.keys())
+def test_builder_methods_refuse_mistakes_at_once(mistake: Mistake, message: str) -> None:
+    """A builder method with a mistake raises at once, and leaves the builder as it was."""
+    graph_builder = builder()
+    with pytest.raises(GraphDefinitionError, match=re.escape(message)):
+        mistake(graph_builder)
+    assert graph_builder.compile(name="g").registry.spec == builder().compile(name="g").registry.spec
 
 
 @pytest.mark.parametrize(
@@ -239,10 +239,10 @@ def test_a_call_refuses_what_could_never_be_right(mistake: Mistake, told: str) -
     [0, -1, float("nan"), float("inf"), 1e300, True, None, "soon", timedelta(0), timedelta(days=-1), timedelta.max],
 )
 @pytest.mark.parametrize("option", ["timeout", "heartbeat_timeout"])
-def test_a_time_that_temporal_cannot_be_told_is_refused(option: str, value: Any) -> None:
-    """The message names node, option and value."""
-    told = f"Node 'n': {option} must be a positive number of seconds or a timedelta"
-    with pytest.raises(GraphDefinitionError, match=rf"{re.escape(told)}.*got {re.escape(repr(value))}\."):
+def test_a_duration_that_temporal_does_not_accept_is_refused(option: str, value: Any) -> None:
+    """An error about a node's duration names node, option and value."""
+    message = f"Node 'n': {option} must be a positive number of seconds or a timedelta"
+    with pytest.raises(GraphDefinitionError, match=rf"{re.escape(message)}.*got {re.escape(repr(value))}\."):
         builder().add_node("n", node, **{option: value})
 
 
@@ -271,14 +271,14 @@ def test_a_time_that_temporal_cannot_be_told_is_refused(option: str, value: Any)
     ],
     ids=str,
 )
-def test_a_retry_policy_that_makes_no_sense_is_refused(policy: dict[str, Any]) -> None:
-    """Where the node is added, not when it fails for the first time."""
+def test_an_invalid_retry_policy_is_refused(policy: dict[str, Any]) -> None:
+    """An invalid retry policy is refused when the node is added, not when the node first fails."""
     with pytest.raises(GraphDefinitionError, match=r"^Node 'n': RetryPolicy needs .*; got "):
         builder().add_node("n", node, retry_policy=RetryPolicy(**policy))
 
 
 class Opaque:
-    """No schema, no way to JSON."""
+    """A class that has no schema and cannot be encoded as JSON."""
 
 
 class Unfinished(BaseModel):
@@ -287,19 +287,22 @@ class Unfinished(BaseModel):
 
 TYPES: dict[str, tuple[Any, str]] = {
     "a class without a schema": (Opaque, "declared Opaque, which cannot travel between processes"),
-    "one inside a list": (list[Opaque], "cannot travel between processes"),
+    "such a class inside a list": (list[Opaque], "cannot travel between processes"),
     "a function": (Callable[[int], int], "cannot travel between processes: it stands for a function"),
-    "a function, perhaps": (Callable[[int], int] | None, "it stands for a function"),
+    "an optional function": (Callable[[int], int] | None, "it stands for a function"),
     "a class": (type[int], "it stands for a class"),
     "an iterator": (Iterable[int], "it stands for an iterator, which is used up by reading it"),
-    "a model with a hole": (list[Unfinished], "name 'Later' is not defined. Declare a dataclass, a pydantic model or"),
+    "a model with an undefined type": (
+        list[Unfinished],
+        "name 'Later' is not defined. Declare a dataclass, a pydantic model or",
+    ),
 }
 
 
-@pytest.mark.parametrize(("declared", "told"), TYPES.values(), ids=TYPES.keys())
-def test_a_state_key_that_cannot_travel_is_refused(declared: Any, told: str) -> None:
-    """When the state is declared, naming the key; not when a node first writes it."""
-    with pytest.raises(GraphDefinitionError, match=rf"State key 'odd' is .*{re.escape(told)}"):
+@pytest.mark.parametrize(("declared", "message"), TYPES.values(), ids=TYPES.keys())
+def test_a_state_key_of_a_type_without_json_is_refused(declared: Any, message: str) -> None:
+    """A type that JSON cannot carry is refused, by key, when the state is declared, not when a node first writes it."""
+    with pytest.raises(GraphDefinitionError, match=rf"State key 'odd' is .*{re.escape(message)}"):
         StateGraph(state_of({"odd": declared}))
 
 
@@ -314,10 +317,10 @@ REDUCERS: dict[str, tuple[Callable[..., Any], str]] = {
 }
 
 
-@pytest.mark.parametrize(("reducer", "told"), REDUCERS.values(), ids=REDUCERS.keys())
-def test_a_reducer_that_could_not_be_called_is_refused(reducer: Callable[..., Any], told: str) -> None:
-    """The message names the state key it belongs to."""
-    with pytest.raises(GraphDefinitionError, match=f"The reducer of state key 'odd' {re.escape(told)}"):
+@pytest.mark.parametrize(("reducer", "message"), REDUCERS.values(), ids=REDUCERS.keys())
+def test_a_reducer_with_the_wrong_signature_is_refused(reducer: Callable[..., Any], message: str) -> None:
+    """An error about a reducer names the state key that the reducer belongs to."""
+    with pytest.raises(GraphDefinitionError, match=f"The reducer of state key 'odd' {re.escape(message)}"):
         StateGraph(state_of({"odd": Annotated[list[str], reducer]}))
 
 
@@ -339,8 +342,8 @@ class Empty(TypedDict):
 
 
 @pytest.mark.parametrize("state", [dict, Opaque, None, Point(1), {"x": int}, "State"])
-def test_a_state_that_declares_no_keys_in_a_known_way_is_refused(state: Any) -> None:
-    """The message says what a state may be."""
+def test_a_state_of_an_unsupported_type_is_refused(state: Any) -> None:
+    """The error about an unsupported state lists what a state may be."""
     with pytest.raises(
         GraphDefinitionError, match=r"StateGraph takes a TypedDict, a dataclass or a pydantic model.*; got"
     ):
@@ -348,8 +351,8 @@ def test_a_state_that_declares_no_keys_in_a_known_way_is_refused(state: Any) -> 
 
 
 @pytest.mark.parametrize("state", [WithUnknownName, WithUnknownAttribute])
-def test_a_state_whose_annotations_mean_nothing_is_refused(state: type) -> None:
-    """The message names the state, what is unknown, and where to define it."""
+def test_a_state_with_unresolvable_annotations_is_refused(state: type) -> None:
+    """An error about annotations names the state, the unknown name, and where to define it."""
     with pytest.raises(
         GraphDefinitionError, match=rf"The state {state.__name__} has .*Nowhere.*\. Define the type at module level"
     ):
@@ -357,13 +360,13 @@ def test_a_state_whose_annotations_mean_nothing_is_refused(state: type) -> None:
 
 
 def test_a_state_without_keys_is_refused() -> None:
-    """There would be nothing to read or write."""
+    """A state must have keys, or nodes would have nothing to read or write."""
     with pytest.raises(GraphDefinitionError, match=r"The state Empty declares no keys\."):
         StateGraph(Empty)
 
 
-def test_a_refusal_carries_its_culprit_as_an_attribute() -> None:
-    """For tools that want more than the text."""
+def test_a_definition_error_has_its_culprit_as_an_attribute() -> None:
+    """Programs can read the culprit of a `GraphDefinitionError` without parsing its message."""
     with pytest.raises(GraphDefinitionError) as caught:
         builder().add_edge("search", "serch").compile(name="g")
     assert caught.value.node == "serch"

@@ -1,4 +1,4 @@
-"""Which exceptions are tried again, and after how long."""
+"""Tests of retries: which exceptions are retried, and after what delay."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from stepgraph import RetryPolicy
 from stepgraph.errors import InvalidUpdateError, NodeError
-from stepgraph.execution.retry import is_transient, pause_before
+from stepgraph.execution.retry import delay_before, is_transient
 
 
 class HttpError(Exception):
-    """As HTTP clients raise them."""
+    """An error with a response, as HTTP clients raise it."""
 
     def __init__(self, status: Any) -> None:
         self.response = type("Response", (), {"status_code": status})()
@@ -32,15 +32,15 @@ TRANSIENT = [
     TimeoutError(),
     TimeoutError(),
     OSError("disk"),
-    RuntimeError("who knows"),
-    Exception("who knows"),
+    RuntimeError("unknown"),
+    Exception("unknown"),
     HttpError(429),
     HttpError(500),
     HttpError(503),
     HttpValueError(502),
     subprocess.CalledProcessError(1, "x"),
 ]
-LASTING = [
+PERMANENT = [
     ValueError(),
     TypeError(),
     KeyError("x"),
@@ -58,26 +58,26 @@ LASTING = [
     NodeError("x"),
     HttpError(400),
     HttpError(404),
-    HttpValueError("no number"),
+    HttpValueError("not a status"),
 ]
 
 
 @pytest.mark.parametrize("error", TRANSIENT, ids=repr)
-def test_what_may_pass_by_itself_is_tried_again(error: Exception) -> None:
-    """By default: whatever does not say that the program or its data is wrong."""
+def test_a_transient_error_is_retried_by_default(error: Exception) -> None:
+    """An error is transient unless its type says that the program or its data is wrong."""
     assert is_transient(error)
-    assert RetryPolicy().names(error)
+    assert RetryPolicy().applies_to(error)
 
 
-@pytest.mark.parametrize("error", LASTING, ids=repr)
-def test_what_will_not_pass_is_not(error: Exception) -> None:
-    """A mistake is the same the second time."""
+@pytest.mark.parametrize("error", PERMANENT, ids=repr)
+def test_a_permanent_error_is_not_retried_by_default(error: Exception) -> None:
+    """A programming error or an HTTP client error would be the same on the next attempt."""
     assert not is_transient(error)
-    assert not RetryPolicy().names(error)
+    assert not RetryPolicy().applies_to(error)
 
 
 @pytest.mark.parametrize(
-    ("retry_on", "named", "not_named"),
+    ("retry_on", "matching", "other"),
     [
         (ValueError, UnicodeDecodeError("utf-8", b"", 0, 0, "x"), KeyError()),
         ([ValueError, OSError], ConnectionError(), KeyError()),
@@ -86,37 +86,37 @@ def test_what_will_not_pass_is_not(error: Exception) -> None:
         (lambda error: "again" in str(error), RuntimeError("once again"), RuntimeError("no")),
     ],
 )
-def test_a_policy_names_exceptions(retry_on: Any, named: Exception | None, not_named: Exception) -> None:
-    """By a type, several, or a function of the exception; subclasses count."""
+def test_a_retry_policy_selects_exceptions(retry_on: Any, matching: Exception | None, other: Exception) -> None:
+    """`retry_on` is an exception type, several types, or a function of the exception. Subclasses of a type count."""
     policy = RetryPolicy(retry_on=retry_on)
     assert policy.spec().max_attempts == 3
-    assert named is None or policy.names(named)
-    assert not policy.names(not_named)
+    assert matching is None or policy.applies_to(matching)
+    assert not policy.applies_to(other)
 
 
-def test_pauses_grow_up_to_the_longest() -> None:
-    """Each by the factor; the first is before the second attempt."""
+def test_delays_grow_by_the_factor_up_to_the_maximum() -> None:
+    """The delay before the second attempt is the initial interval; each further delay grows by the factor."""
     retry = RetryPolicy(initial_interval=1, backoff_factor=3, max_interval=20, jitter=False).spec()
-    assert [pause_before(attempt, retry, 0.9) for attempt in (2, 3, 4, 5, 6)] == [1, 3, 9, 20, 20]
+    assert [delay_before(attempt, retry, 0.9) for attempt in (2, 3, 4, 5, 6)] == [1, 3, 9, 20, 20]
 
 
 @given(
     attempt=st.integers(2, 2**31),
     initial=st.floats(0.001, 1e6),
     factor=st.floats(1, 1e6),
-    longest=st.floats(0.001, 1e6),
+    max_interval=st.floats(0.001, 1e6),
     chance=st.floats(0, 1),
     jitter=st.booleans(),
 )
-def test_a_pause_stays_within_its_bounds(
-    attempt: int, initial: float, factor: float, longest: float, chance: float, jitter: bool
+def test_a_delay_stays_within_its_bounds(
+    attempt: int, initial: float, factor: float, max_interval: float, chance: float, jitter: bool
 ) -> None:
-    """Never shorter than the first, never longer than the longest and a quarter, after however many attempts."""
-    retry = RetryPolicy(initial, factor, longest, 2**31 - 1, jitter).spec()
-    pause = pause_before(attempt, retry, chance)
-    assert initial <= pause <= max(longest, initial) * (1.25 if jitter else 1)
+    """A delay is at least the initial interval and at most the maximum plus a quarter of jitter, after any attempt."""
+    retry = RetryPolicy(initial, factor, max_interval, 2**31 - 1, jitter).spec()
+    delay = delay_before(attempt, retry, chance)
+    assert initial <= delay <= max(max_interval, initial) * (1.25 if jitter else 1)
 
 
-def test_a_first_interval_beyond_the_longest_is_the_longest() -> None:
-    """The first retry comes when the author said."""
+def test_an_initial_interval_above_the_maximum_raises_the_maximum() -> None:
+    """The first retry comes after the chosen initial interval, even if that is above the maximum."""
     assert RetryPolicy(initial_interval=300, max_interval=128).spec().max_interval == 300

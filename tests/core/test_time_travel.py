@@ -1,4 +1,4 @@
-"""Updates, forks and replays: whose name they bear, what they keep, and what runs after them."""
+"""Tests of updates, forks and replays: who signs them, what they keep, and what runs after them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from stepgraph.errors import (
 )
 from stepgraph.protocol.snapshot import config_for
 from stepgraph.testing import MemoryRunner
-from tests.core.graphs import THREAD, draw
+from tests.core.graphs import THREAD, build
 
 
 class State(TypedDict, total=False):
@@ -31,13 +31,13 @@ class State(TypedDict, total=False):
     text: str
 
 
-class Stage:
-    """Nodes that log their names, count their runs and fail when told to; a runner for the graph drawn of them."""
+class Harness:
+    """A `MemoryRunner` whose nodes log their names, count their runs, and fail while their name is in `failing`."""
 
     def __init__(self, edges: str, nodes: str, routes: dict[str, Any] | None = None, **options: Any) -> None:
         self.runs: Counter[str] = Counter()
         self.failing: set[str] = set()
-        builder = draw(State, edges, {name: self._node(name) for name in nodes.split()})
+        builder = build(State, edges, {name: self._node(name) for name in nodes.split()})
         for source, router in (routes or {}).items():
             builder.add_conditional_edges(source, router)
         self.runner = MemoryRunner(builder.compile(name="g", **options))
@@ -52,7 +52,7 @@ class Stage:
         return node
 
     def run(self, *failing: str) -> None:
-        """Runs the thread; a node of it fails where one is named."""
+        """Invoke the graph with an empty input, while these nodes fail."""
         self.failing = set(failing)
         if failing:
             with pytest.raises(NodeError):
@@ -70,231 +70,235 @@ class Stage:
         return list(self.runner.get_state_history(THREAD))
 
     def at(self, *next: str) -> dict[str, Any]:
-        """The config of the newest checkpoint after which these run."""
-        return before(self.history, *next).config
+        """Return the config of the newest checkpoint at which exactly these nodes run next."""
+        return snapshot_before(self.history, *next).config
 
 
-def before(history: list[StateSnapshot], *nodes: str) -> StateSnapshot:
-    """The newest checkpoint after which these nodes run."""
+def snapshot_before(history: list[StateSnapshot], *nodes: str) -> StateSnapshot:
+    """Return the newest snapshot after which exactly these nodes run."""
     return next(snapshot for snapshot in history if snapshot.next == nodes)
 
 
-LINE = ("START > a, a > b, b > c, c > END", "a b c")
-FAN = ("START > a, START > b, START > c, a+b+c > d, d > END", "a b c d")
+CHAIN = ("START > a, a > b, b > c, c > END", "a b c")
+PARALLEL = ("START > a, START > b, START > c, a+b+c > d, d > END", "a b c d")
 
 
-def test_an_update_is_a_checkpoint_of_its_own_and_runs_nothing() -> None:
-    """It is the head; its parent is the addressed checkpoint, and its values went through the reducers."""
-    stage = Stage(*LINE)
-    stage.run()
-    was = stage.history
-    target = before(was, "b")
-    made = stage.runner.update_state(target.config, {"log": ["x"], "text": "t"}, as_node="a")
-    head = stage.head
-    assert head.config == made
+def test_an_update_makes_a_checkpoint_and_runs_no_node() -> None:
+    """An update's checkpoint, child of the addressed one, becomes the head. Its values pass through the reducers."""
+    harness = Harness(*CHAIN)
+    harness.run()
+    history_before = harness.history
+    target = snapshot_before(history_before, "b")
+    update_config = harness.runner.update_state(target.config, {"log": ["x"], "text": "t"}, as_node="a")
+    head = harness.head
+    assert head.config == update_config
     assert head.values == {"log": ["a", "x"], "text": "t"}
     assert head.metadata == {"source": "update", "step": 3, "writes": {"a": {"log": ["x"], "text": "t"}}}
     assert (head.next, head.parent_config) == (("b",), target.config)
-    assert stage.history[1:] == was
-    assert stage.runs == {"a": 1, "b": 1, "c": 1}
-    assert stage.runner.invoke(None, THREAD)["log"] == ["a", "x", "b", "c"]
+    assert harness.history[1:] == history_before
+    assert harness.runs == {"a": 1, "b": 1, "c": 1}
+    assert harness.runner.invoke(None, THREAD)["log"] == ["a", "x", "b", "c"]
 
 
-def test_an_update_without_a_name_is_the_last_writers() -> None:
-    """At the head, at an older checkpoint, and on a thread that does not exist yet: there it is the input's."""
-    stage = Stage(*LINE)
-    stage.runner.update_state(THREAD, {"text": "in"})
-    assert (stage.head.next, stage.head.values, stage.head.parent_config) == (("a",), {"text": "in", "log": []}, None)
-    assert stage.runner.invoke(None, THREAD)["log"] == ["a", "b", "c"]
-    stage.runner.update_state(stage.at("b"), {"text": "x"})
-    assert (stage.head.next, list((stage.head.metadata or {})["writes"])) == (("b",), ["a"])
-    stage.runner.update_state(THREAD, {"text": "y"})
-    assert (stage.head.next, stage.head.values["text"]) == (("b",), "y")
+def test_an_update_without_as_node_is_signed_by_the_last_writer() -> None:
+    """On a thread that does not exist yet, the update is signed by START."""
+    harness = Harness(*CHAIN)
+    harness.runner.update_state(THREAD, {"text": "in"})
+    assert (harness.head.next, harness.head.values, harness.head.parent_config) == (
+        ("a",),
+        {"text": "in", "log": []},
+        None,
+    )
+    assert harness.runner.invoke(None, THREAD)["log"] == ["a", "b", "c"]
+    harness.runner.update_state(harness.at("b"), {"text": "x"})
+    assert (harness.head.next, list((harness.head.metadata or {})["writes"])) == (("b",), ["a"])
+    harness.runner.update_state(THREAD, {"text": "y"})
+    assert (harness.head.next, harness.head.values["text"]) == (("b",), "y")
 
 
-def test_an_update_of_several_last_writers_is_ambiguous() -> None:
-    """The error names them, and the mend; nothing is changed."""
-    stage = Stage(*FAN)
-    stage.run()
-    was = stage.history
+def test_an_update_after_several_last_writers_is_ambiguous() -> None:
+    """The error about an ambiguous update names the writers and the fix, and the thread does not change."""
+    harness = Harness(*PARALLEL)
+    harness.run()
+    history_before = harness.history
     with pytest.raises(InvalidUpdateError, match=r"ambiguous: 'a', 'b', 'c' wrote last\. .*as_node='\.\.\.'") as caught:
-        stage.runner.update_state(stage.at("d"), {"text": "x"})
+        harness.runner.update_state(harness.at("d"), {"text": "x"})
     assert caught.value.nodes == ["a", "b", "c"]
-    assert stage.history == was
-    stage.runner.update_state(stage.at("d"), {"text": "x"}, as_node="human")
-    assert stage.head.next == ("d",)
+    assert harness.history == history_before
+    harness.runner.update_state(harness.at("d"), {"text": "x"}, as_node="human")
+    assert harness.head.next == ("d",)
 
 
-def test_an_update_as_end_clears_what_runs_next() -> None:
-    """The thread is finished then, and takes a new input like any other."""
-    stage = Stage(*LINE)
-    stage.run("b")
-    stage.runner.update_state(THREAD, {"text": "enough"}, as_node=END)
-    assert (stage.head.next, stage.head.values) == ((), {"log": ["a"], "text": "enough"})
-    assert stage.runner.invoke(None, THREAD) == {"log": ["a"], "text": "enough"}
-    assert stage.runner.invoke({}, THREAD)["log"] == ["a", "a", "b", "c"]
+def test_an_update_as_end_finishes_the_thread() -> None:
+    """After an update signed by END no node runs next, and the thread accepts a new input."""
+    harness = Harness(*CHAIN)
+    harness.run("b")
+    harness.runner.update_state(THREAD, {"text": "enough"}, as_node=END)
+    assert (harness.head.next, harness.head.values) == ((), {"log": ["a"], "text": "enough"})
+    assert harness.runner.invoke(None, THREAD) == {"log": ["a"], "text": "enough"}
+    assert harness.runner.invoke({}, THREAD)["log"] == ["a", "a", "b", "c"]
 
 
 def test_an_update_as_start_runs_the_first_nodes_next() -> None:
-    """As an input would, but for the checkpoint of the input."""
-    stage = Stage(*LINE)
-    stage.run()
-    stage.runner.update_state(THREAD, {"text": "x"}, as_node=START)
-    assert (stage.head.next, len(stage.history)) == (("a",), 6)
+    """An update signed by START behaves like an input, without the input checkpoint."""
+    harness = Harness(*CHAIN)
+    harness.run()
+    harness.runner.update_state(THREAD, {"text": "x"}, as_node=START)
+    assert (harness.head.next, len(harness.history)) == (("a",), 6)
 
 
 def test_an_unknown_author_is_refused_with_the_near_miss() -> None:
-    """On an open thread and on a closed one alike."""
-    stage = Stage("START > gather, gather > report, report > END", "gather report", authors=("editor",))
-    stage.run()
-    for wrong, told in (("reprot", "'report'"), ("editr", "'editor'")):
-        with pytest.raises(InvalidUpdateError, match=rf"no node '{wrong}' .* Did you mean {told}\?"):
-            stage.runner.update_state(THREAD, {"text": "x"}, as_node=wrong)
+    """The near miss of an unknown author may be a node or one of the graph's own virtual authors."""
+    harness = Harness("START > gather, gather > report, report > END", "gather report", authors=("editor",))
+    harness.run()
+    for wrong, message in (("reprot", "'report'"), ("editr", "'editor'")):
+        with pytest.raises(InvalidUpdateError, match=rf"no node '{wrong}' .* Did you mean {message}\?"):
+            harness.runner.update_state(THREAD, {"text": "x"}, as_node=wrong)
     with pytest.raises(InvalidUpdateError, match="no node 'human'"):
-        stage.runner.update_state(THREAD, {"text": "x"}, as_node="human")
-    stage.runner.update_state(THREAD, {"text": "x"}, as_node="editor")
-    assert stage.head.values["text"] == "x"
+        harness.runner.update_state(THREAD, {"text": "x"}, as_node="human")
+    harness.runner.update_state(THREAD, {"text": "x"}, as_node="editor")
+    assert harness.head.values["text"] == "x"
 
 
-def test_the_edges_and_routers_of_the_author_say_what_runs_next() -> None:
-    """A router sees the values with the update; the run has not begun when it is asked."""
-    seen: list[State] = []
+def test_the_edges_and_routers_of_the_author_decide_what_runs_next() -> None:
+    """The author's router receives the values with the update applied, before any node runs."""
+    seen_states: list[State] = []
 
     def route(state: State) -> str:
-        seen.append(state)
+        seen_states.append(state)
         return "left" if state.get("text") == "left" else "right"
 
-    stage = Stage("START > a, left > END, right > END", "a left right", {"a": route})
-    stage.run()
-    stage.runner.update_state(stage.at("right"), {"text": "left", "log": ["x"]}, as_node="a")
-    assert stage.head.next == ("left",)
-    assert seen[-1] == {"log": ["a", "x"], "text": "left"}
-    assert stage.runs == {"a": 1, "right": 1}
+    harness = Harness("START > a, left > END, right > END", "a left right", {"a": route})
+    harness.run()
+    harness.runner.update_state(harness.at("right"), {"text": "left", "log": ["x"]}, as_node="a")
+    assert harness.head.next == ("left",)
+    assert seen_states[-1] == {"log": ["a", "x"], "text": "left"}
+    assert harness.runs == {"a": 1, "right": 1}
 
 
-def test_a_router_that_fails_refuses_the_update() -> None:
-    """It is an error of its node, and of the router's own type; the thread is as it was."""
+def test_an_update_whose_router_fails_is_refused() -> None:
+    """The error of the author's router is a `NodeError` of the router's exception type; the thread does not change."""
 
     def route(state: State) -> str:
         if state.get("text") == "bad":
             raise ConnectionError("no map")
         return END
 
-    stage = Stage("START > a", "a", {"a": route})
-    stage.run()
-    was = stage.history
+    harness = Harness("START > a", "a", {"a": route})
+    harness.run()
+    history_before = harness.history
     with pytest.raises(ConnectionError, match=r"A router of node 'a' failed: ConnectionError: no map\.") as caught:
-        stage.runner.update_state(THREAD, {"text": "bad"}, as_node="a")
+        harness.runner.update_state(THREAD, {"text": "bad"}, as_node="a")
     assert isinstance(caught.value, NodeError)
-    assert stage.history == was
+    assert harness.history == history_before
 
 
 def test_an_update_counts_towards_a_join() -> None:
-    """A join under way at the addressed checkpoint is under way after it, too."""
-    stage = Stage("START > a, START > x, x > b, a+b > c, c > END", "a b c x")
-    stage.run()
-    stage.runner.update_state(stage.at("b"), {"text": "t"}, as_node="b")
-    assert stage.head.next == ("c",)
+    """An update signed by a source completes a join that was unfinished at the addressed checkpoint."""
+    harness = Harness("START > a, START > x, x > b, a+b > c, c > END", "a b c x")
+    harness.run()
+    harness.runner.update_state(harness.at("b"), {"text": "t"}, as_node="b")
+    assert harness.head.next == ("c",)
 
 
 def test_a_virtual_author_changes_values_and_nothing_else() -> None:
-    """What runs next stays; so do the results and the errors of the tasks at the head."""
-    stage = Stage(*FAN)
-    stage.run("b")
-    failed = stage.head
-    stage.runner.update_state(THREAD, {"text": "x"}, as_node="human")
-    assert (stage.head.next, stage.head.tasks) == (failed.next, failed.tasks)
-    assert stage.head.metadata == {"source": "update", "step": 2, "writes": {"human": {"text": "x"}}}
-    assert stage.runner.invoke(None, THREAD) == {"log": ["a", "b", "c", "d"], "text": "x"}
-    assert stage.runs == {"a": 1, "b": 2, "c": 1, "d": 1}
+    """An update of a virtual author keeps `next` and the head's tasks, with their results and errors."""
+    harness = Harness(*PARALLEL)
+    harness.run("b")
+    failed = harness.head
+    harness.runner.update_state(THREAD, {"text": "x"}, as_node="human")
+    assert (harness.head.next, harness.head.tasks) == (failed.next, failed.tasks)
+    assert harness.head.metadata == {"source": "update", "step": 2, "writes": {"human": {"text": "x"}}}
+    assert harness.runner.invoke(None, THREAD) == {"log": ["a", "b", "c", "d"], "text": "x"}
+    assert harness.runs == {"a": 1, "b": 2, "c": 1, "d": 1}
 
 
-def test_an_update_as_a_pending_node_is_its_result() -> None:
-    """Its siblings keep theirs; the last one commits the super-step, which is then an update's checkpoint."""
-    stage = Stage(*FAN)
-    stage.run("a", "b")
-    was = stage.head
-    assert stage.runner.update_state(THREAD, {"log": ["by hand"]}, as_node="b") == was.config
-    assert (stage.head.next, stage.head.values) == (("a",), {"log": ["by hand", "c"]})
-    assert [(task.name, task.error, task.result) for task in stage.head.tasks] == [
+def test_an_update_as_a_pending_node_becomes_its_result() -> None:
+    """An update signed by a pending node is its result. When all siblings have one, the super-step is committed."""
+    harness = Harness(*PARALLEL)
+    harness.run("a", "b")
+    failed = harness.head
+    assert harness.runner.update_state(THREAD, {"log": ["by hand"]}, as_node="b") == failed.config
+    assert (harness.head.next, harness.head.values) == (("a",), {"log": ["by hand", "c"]})
+    assert [(task.name, task.error, task.result) for task in harness.head.tasks] == [
         ("a", "ConnectionError: a is down", None),
         ("b", None, {"log": ["by hand"]}),
         ("c", None, {"log": ["c"]}),
     ]
-    stage.runner.update_state(THREAD, {}, as_node="a")
-    assert (stage.head.next, stage.head.values) == (("d",), {"log": ["by hand", "c"]})
-    assert stage.head.metadata == {
+    harness.runner.update_state(THREAD, {}, as_node="a")
+    assert (harness.head.next, harness.head.values) == (("d",), {"log": ["by hand", "c"]})
+    assert harness.head.metadata == {
         "source": "update",
         "step": 2,
         "writes": {"a": None, "b": {"log": ["by hand"]}, "c": {"log": ["c"]}},
     }
-    assert stage.head.parent_config == was.config
-    assert stage.runner.invoke(None, THREAD)["log"] == ["by hand", "c", "d"]
-    assert stage.runs == {"a": 1, "b": 1, "c": 1, "d": 1}
+    assert harness.head.parent_config == failed.config
+    assert harness.runner.invoke(None, THREAD)["log"] == ["by hand", "c", "d"]
+    assert harness.runs == {"a": 1, "b": 1, "c": 1, "d": 1}
 
 
-@pytest.mark.parametrize("elsewhere", [None, "t2"])
-def test_an_update_as_a_node_that_was_pending_keeps_its_siblings_results(elsewhere: str | None) -> None:
-    """Also at a checkpoint that the thread has left behind, and on a new thread."""
-    stage = Stage(*FAN)
-    stage.run("a", "b")
-    left = stage.head.config
-    stage.run()
-    was, config = stage.history, THREAD
-    if elsewhere is None:
-        stage.runner.update_state(left, {"log": ["by hand"]}, as_node="b")
-        assert (stage.head.next, stage.head.parent_config, stage.history[1:]) == (("a",), left, was)
-        stage.runner.invoke(None, THREAD)
+@pytest.mark.parametrize("new_thread_id", [None, "t2"])
+def test_an_update_as_a_node_that_was_pending_keeps_its_siblings_results(new_thread_id: str | None) -> None:
+    """An update at an earlier checkpoint, and a fork on a new thread, keep the results of finished siblings."""
+    harness = Harness(*PARALLEL)
+    harness.run("a", "b")
+    earlier = harness.head.config
+    harness.run()
+    history_before, config = harness.history, THREAD
+    if new_thread_id is None:
+        harness.runner.update_state(earlier, {"log": ["by hand"]}, as_node="b")
+        assert (harness.head.next, harness.head.parent_config, harness.history[1:]) == (("a",), earlier, history_before)
+        harness.runner.invoke(None, THREAD)
     else:
-        config = config_for(elsewhere)
-        stage.runner.fork(left, {"log": ["by hand"]}, as_node="b", thread_id=elsewhere)
-    assert stage.runner.get_state(config).values["log"] == ["a", "by hand", "c", "d"]
-    assert stage.runs == {"a": 3, "b": 2, "c": 2, "d": 2}
+        config = config_for(new_thread_id)
+        harness.runner.fork(earlier, {"log": ["by hand"]}, as_node="b", thread_id=new_thread_id)
+    assert harness.runner.get_state(config).values["log"] == ["a", "by hand", "c", "d"]
+    assert harness.runs == {"a": 3, "b": 2, "c": 2, "d": 2}
 
 
-def test_the_last_pending_node_of_a_checkpoint_left_behind_commits_it() -> None:
-    """On a branch of its own."""
-    stage = Stage(*FAN)
-    stage.run("b")
-    left = stage.head.config
-    stage.run()
-    stage.runner.update_state(left, {"log": ["by hand"]}, as_node="b")
-    assert (stage.head.values, stage.head.next) == ({"log": ["a", "by hand", "c"]}, ("d",))
-    assert ((stage.head.metadata or {})["source"], stage.head.parent_config) == ("update", left)
+def test_the_last_pending_node_of_an_earlier_checkpoint_commits_it() -> None:
+    """An update signed by the last pending node of an earlier checkpoint makes a new branch from it."""
+    harness = Harness(*PARALLEL)
+    harness.run("b")
+    earlier = harness.head.config
+    harness.run()
+    harness.runner.update_state(earlier, {"log": ["by hand"]}, as_node="b")
+    assert (harness.head.values, harness.head.next) == ({"log": ["a", "by hand", "c"]}, ("d",))
+    assert ((harness.head.metadata or {})["source"], harness.head.parent_config) == ("update", earlier)
 
 
-@pytest.mark.parametrize("elsewhere", [None, "t2"])
-def test_a_virtual_author_leaves_the_results_of_finished_nodes_as_they_are(elsewhere: str | None) -> None:
-    """Also at a checkpoint that the thread has left behind, and on a new thread; only what was still to run is run."""
-    stage = Stage(*FAN)
-    stage.run("a", "b")
-    left = stage.head
-    stage.run()
-    stage.runs.clear()
-    if elsewhere is None:
-        stage.runner.update_state(left.config, {"text": "noted"}, as_node="human")
-        assert (stage.head.next, stage.head.values) == (("a", "b"), {"log": ["c"], "text": "noted"})
-        assert [task.result for task in stage.head.tasks] == [None, None, {"log": ["c"]}]
-        stage.runner.invoke(None, THREAD)
+@pytest.mark.parametrize("new_thread_id", [None, "t2"])
+def test_an_update_of_a_virtual_author_keeps_the_results_of_finished_nodes(new_thread_id: str | None) -> None:
+    """After a virtual author's update only unfinished nodes run, also at an earlier checkpoint or on a new thread."""
+    harness = Harness(*PARALLEL)
+    harness.run("a", "b")
+    earlier = harness.head
+    harness.run()
+    harness.runs.clear()
+    if new_thread_id is None:
+        harness.runner.update_state(earlier.config, {"text": "noted"}, as_node="human")
+        assert (harness.head.next, harness.head.values) == (("a", "b"), {"log": ["c"], "text": "noted"})
+        assert [task.result for task in harness.head.tasks] == [None, None, {"log": ["c"]}]
+        harness.runner.invoke(None, THREAD)
     else:
-        stage.runner.fork(left.config, {"text": "noted"}, as_node="human", thread_id=elsewhere)
-    values = stage.runner.get_state(config_for(elsewhere or "t1")).values
+        harness.runner.fork(earlier.config, {"text": "noted"}, as_node="human", thread_id=new_thread_id)
+    values = harness.runner.get_state(config_for(new_thread_id or "t1")).values
     assert values == {"log": ["a", "b", "c", "d"], "text": "noted"}
-    assert stage.runs == {"a": 1, "b": 1, "d": 1}
+    assert harness.runs == {"a": 1, "b": 1, "d": 1}
 
 
-def test_a_virtual_author_at_a_finished_super_step_has_all_of_it_run_again() -> None:
-    """What its tasks wrote is in the checkpoint after it, on a branch that is left as it was."""
-    stage = Stage(*FAN)
-    stage.run()
-    stage.runner.update_state(stage.at("a", "b", "c"), {"text": "noted"}, as_node="human")
-    assert (stage.head.next, stage.head.values) == (("a", "b", "c"), {"log": [], "text": "noted"})
-    stage.runner.invoke(None, THREAD)
-    assert stage.runs == {"a": 2, "b": 2, "c": 2, "d": 2}
+def test_a_virtual_author_at_a_committed_super_step_makes_all_its_tasks_run_again() -> None:
+    """An update at a committed super-step starts a branch without its results, which belong to the next checkpoint."""
+    harness = Harness(*PARALLEL)
+    harness.run()
+    harness.runner.update_state(harness.at("a", "b", "c"), {"text": "noted"}, as_node="human")
+    assert (harness.head.next, harness.head.values) == (("a", "b", "c"), {"log": [], "text": "noted"})
+    harness.runner.invoke(None, THREAD)
+    assert harness.runs == {"a": 2, "b": 2, "c": 2, "d": 2}
 
 
-def test_a_question_that_was_left_behind_waits_again_after_a_virtual_author() -> None:
-    """As it does at the head; what finished beside it is not run again."""
+def test_an_interrupt_of_an_earlier_checkpoint_waits_again_after_an_update() -> None:
+    """A virtual author's update at an earlier checkpoint keeps its interrupt and the results of siblings."""
     ran: list[str] = []
 
     def beside(state: State) -> dict[str, Any]:
@@ -302,12 +306,12 @@ def test_a_question_that_was_left_behind_waits_again_after_a_virtual_author() ->
         return {"log": ["b"]}
 
     nodes = {"ask": lambda state: {"log": [interrupt("?")]}, "b": beside}
-    runner = MemoryRunner(draw(State, "START > ask, START > b, ask > END, b > END", nodes).compile(name="g"))
-    (asked,) = runner.invoke({}, THREAD)["__interrupt__"]
-    left = runner.get_state(THREAD).config
+    runner = MemoryRunner(build(State, "START > ask, START > b, ask > END, b > END", nodes).compile(name="g"))
+    (waiting,) = runner.invoke({}, THREAD)["__interrupt__"]
+    earlier = runner.get_state(THREAD).config
     runner.invoke({}, THREAD)
-    runner.update_state(left, {"text": "noted"}, as_node="human")
-    assert runner.get_state(THREAD).interrupts == (asked,)
+    runner.update_state(earlier, {"text": "noted"}, as_node="human")
+    assert runner.get_state(THREAD).interrupts == (waiting,)
     assert runner.invoke(Command(resume="yes"), THREAD) == {"log": ["yes", "b"], "text": "noted"}
     assert ran == ["b", "b"]
 
@@ -320,66 +324,66 @@ def test_a_question_that_was_left_behind_waits_again_after_a_virtual_author() ->
         ({"text": "right"}, START, {"log": ["a"], "text": "right"}),
     ],
 )
-def test_an_update_at_an_input_that_was_not_taken_adds_to_it(
+def test_an_update_at_an_unapplied_input_is_added_to_it(
     values: dict[str, Any], as_node: str | None, expected: dict[str, Any]
 ) -> None:
-    """Its router failed, say, and is asked again. Only in the start's own name does the update replace the input."""
+    """START's router failed on the input and runs again. Only an update signed by START replaces the input."""
 
     def entry(state: State) -> str:
         return {"right": "a"}[state["text"]]
 
-    stage = Stage("a > END", "a", {START: entry})
+    harness = Harness("a > END", "a", {START: entry})
     with pytest.raises(KeyError):
-        stage.runner.invoke({"log": ["in"], "text": "wrong"}, THREAD)
-    stage.runner.update_state(THREAD, values, as_node=as_node)
-    assert stage.head.next == ("a",)
-    assert stage.runner.invoke(None, THREAD) == expected
+        harness.runner.invoke({"log": ["in"], "text": "wrong"}, THREAD)
+    harness.runner.update_state(THREAD, values, as_node=as_node)
+    assert harness.head.next == ("a",)
+    assert harness.runner.invoke(None, THREAD) == expected
 
 
-def test_an_update_at_the_checkpoint_of_an_earlier_input_adds_to_it() -> None:
-    """On a branch of its own."""
-    stage = Stage(*LINE)
-    stage.runner.invoke({"log": ["in"], "text": "first"}, THREAD)
-    stage.runner.update_state(stage.at(START), {"text": "second"})
-    assert (stage.head.next, stage.head.values) == (("a",), {"log": ["in"], "text": "second"})
-    assert (stage.head.metadata or {})["writes"] == {START: {"log": ["in"], "text": "second"}}
+def test_an_update_at_an_earlier_input_checkpoint_is_added_to_its_input() -> None:
+    """An update at an earlier input checkpoint makes a branch with that input and the update."""
+    harness = Harness(*CHAIN)
+    harness.runner.invoke({"log": ["in"], "text": "first"}, THREAD)
+    harness.runner.update_state(harness.at(START), {"text": "second"})
+    assert (harness.head.next, harness.head.values) == (("a",), {"log": ["in"], "text": "second"})
+    assert (harness.head.metadata or {})["writes"] == {START: {"log": ["in"], "text": "second"}}
 
 
-def test_updates_made_together_as_pending_nodes_are_their_results() -> None:
-    """The sibling that finished keeps its own here, too."""
-    stage = Stage(*FAN)
-    stage.run("a", "b")
-    stage.runner.bulk_update_state(THREAD, [[({"log": ["A"]}, "a"), ({"log": ["B"]}, "b")]])
-    assert (stage.head.next, stage.head.values) == (("d",), {"log": ["A", "B", "c"]})
+def test_updates_made_together_as_pending_nodes_become_their_results() -> None:
+    """Updates of one super-step may give several pending nodes their results; a finished sibling keeps its own."""
+    harness = Harness(*PARALLEL)
+    harness.run("a", "b")
+    harness.runner.bulk_update_state(THREAD, [[({"log": ["A"]}, "a"), ({"log": ["B"]}, "b")]])
+    assert (harness.head.next, harness.head.values) == (("d",), {"log": ["A", "B", "c"]})
 
 
-def test_a_pending_node_that_is_updated_need_not_run() -> None:
-    """On resume only its siblings do, and the commit is a loop's."""
-    stage = Stage(*FAN)
-    stage.run("a", "b")
-    stage.runner.update_state(THREAD, {"log": ["by hand"]}, as_node="b")
-    assert stage.runner.invoke(None, THREAD)["log"] == ["a", "by hand", "c", "d"]
-    assert stage.runs == {"a": 2, "b": 1, "c": 1, "d": 1}
-    assert [(s.metadata or {})["source"] for s in stage.history] == ["loop", "loop", "loop", "input"]
+def test_a_pending_node_that_was_updated_does_not_run() -> None:
+    """A resume after an update signed by a pending node runs only its siblings, and makes a ``loop`` checkpoint."""
+    harness = Harness(*PARALLEL)
+    harness.run("a", "b")
+    harness.runner.update_state(THREAD, {"log": ["by hand"]}, as_node="b")
+    assert harness.runner.invoke(None, THREAD)["log"] == ["a", "by hand", "c", "d"]
+    assert harness.runs == {"a": 2, "b": 1, "c": 1, "d": 1}
+    assert [(s.metadata or {})["source"] for s in harness.history] == ["loop", "loop", "loop", "input"]
 
 
-def test_a_result_given_by_hand_that_cannot_be_committed_is_taken_back() -> None:
-    """The siblings' results and the node's own error are as before: another one may be given."""
-    stage = Stage("START > a, START > b, a+b > c, c > END", "a b c")
-    stage.run("b")
-    failed = stage.head
+def test_an_update_that_cannot_be_committed_is_rolled_back() -> None:
+    """After a failed commit of an update, siblings' results and the node's error are as before."""
+    harness = Harness("START > a, START > b, a+b > c, c > END", "a b c")
+    harness.run("b")
+    failed = harness.head
 
     def refuse(left: Any, right: Any) -> Any:
         raise ValueError("no more")
 
-    channel = stage.runner.graph.registry.schema.channels["log"]
+    channel = harness.runner.graph.registry.schema.channels["log"]
     object.__setattr__(channel, "reducer", refuse)
     with pytest.raises(ReducerError, match="no more"):
-        stage.runner.update_state(THREAD, {"log": ["x"]}, as_node="b")
+        harness.runner.update_state(THREAD, {"log": ["x"]}, as_node="b")
     object.__setattr__(channel, "reducer", add)
-    assert (stage.head.next, stage.head.tasks) == (failed.next, failed.tasks)
-    stage.runner.update_state(THREAD, {"log": ["y"]}, as_node="b")
-    assert stage.head.values["log"] == ["a", "y"]
+    assert (harness.head.next, harness.head.tasks) == (failed.next, failed.tasks)
+    harness.runner.update_state(THREAD, {"log": ["y"]}, as_node="b")
+    assert harness.head.values["log"] == ["a", "y"]
 
 
 BAD_BULKS: dict[str, Any] = {
@@ -396,132 +400,134 @@ BAD_BULKS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("supersteps", BAD_BULKS.values(), ids=BAD_BULKS.keys())
-def test_a_bulk_of_updates_is_made_whole_or_not_at_all(supersteps: Any) -> None:
-    """Values, history, pending results and errors are as they were, and the thread goes on as it would have."""
-    stage = Stage(*FAN)
-    stage.run("b", "c")
-    was = stage.head, stage.history
+def test_a_bulk_of_updates_is_applied_completely_or_not_at_all(supersteps: Any) -> None:
+    """A refused bulk changes neither values, history, pending results nor errors, and a resume works as before."""
+    harness = Harness(*PARALLEL)
+    harness.run("b", "c")
+    state_before = harness.head, harness.history
     with pytest.raises(InvalidUpdateError):
-        stage.runner.bulk_update_state(THREAD, supersteps)
-    assert (stage.head, stage.history) == was
-    assert stage.runner.invoke(None, THREAD)["log"] == ["a", "b", "c", "d"]
-    assert stage.runs == {"a": 1, "b": 2, "c": 2, "d": 1}
+        harness.runner.bulk_update_state(THREAD, supersteps)
+    assert (harness.head, harness.history) == state_before
+    assert harness.runner.invoke(None, THREAD)["log"] == ["a", "b", "c", "d"]
+    assert harness.runs == {"a": 1, "b": 2, "c": 2, "d": 1}
 
 
-def test_a_bulk_of_updates_is_a_checkpoint_for_each_super_step() -> None:
-    """Updates of one super-step are made together, in the order given; an empty bulk is refused."""
-    stage = Stage(*LINE)
-    stage.run()
-    stage.runner.bulk_update_state(THREAD, [[({"log": ["2"]}, "b"), ({"log": ["1"]}, "a")], [({"text": "x"}, "human")]])
-    assert [((s.metadata or {})["writes"], s.next) for s in stage.history[:2]] == [
+def test_a_bulk_of_updates_makes_one_checkpoint_per_super_step() -> None:
+    """Updates of one super-step are applied together in the given order. An empty bulk is refused."""
+    harness = Harness(*CHAIN)
+    harness.run()
+    harness.runner.bulk_update_state(
+        THREAD, [[({"log": ["2"]}, "b"), ({"log": ["1"]}, "a")], [({"text": "x"}, "human")]]
+    )
+    assert [((s.metadata or {})["writes"], s.next) for s in harness.history[:2]] == [
         ({"human": {"text": "x"}}, ("b", "c")),
         ({"b": {"log": ["2"]}, "a": {"log": ["1"]}}, ("b", "c")),
     ]
-    assert stage.head.values == {"log": ["a", "b", "c", "2", "1"], "text": "x"}
+    assert harness.head.values == {"log": ["a", "b", "c", "2", "1"], "text": "x"}
     for empty in ([], [[]]):
         with pytest.raises(InvalidInputError, match="at least one super-step"):
-            stage.runner.bulk_update_state(THREAD, empty)
+            harness.runner.bulk_update_state(THREAD, empty)
 
 
-def test_a_replay_runs_again_all_that_comes_next() -> None:
-    """A fork checkpoint whose parent is the addressed one becomes the head; the old branch stays as it is."""
-    stage = Stage(*LINE)
-    stage.run()
-    was = stage.history
-    target = before(was, "b")
-    assert stage.runner.invoke(None, target.config)["log"] == ["a", "b", "c"]
-    assert stage.runs == {"a": 1, "b": 2, "c": 2}
-    fork = stage.history[2]
+def test_a_replay_runs_everything_after_its_checkpoint_again() -> None:
+    """A replay makes a fork checkpoint, child of the addressed one, the head. The old branch stays as it is."""
+    harness = Harness(*CHAIN)
+    harness.run()
+    history_before = harness.history
+    target = snapshot_before(history_before, "b")
+    assert harness.runner.invoke(None, target.config)["log"] == ["a", "b", "c"]
+    assert harness.runs == {"a": 1, "b": 2, "c": 2}
+    fork = harness.history[2]
     assert (fork.metadata or {})["source"] == "fork"
     assert (fork.values, fork.next, fork.parent_config) == (target.values, ("b",), target.config)
     assert (fork.metadata or {})["step"] == (target.metadata or {})["step"] + 1
-    assert stage.history[3:] == was
+    assert harness.history[3:] == history_before
 
 
 def test_a_replay_at_the_head_runs_finished_tasks_again() -> None:
-    """Where a resume would only run the one that failed."""
-    stage = Stage(*FAN)
-    stage.run("b")
-    assert stage.runner.invoke(None, stage.head.config)["log"] == ["a", "b", "c", "d"]
-    assert stage.runs == {"a": 2, "b": 2, "c": 2, "d": 1}
+    """A replay at a failed head runs all its tasks, where a resume would run only the failed one."""
+    harness = Harness(*PARALLEL)
+    harness.run("b")
+    assert harness.runner.invoke(None, harness.head.config)["log"] == ["a", "b", "c", "d"]
+    assert harness.runs == {"a": 2, "b": 2, "c": 2, "d": 1}
 
 
-def test_a_replay_of_a_finished_head_runs_nothing() -> None:
-    """There is nothing next; the fork is in the history all the same."""
-    stage = Stage(*LINE)
-    stage.run()
-    assert stage.runner.invoke(None, stage.head.config)["log"] == ["a", "b", "c"]
-    assert stage.runs == {"a": 1, "b": 1, "c": 1}
-    assert (stage.head.metadata or {})["source"] == "fork"
+def test_a_replay_of_a_finished_head_runs_no_node() -> None:
+    """A replay of a finished thread adds a fork checkpoint to its history and runs no node."""
+    harness = Harness(*CHAIN)
+    harness.run()
+    assert harness.runner.invoke(None, harness.head.config)["log"] == ["a", "b", "c"]
+    assert harness.runs == {"a": 1, "b": 1, "c": 1}
+    assert (harness.head.metadata or {})["source"] == "fork"
 
 
-def test_a_replay_of_the_input_gives_it_again() -> None:
-    """From the first checkpoint, that is from before the input was applied."""
-    stage = Stage(*LINE)
-    stage.runner.invoke({"text": "in"}, THREAD)
-    assert stage.runner.invoke(None, stage.history[-1].config) == {"log": ["a", "b", "c"], "text": "in"}
-    assert stage.runs == {"a": 2, "b": 2, "c": 2}
+def test_a_replay_of_the_input_checkpoint_applies_the_input_again() -> None:
+    """A replay of the first checkpoint, which precedes the input, applies the same input again."""
+    harness = Harness(*CHAIN)
+    harness.runner.invoke({"text": "in"}, THREAD)
+    assert harness.runner.invoke(None, harness.history[-1].config) == {"log": ["a", "b", "c"], "text": "in"}
+    assert harness.runs == {"a": 2, "b": 2, "c": 2}
 
 
-def test_an_input_at_a_checkpoint_grows_from_there() -> None:
-    """As a fork signed by START: the values so far are those of the checkpoint."""
-    stage = Stage(*LINE)
-    stage.run()
-    assert stage.runner.invoke({"text": "x"}, stage.at("b")) == {"log": ["a", "a", "b", "c"], "text": "x"}
+def test_an_input_at_a_checkpoint_continues_from_there() -> None:
+    """An input at an earlier checkpoint is a fork signed by START, applied to that checkpoint's values."""
+    harness = Harness(*CHAIN)
+    harness.run()
+    assert harness.runner.invoke({"text": "x"}, harness.at("b")) == {"log": ["a", "a", "b", "c"], "text": "x"}
 
 
-def test_a_fork_is_an_update_that_runs_on() -> None:
-    """Its checkpoint says fork; whose name it bears decides what runs."""
-    stage = Stage(*LINE)
-    stage.run()
-    assert stage.runner.fork(stage.at("b"), {"log": ["x"]}, as_node="b")["log"] == ["a", "x", "c"]
-    assert stage.runs == {"a": 1, "b": 1, "c": 2}
-    assert (stage.history[1].metadata or {}) == {"source": "fork", "step": 3, "writes": {"b": {"log": ["x"]}}}
+def test_a_fork_is_an_update_followed_by_a_run() -> None:
+    """A fork's checkpoint has source ``fork``, and its author decides what runs next."""
+    harness = Harness(*CHAIN)
+    harness.run()
+    assert harness.runner.fork(harness.at("b"), {"log": ["x"]}, as_node="b")["log"] == ["a", "x", "c"]
+    assert harness.runs == {"a": 1, "b": 1, "c": 2}
+    assert (harness.history[1].metadata or {}) == {"source": "fork", "step": 3, "writes": {"b": {"log": ["x"]}}}
 
 
 def test_a_fork_on_a_new_thread_leaves_its_source_untouched() -> None:
-    """Its lineage is in its metadata, and its history is its own; steps go on from the source's."""
-    stage = Stage(*LINE)
-    stage.run()
-    was = stage.head, stage.history
-    target = before(stage.history, "b")
-    assert stage.runner.fork(target.config, {"text": "x"}, "human", thread_id=7)["log"] == ["a", "b", "c"]
-    assert (stage.head, stage.history) == was
-    forked = list(stage.runner.get_state_history(config_for("7")))
+    """The first checkpoint of a forked thread names its source in the metadata and continues the source's steps."""
+    harness = Harness(*CHAIN)
+    harness.run()
+    state_before = harness.head, harness.history
+    target = snapshot_before(harness.history, "b")
+    assert harness.runner.fork(target.config, {"text": "x"}, "human", thread_id=7)["log"] == ["a", "b", "c"]
+    assert (harness.head, harness.history) == state_before
+    forked = list(harness.runner.get_state_history(config_for("7")))
     assert [(s.metadata or {})["step"] for s in forked] == [5, 4, 3]
     assert forked[-1].parent_config == target.config
     assert (forked[-1].metadata or {})["forked_from"] == target.config["configurable"]
     assert all("forked_from" not in (s.metadata or {}) for s in forked[:-1])
-    assert not {s.checkpoint_id for s in forked} & {s.checkpoint_id for s in was[1]}
+    assert not {s.checkpoint_id for s in forked} & {s.checkpoint_id for s in state_before[1]}
     with pytest.raises(ThreadError, match="There is a thread '7' already"):
-        stage.runner.fork(target.config, thread_id="7")
+        harness.runner.fork(target.config, thread_id="7")
 
 
-def test_a_fork_of_the_head_runs_again_on_a_new_thread() -> None:
-    """Without a checkpoint id the head is meant, finished tasks and all."""
-    stage = Stage(*FAN)
-    stage.run("b")
-    assert stage.runner.fork(THREAD, thread_id="t2")["log"] == ["a", "b", "c", "d"]
-    assert stage.runs == {"a": 2, "b": 2, "c": 2, "d": 1}
-    assert stage.head.next == ("b",)
+def test_a_fork_of_the_head_runs_its_tasks_again_on_a_new_thread() -> None:
+    """A fork without a checkpoint id starts at the head and runs all its tasks again, finished ones too."""
+    harness = Harness(*PARALLEL)
+    harness.run("b")
+    assert harness.runner.fork(THREAD, thread_id="t2")["log"] == ["a", "b", "c", "d"]
+    assert harness.runs == {"a": 2, "b": 2, "c": 2, "d": 1}
+    assert harness.head.next == ("b",)
 
 
-def test_forks_of_forks_find_their_way_home() -> None:
-    """A checkpoint of any thread, and of any run, can be grown from; the parents lead back to the first input."""
-    stage = Stage(*LINE)
-    stage.run()
-    stage.runner.fork(stage.at("b"), thread_id="t2")
-    config = before(list(stage.runner.get_state_history(config_for("t2"))), "c").config
-    stage.runner.fork(config, thread_id="t3")
-    steps, at = [], stage.runner.get_state(config_for("t3"))
+def test_the_parents_of_a_fork_of_a_fork_lead_back_to_the_first_input() -> None:
+    """A fork may start from a checkpoint of any thread and any run."""
+    harness = Harness(*CHAIN)
+    harness.run()
+    harness.runner.fork(harness.at("b"), thread_id="t2")
+    config = snapshot_before(list(harness.runner.get_state_history(config_for("t2"))), "c").config
+    harness.runner.fork(config, thread_id="t3")
+    steps, at = [], harness.runner.get_state(config_for("t3"))
     while at.parent_config is not None:
         steps.append((at.metadata or {})["step"])
-        at = stage.runner.get_state(at.parent_config)
+        at = harness.runner.get_state(at.parent_config)
     assert steps == [6, 5, 4, 3, 2, 1]
 
 
 @pytest.mark.parametrize(
-    ("asked", "kind", "told"),
+    ("operation", "kind", "message"),
     [
         (lambda r: r.invoke(None, config_for("new", "x")), EmptyInputError, "nothing to run again"),
         (lambda r: r.fork(config_for("new")), EmptyInputError, "nothing to run again"),
@@ -534,43 +540,43 @@ def test_forks_of_forks_find_their_way_home() -> None:
         (lambda r: r.update_state(THREAD, 7), InvalidInputError, "must be a mapping"),
     ],
 )
-def test_what_cannot_be_grown_from_is_refused(asked: Any, kind: type[Exception], told: str) -> None:
-    """Never a second root; the thread is as it was."""
-    stage = Stage(*LINE)
-    stage.run()
-    was = stage.history
-    with pytest.raises(kind, match=told):
-        asked(stage.runner)
-    assert stage.history == was
-    assert stage.runner.invoke(None, THREAD)["log"] == ["a", "b", "c"]
+def test_invalid_replays_forks_and_updates_are_refused(operation: Any, kind: type[Exception], message: str) -> None:
+    """A refused replay, fork or update neither changes the thread nor makes a checkpoint without a parent."""
+    harness = Harness(*CHAIN)
+    harness.run()
+    history_before = harness.history
+    with pytest.raises(kind, match=message):
+        operation(harness.runner)
+    assert harness.history == history_before
+    assert harness.runner.invoke(None, THREAD)["log"] == ["a", "b", "c"]
 
 
-def test_a_limit_is_granted_anew_to_a_fork() -> None:
-    """However many super-steps the branch before it took."""
-    stage = Stage("START > a", "a", {"a": lambda state: "a" if len(state["log"]) < 3 else END})
+def test_a_replay_has_the_full_recursion_limit() -> None:
+    """The super-steps of the earlier branch do not count towards the recursion limit of a replay."""
+    harness = Harness("START > a", "a", {"a": lambda state: "a" if len(state["log"]) < 3 else END})
     config = {**THREAD, "recursion_limit": 3}
-    assert stage.runner.invoke({}, config)["log"] == ["a", "a", "a"]
-    first = stage.history[-2].config["configurable"]
-    assert stage.runner.invoke(None, {"configurable": first, "recursion_limit": 3})["log"] == ["a", "a", "a"]
+    assert harness.runner.invoke({}, config)["log"] == ["a", "a", "a"]
+    first = harness.history[-2].config["configurable"]
+    assert harness.runner.invoke(None, {"configurable": first, "recursion_limit": 3})["log"] == ["a", "a", "a"]
 
 
-async def test_orders_take_effect_between_super_steps_in_the_order_of_their_arrival() -> None:
-    """While a thread runs; nobody has its values change under them, and an order that is refused fails nothing."""
+async def test_commands_to_a_running_thread_are_applied_between_super_steps_in_order() -> None:
+    """Commands never change values while nodes run, and a refused command does not fail the run."""
     held, release = asyncio.Event(), asyncio.Event()
-    seen: list[list[str]] = []
+    seen_states: list[list[str]] = []
 
     async def hold(state: State) -> dict[str, Any]:
         held.set()
         await release.wait()
-        seen.append(state.get("log", []))
+        seen_states.append(state.get("log", []))
         return {"log": ["hold"]}
 
     async def last(state: State) -> dict[str, Any]:
-        seen.append(state["log"])
+        seen_states.append(state["log"])
         return {"log": ["last"]}
 
     edges = "START > hold, hold > last, last > END"
-    runner = MemoryRunner(draw(State, edges, {"hold": hold, "last": last}).compile(name="g"))
+    runner = MemoryRunner(build(State, edges, {"hold": hold, "last": last}).compile(name="g"))
     running = asyncio.ensure_future(runner.ainvoke({}, THREAD))
     await held.wait()
     updates = [
@@ -591,4 +597,4 @@ async def test_orders_take_effect_between_super_steps_in_the_order_of_their_arri
     ]
     with pytest.raises(CheckpointNotFoundError):
         await refused
-    assert seen == [[], ["hold", "1", "2"]]
+    assert seen_states == [[], ["hold", "1", "2"]]

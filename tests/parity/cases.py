@@ -1,4 +1,4 @@
-"""A case: a graph, drawn in either dialect, and a program to play on a thread of it."""
+"""A case: a graph that can be built in either library, and the operations to perform on a thread of it."""
 
 from __future__ import annotations
 
@@ -12,38 +12,40 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from stepgraph.graph.compiled import CompiledGraph
 from tests.conftest import Stage
-from tests.parity.dialect import HERE, THERE, Dialect, Play
-from tests.parity.steps import Step
-from tests.parity.telling import Told, tell
+from tests.parity.libraries import LANGGRAPH, STEPGRAPH, Library, ParityThread
+from tests.parity.observations import Observations, observe
+from tests.parity.operations import Operation
 
-Build = Callable[[Dialect], Any]
+Build = Callable[[Library], Any]
 
 
 @dataclass(frozen=True)
 class Case:
-    """A graph and its program."""
+    """A graph and the operations on its thread."""
 
     build: Build
-    program: tuple[Step, ...]
+    operations: tuple[Operation, ...]
     options: dict[str, Any] = field(default_factory=dict)
-    """Of `compile`."""
+    """Arguments of `compile`."""
 
     @property
     def name(self) -> str:
+        """The name of the function that builds the graph, which is also the graph's name."""
         return self.build.__name__
 
-    async def there(self) -> Told:
-        """Told by LangGraph."""
-        graph = self.build(THERE).compile(checkpointer=InMemorySaver(), **self.options)
-        return await tell(Play(THERE, graph, {"configurable": {"thread_id": "t"}}), self.program)
+    async def observe_langgraph(self) -> Observations:
+        """Perform the operations in LangGraph."""
+        graph = self.build(LANGGRAPH).compile(checkpointer=InMemorySaver(), **self.options)
+        return await observe(ParityThread(LANGGRAPH, graph, {"configurable": {"thread_id": "t"}}), self.operations)
 
-    async def here(self, stage: Stage) -> Told:
-        """Told by stepgraph, on a stage whose worker serves the graph."""
-        return await tell(Play(HERE, stage.use(stage.graphs[self.name]), stage.thread()), self.program)
+    async def observe_stepgraph(self, stage: Stage) -> Observations:
+        """Perform the operations in stepgraph, on a stage whose worker serves the graph."""
+        client = stage.use(stage.graphs[self.name])
+        return await observe(ParityThread(STEPGRAPH, client, stage.thread()), self.operations)
 
     def compile(self) -> CompiledGraph:
-        """Stepgraph's graph of the case."""
-        graph: CompiledGraph = self.build(HERE).compile(name=self.name, **self.options)
+        """Return the case's graph, compiled by stepgraph."""
+        graph: CompiledGraph = self.build(STEPGRAPH).compile(name=self.name, **self.options)
         return graph
 
 
@@ -51,48 +53,54 @@ class Cases:
     """The cases of a module, in the order in which they are written."""
 
     def __init__(self) -> None:
-        self.found: list[Any] = []
+        self.params: list[Any] = []
+        """For `pytest.mark.parametrize`. It is filled by `case`, below the test that is parametrized with it."""
         self.all: list[Case] = []
 
-    def case(self, *program: Step, **options: Any) -> Callable[[Build], Case]:
-        """Makes a case of the function below: it draws the graph; the program is played on it.
+    def case(self, *operations: Operation, **options: Any) -> Callable[[Build], Case]:
+        """Make a case of the decorated function, which builds the case's graph.
 
         Args:
-            program: what is done to the thread, one after the other.
-            options: of `compile`.
+            operations: what is done to the thread, one after the other.
+            options: arguments of `compile`.
         """
 
         def decorate(build: Build) -> Case:
-            case = Case(build, program, options)
+            case = Case(build, operations, options)
             self.all.append(case)
-            self.found.append(pytest.param(case, id=case.name))
+            self.params.append(pytest.param(case, id=case.name))
             return case
 
         return decorate
 
 
-async def both(case: Case, stage: Stage) -> tuple[Told, Told]:
-    """The case told by stepgraph, and by LangGraph."""
-    there = await case.there()
-    return await case.here(stage), there
+async def observe_both(case: Case, stage: Stage) -> tuple[Observations, Observations]:
+    """Return what stepgraph does in the case, and what LangGraph does."""
+    theirs = await case.observe_langgraph()
+    return await case.observe_stepgraph(stage), theirs
 
 
 def nodes(names: str, key: str = "log") -> dict[str, Callable[..., Any]]:
-    """A node for each name, that adds its name to a list."""
-    return {name: _adding(name, key) for name in names.split()}
+    """Return a node for each name that adds its name to a list.
+
+    Args:
+        names: the names, separated by spaces.
+        key: the state key of the list.
+    """
+    return {name: _adds_name(name, key) for name in names.split()}
 
 
-def _adding(name: str, key: str) -> Callable[..., Any]:
+def _adds_name(name: str, key: str) -> Callable[..., Any]:
     return lambda state: {key: [name]}
 
 
 def failing_once(error: Exception, then: Any, *, after: float = 0.0) -> Callable[..., Any]:
-    """A node that fails when it is first run, and returns something afterwards.
+    """Return a node that fails when it first runs, and succeeds afterwards.
 
     Args:
         error: what it raises.
         then: what it returns.
-        after: seconds before it fails. LangGraph stops the siblings of a node that fails, so they must be done by then.
+        after: seconds before it fails. LangGraph cancels the siblings of a failed node, so they must be done by then.
     """
     errors = [error]
 

@@ -1,4 +1,4 @@
-"""One worker for all graphs of a module; the threads of each test are replayed at its end."""
+"""One worker for all graphs of a module. The histories of each test's threads are replayed at its end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.conftest import Stage
 
 
 @pytest.fixture(scope="module")
-async def served(server: WorkflowEnvironment, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+async def module_stage(server: WorkflowEnvironment, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     """A stage whose worker serves the graphs of the module's cases."""
     stage = Stage(server.client)
     async with stage.serving(*(case.compile() for case in request.module.cases.all)):
@@ -19,9 +19,9 @@ async def served(server: WorkflowEnvironment, request: pytest.FixtureRequest) ->
 
 
 @pytest.fixture
-async def stage(served: Stage) -> AsyncIterator[Stage]:
-    """The same stage with threads of this test's own, which are replayed when it is done."""
-    stage = Stage(served.client)
-    stage.task_queue, stage.graphs = served.task_queue, served.graphs
+async def stage(module_stage: Stage) -> AsyncIterator[Stage]:
+    """A stage with the module's worker and this test's own threads, whose histories are replayed at the end."""
+    stage = Stage(module_stage.client)
+    stage.task_queue, stage.graphs = module_stage.task_queue, module_stage.graphs
     yield stage
     await stage.replay()

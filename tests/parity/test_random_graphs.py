@@ -1,7 +1,7 @@
-"""Random graphs, and random things done to a thread of each: nothing differs but what `test_differences` names.
+"""Random graphs and random operations: stepgraph and LangGraph differ only as `test_known_differences` describes.
 
-In memory on both sides, so that there can be hundreds; that a server does the same as memory, others show
-(`tests/temporal/test_programs.py`). What is done is chosen as the thread stands, and leaves out what is named there.
+Both sides run in memory, which allows hundreds of graphs. tests/temporal compares the in-memory runner with a server.
+Operations are chosen from the state of the thread, and leave out the known differences.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
 from stepgraph.testing import MemoryRunner
-from tests.parity.dialect import HERE, THERE, Dialect, Play
-from tests.parity.steps import Step, answer_each, invoke, replay, resume, update
-from tests.parity.telling import Told, tell
+from tests.parity.libraries import LANGGRAPH, STEPGRAPH, Library, ParityThread
+from tests.parity.observations import Observations, observe
+from tests.parity.operations import Operation, answer_each, invoke, replay, resume, update
 
 GRAPHS = 25
-"""Per test."""
+"""The number of graphs per test."""
 
-LONG = 14
-"""Entries of the log after which every loop is left: before LangGraph's bound on super-steps matters."""
+LOOP_LIMIT = 14
+"""The length of the log at which every router leads to END, so that no run reaches LangGraph's recursion limit."""
 
 THREAD = {"configurable": {"thread_id": "t"}}
 
@@ -36,8 +36,8 @@ class State(TypedDict, total=False):
 
 
 @dataclass
-class Sketch:
-    """A random graph, to be drawn in either dialect. Whatever a node does depends on its state alone, but failing."""
+class RandomGraph:
+    """A random graph that can be built in either library. Its nodes depend on their state alone, except `failing`."""
 
     kinds: dict[str, str]
     edges: set[tuple[str, str]] = field(default_factory=set)
@@ -45,134 +45,138 @@ class Sketch:
     routers: dict[str, list[list[str]]] = field(default_factory=dict)
     failing: str | None = None
 
-    def draw(self, d: Dialect) -> Any:
-        builder = d.StateGraph(State)
-        ends = {"START": d.START, "END": d.END}
+    def build(self, lib: Library) -> Any:
+        builder = lib.StateGraph(State)
+        ends = {"START": lib.START, "END": lib.END}
         for name, kind in self.kinds.items():
-            builder.add_node(name, self._node(d, name, kind))
+            builder.add_node(name, self._node(lib, name, kind))
         for source, target in sorted(self.edges):
             builder.add_edge(ends.get(source, source), ends.get(target, target))
         for sources, target in self.joins:
             builder.add_edge(sources, target)
         for name, routers in self.routers.items():
             for number, destinations in enumerate(routers):
-                router = _router(d, number, destinations)
-                builder.add_conditional_edges(name, router, [*destinations, d.END])
+                router = _router(lib, number, destinations)
+                builder.add_conditional_edges(name, router, [*destinations, lib.END])
         return builder
 
-    def _node(self, d: Dialect, name: str, kind: str) -> Callable[[State], Any]:
-        does: dict[str, Callable[[State], Any]] = {
+    def _node(self, lib: Library, name: str, kind: str) -> Callable[[State], Any]:
+        functions: dict[str, Callable[[State], Any]] = {
             "writes": lambda s: {"log": [f"{name}{s.get('n', 0)}"]},
             "writes nothing": lambda s: None,
-            "writes twice": lambda s: d.several({"log": [name, 1]}, {"log": [name, 2]}),
-            "asks": lambda s: {"log": [name, d.interrupt(name)]},
-            "asks twice": lambda s: {"log": [name, d.interrupt(f"{name}1"), d.interrupt(f"{name}2")]},
+            "writes twice": lambda s: lib.multiple_writes({"log": [name, 1]}, {"log": [name, 2]}),
+            "interrupts": lambda s: {"log": [name, lib.interrupt(name)]},
+            "interrupts twice": lambda s: {"log": [name, lib.interrupt(f"{name}1"), lib.interrupt(f"{name}2")]},
         }
 
         async def node(state: State) -> Any:
             if name == self.failing:
-                await asyncio.sleep(0.05)  # LangGraph stops its siblings then; these are done at their first turn
+                await asyncio.sleep(0.05)  # LangGraph cancels the siblings then; they have finished by now
                 raise ConnectionError(name)
-            return does[kind](state)
+            return functions[kind](state)
 
         return node
 
 
-def _router(d: Dialect, number: int, destinations: list[str]) -> Callable[[State], list[str]]:
+def _router(lib: Library, number: int, destinations: list[str]) -> Callable[[State], list[str]]:
     def router(state: State) -> list[str]:
-        if len(state["log"]) > LONG:
-            return [d.END]
-        choices = [destinations[:1], destinations[-1:], destinations, [d.END]]
+        if len(state["log"]) > LOOP_LIMIT:
+            return [lib.END]
+        choices = [destinations[:1], destinations[-1:], destinations, [lib.END]]
         return choices[(len(state["log"]) * 7 + number + state.get("n", 0)) % len(choices)]
 
     router.__name__ = f"router_{number}"
     return router
 
 
-def sketch(random: Random) -> Sketch:
-    """Three to six nodes; edges lead on, joins too, and routers perhaps back."""
+def random_graph(random: Random) -> RandomGraph:
+    """Return a graph of three to six nodes. Edges and joins lead forward, routers may also lead back."""
     names = list("abcdef")[: random.randint(3, 6)]
-    kinds = ["writes"] * 4 + ["writes nothing", "writes twice", "asks", "asks twice"]
-    made = Sketch({name: random.choice(kinds) for name in names})
+    kinds = ["writes"] * 4 + ["writes nothing", "writes twice", "interrupts", "interrupts twice"]
+    result = RandomGraph({name: random.choice(kinds) for name in names})
     loops = random.random() < 0.5
-    for place, name in enumerate(names):
-        later = names[place + 1 :]
+    for position, name in enumerate(names):
+        later = names[position + 1 :]
         shape = random.random()
         if later and shape < 0.55:
-            made.edges |= {(name, target) for target in random.sample(later, min(len(later), random.randint(1, 2)))}
+            result.edges |= {(name, target) for target in random.sample(later, min(len(later), random.randint(1, 2)))}
         elif later and shape < 0.75:
-            made.kinds[name] = "writes"  # or a loop would have no end
-            possible = later + names[: place + 1] * loops
-            made.routers[name] = [random.sample(possible, min(len(possible), 2))]
+            result.kinds[name] = "writes"  # every round of a loop must add to the log
+            possible = later + names[: position + 1] * loops
+            result.routers[name] = [random.sample(possible, min(len(possible), 2))]
             if random.random() < 0.3:
-                made.routers[name].append(random.sample(later, 1))
+                result.routers[name].append(random.sample(later, 1))
         else:
-            made.edges.add((name, "END"))
+            result.edges.add((name, "END"))
     for _ in range(random.randint(0, 2)):
         sources = sorted(random.sample(names, 2))
         if later := names[names.index(sources[1]) + 1 :]:
-            made.joins.append((sources, random.choice(later)))
-    led_to = {target for _, target in (*made.edges, *made.joins)}  # these lead on, so that all can be reached
-    led_to |= {to for name, all in made.routers.items() for some in all for to in some if to > name}
-    made.edges |= {("START", name) for name in names if name not in led_to}
-    return made
+            result.joins.append((sources, random.choice(later)))
+    reachable = {target for _, target in (*result.edges, *result.joins)}  # by edges that lead forward
+    for name, routers in result.routers.items():
+        reachable |= {target for destinations in routers for target in destinations if target > name}
+    result.edges |= {("START", name) for name in names if name not in reachable}
+    return result
 
 
-async def choose(random: Random, play: Play, graph: Sketch) -> Step | None:
-    """Something to do to a thread as it stands; `None` for what the two are known to do in ways of their own."""
-    head, history = await play.graph.aget_state(THREAD), (await play.history())[::-1]
-    waiting = sorted(each.value for each in head.interrupts)
+async def choose(random: Random, thread: ParityThread, graph: RandomGraph) -> Operation | None:
+    """Choose an operation for the thread's current state.
+
+    Return `None` for one on which the libraries are known to differ.
+    """
+    head, history = await thread.graph.aget_state(THREAD), (await thread.history())[::-1]
+    waiting = sorted(interrupt.value for interrupt in head.interrupts)
     possible = ["invoke"] if not history else ["invoke", "resume", "replay", "update", "update"]
     kind = random.choice(possible + ["answer"] * 6 * bool(waiting))
-    sound = [name for name in graph.kinds if not any(question.startswith(name) for question in waiting)]
-    graph.failing = random.choice(sound) if sound and kind != "answer" and random.random() < 0.1 else None
+    not_waiting = [name for name in graph.kinds if not any(value.startswith(name) for value in waiting)]
+    graph.failing = random.choice(not_waiting) if not_waiting and kind != "answer" and random.random() < 0.1 else None
     if kind == "invoke":
         return invoke({"n": random.randint(0, 3), "log": ["in"]})
     if kind == "resume":
         return resume()
     if kind == "answer":
-        given = waiting if random.random() < 0.6 else waiting[:1]
-        return answer_each(**{question: random.choice("ABC") for question in given})
-    place = random.randrange(len(history))
+        answered = waiting if random.random() < 0.6 else waiting[:1]
+        return answer_each(**{value: random.choice("ABC") for value in answered})
+    position = random.randrange(len(history))
     if kind == "replay":
-        return None if history[place].metadata["source"] in ("update", "fork") else replay(place)
-    at, author = random.choice([None, place]), random.choice(list(graph.kinds))
+        return None if history[position].metadata["source"] in ("update", "fork") else replay(position)
+    at, author = random.choice([None, position]), random.choice(list(graph.kinds))
     target = head if at is None else history[at]
     tasks = [task.name for task in target.tasks]
-    stands_in = author in tasks and (len(tasks) > 1 or any(task.result is not None for task in target.tasks))
-    completes = any(name in tasks for _, name in graph.joins)
-    if stands_in or completes or target.metadata["source"] == "input":
+    replaces_result = author in tasks and (len(tasks) > 1 or any(task.result is not None for task in target.tasks))
+    affects_join = any(name in tasks for _, name in graph.joins)
+    if replaces_result or affects_join or target.metadata["source"] == "input":
         return None
     return update({"log": ["by hand"], "n": random.randint(0, 3)}, as_node=author, at=at)
 
 
-def without_old_errors(there: Told, here: Told) -> None:
-    """Takes the error of a run before from LangGraph's tasks where ours tell a question: a known difference."""
-    tables = [*zip(there.heads, here.heads, strict=True), *zip(there.history, here.history, strict=False)]
-    for theirs, ours in tables:
-        for old, task in zip(theirs["tasks"], ours["tasks"], strict=False):
-            if old["error"] and task["asks"]:
-                old.update(error=None, asks=task["asks"])
+def remove_old_errors(theirs: Observations, ours: Observations) -> None:
+    """Replace LangGraph's error of an earlier run by the interrupt of a task that waits now: a known difference."""
+    pairs = [*zip(theirs.heads, ours.heads, strict=True), *zip(theirs.history, ours.history, strict=False)]
+    for their_checkpoint, our_checkpoint in pairs:
+        for their_task, our_task in zip(their_checkpoint["tasks"], our_checkpoint["tasks"], strict=False):
+            if their_task["error"] and our_task["interrupts"]:
+                their_task.update(error=None, interrupts=our_task["interrupts"])
 
 
 async def compare(seed: int) -> int:
-    """Draws a graph, plays on a thread of it, and compares after each step; how many there were."""
+    """Build the graph of this seed, compare the libraries after each operation on a thread, and return their number."""
     random = Random(seed)
-    graph = sketch(random)
-    there = Play(THERE, graph.draw(THERE).compile(checkpointer=InMemorySaver()), THREAD)
-    here = Play(HERE, MemoryRunner(graph.draw(HERE).compile(name=f"random_{seed}")), THREAD)
-    steps = 0
+    graph = random_graph(random)
+    their_thread = ParityThread(LANGGRAPH, graph.build(LANGGRAPH).compile(checkpointer=InMemorySaver()), THREAD)
+    our_thread = ParityThread(STEPGRAPH, MemoryRunner(graph.build(STEPGRAPH).compile(name=f"random_{seed}")), THREAD)
+    count = 0
     for _ in range(random.randint(3, 8)):
-        if step := await choose(random, there, graph):
-            steps += 1
-            theirs, ours = await tell(there, [step]), await tell(here, [step])
-            without_old_errors(theirs, ours)
-            assert ours == theirs, f"seed {seed}, step {steps}: {graph}"
-    return steps
+        if operation := await choose(random, their_thread, graph):
+            count += 1
+            theirs, ours = await observe(their_thread, [operation]), await observe(our_thread, [operation])
+            remove_old_errors(theirs, ours)
+            assert ours == theirs, f"seed {seed}, operation {count}: {graph}"
+    return count
 
 
 @pytest.mark.parametrize("first", range(0, 8 * GRAPHS, GRAPHS))
-async def test_a_random_thread_of_a_random_graph_tells_the_same_story(first: int) -> None:
-    """Results, heads and histories are equal after each step."""
-    steps = [await compare(seed) for seed in range(first, first + GRAPHS)]
-    assert sum(steps) > 3 * GRAPHS
+async def test_random_operations_on_a_random_graph_give_the_same_observations(first: int) -> None:
+    """After each random operation, return values, heads and histories are equal in both libraries."""
+    counts = [await compare(seed) for seed in range(first, first + GRAPHS)]
+    assert sum(counts) > 3 * GRAPHS

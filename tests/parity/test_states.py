@@ -1,4 +1,4 @@
-"""States of every kind hold the same here and in LangGraph: reducers, zeros, dataclasses, models, what nodes return."""
+"""States of every kind behave alike in stepgraph and LangGraph: reducers, zeros, dataclasses, models, return values."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from pydantic import BaseModel
 
 from tests.conftest import Stage
-from tests.parity.cases import Case, Cases, both
-from tests.parity.dialect import Dialect
-from tests.parity.steps import invoke
+from tests.parity.cases import Case, Cases, observe_both
+from tests.parity.libraries import Library
+from tests.parity.operations import invoke
 
 cases = Cases()
 case = cases.case
@@ -30,7 +30,7 @@ def last_two(left: list[int], right: list[int]) -> list[int]:
     return (left + right)[-2:]
 
 
-def put(left: list[int], right: int) -> list[int]:
+def append_item(left: list[int], right: int) -> list[int]:
     return [*left, right]
 
 
@@ -48,13 +48,13 @@ class Reduced(TypedDict, total=False):
     facts: Annotated[dict[str, int], or_]
     longest: Annotated[str, keep_longest]
     recent: Annotated[list[int], last_two]
-    items: Annotated[list[int], put]
+    items: Annotated[list[int], append_item]
     flag: Annotated[bool, or_]
     share: Annotated[float, add]
 
 
 @dataclass
-class UpdateCommand:
+class Purchase:
     name: str
     lines: Annotated[list[str], add] = field(default_factory=list)
     paid: bool = False
@@ -66,38 +66,38 @@ class Invoice(BaseModel):
     paid: bool = False
 
 
-@pytest.mark.parametrize("case", cases.found)
-async def test_a_state_of_any_kind_tells_the_same_story(case: Case, stage: Stage) -> None:
-    """Results, heads and histories are equal."""
-    here, there = await both(case, stage)
-    assert here.returned == there.returned
-    assert here.heads == there.heads
-    assert here.history == there.history
+@pytest.mark.parametrize("case", cases.params)
+async def test_a_state_of_any_kind_behaves_as_in_langgraph(case: Case, stage: Stage) -> None:
+    """Return values, heads and histories of each case are equal in both libraries."""
+    ours, theirs = await observe_both(case, stage)
+    assert ours.returned == theirs.returned
+    assert ours.heads == theirs.heads
+    assert ours.history == theirs.history
 
 
 @case(invoke({"a": 1}), invoke({"b": "x"}))
-def channels_without_reducers_keep_the_last_value(d: Dialect) -> Any:
-    return d.draw(Plain, "START > f, f > END", f=lambda s: {"a": s["a"] + 1, "c": [1]})
+def channels_without_reducers_keep_the_last_value(lib: Library) -> Any:
+    return lib.build(Plain, "START > f, f > END", f=lambda s: {"a": s["a"] + 1, "c": [1]})
 
 
 @case(invoke({"c": None}))
-def a_written_none_is_a_value(d: Dialect) -> Any:
-    return d.draw(Plain, "START > f, f > END", f=lambda s: {"c": None if s["c"] is None else [1]})
+def a_none_that_a_node_writes(lib: Library) -> Any:
+    return lib.build(Plain, "START > f, f > END", f=lambda s: {"c": None if s["c"] is None else [1]})
 
 
 @case(invoke({"a": 1, "c": [1]}), invoke({"c": None}))
-def a_none_in_a_further_input(d: Dialect) -> Any:
-    return d.draw(Plain, "START > f, f > END", f=lambda s: {"a": s["a"] + 1})
+def a_none_in_a_further_input(lib: Library) -> Any:
+    return lib.build(Plain, "START > f, f > END", f=lambda s: {"a": s["a"] + 1})
 
 
 @case(invoke({"a": 1}))
-def nodes_that_write_nothing(d: Dialect) -> Any:
-    return d.draw(Plain, "START > f, f > g, g > END", f=lambda s: None, g=lambda s: {})
+def nodes_that_write_nothing(lib: Library) -> Any:
+    return lib.build(Plain, "START > f, f > g, g > END", f=lambda s: None, g=lambda s: {})
 
 
 @case(invoke({"total": 5}), invoke({"total": 5, "largest": 3}))
-def sums_and_maxima_of_siblings(d: Dialect) -> Any:
-    return d.draw(
+def sums_and_maxima_of_siblings(lib: Library) -> Any:
+    return lib.build(
         Reduced,
         "START > f, START > g, f > END, g > END",
         f=lambda s: {"total": 1, "largest": 7},
@@ -106,14 +106,14 @@ def sums_and_maxima_of_siblings(d: Dialect) -> Any:
 
 
 @case(invoke({"largest": -5}))
-def a_first_write_meets_the_zero(d: Dialect) -> Any:
-    """The maximum of -5 and an int's zero is 0."""
-    return d.draw(Reduced, "START > f, f > END", f=lambda s: {"largest": -7})
+def a_first_write_reduced_with_the_zero(lib: Library) -> Any:
+    """The maximum of -5 and the zero of an int is 0."""
+    return lib.build(Reduced, "START > f, f > END", f=lambda s: {"largest": -7})
 
 
 @case(invoke({"words": {"x"}, "facts": {"x": 1}}))
-def sets_and_mappings_are_merged_in_the_order_of_names(d: Dialect) -> Any:
-    return d.draw(
+def sets_and_mappings_are_merged_in_the_order_of_names(lib: Library) -> Any:
+    return lib.build(
         Reduced,
         "START > g, START > f, f > END, g > END",
         g=lambda s: {"words": {"g"}, "facts": {"by": 2}},
@@ -122,8 +122,8 @@ def sets_and_mappings_are_merged_in_the_order_of_names(d: Dialect) -> Any:
 
 
 @case(invoke({"longest": "a", "text": "in "}))
-def reducers_of_ones_own(d: Dialect) -> Any:
-    return d.draw(
+def user_defined_reducers(lib: Library) -> Any:
+    return lib.build(
         Reduced,
         "START > f, START > g, f > h, g > h, h > END",
         f=lambda s: {"longest": "four", "recent": [1, 2], "items": 1, "text": "f"},
@@ -133,19 +133,19 @@ def reducers_of_ones_own(d: Dialect) -> Any:
 
 
 @case(invoke({"flag": False, "share": 0.25}))
-def flags_and_fractions(d: Dialect) -> Any:
-    return d.draw(Reduced, "START > f, f > END", f=lambda s: {"flag": not s["flag"], "share": s["share"]})
+def bool_and_float_reducers(lib: Library) -> Any:
+    return lib.build(Reduced, "START > f, f > END", f=lambda s: {"flag": not s["flag"], "share": s["share"]})
 
 
 @case(invoke({}))
-def an_input_without_keys_leaves_the_zeros(d: Dialect) -> Any:
-    return d.draw(Reduced, "START > f, f > END", f=lambda s: {"items": len(s)})
+def an_input_without_keys(lib: Library) -> Any:
+    return lib.build(Reduced, "START > f, f > END", f=lambda s: {"items": len(s)})
 
 
 @case(invoke({"name": "x", "lines": ["one"]}))
-def a_dataclass(d: Dialect) -> Any:
-    return d.draw(
-        UpdateCommand,
+def a_dataclass(lib: Library) -> Any:
+    return lib.build(
+        Purchase,
         "START > f, f > g, g > END",
         f=lambda s: {"lines": [s.name, str(s.paid)]},
         g=lambda s: {"paid": True},
@@ -153,20 +153,18 @@ def a_dataclass(d: Dialect) -> Any:
 
 
 @case(invoke({"name": "x"}))
-def a_dataclass_that_is_returned(d: Dialect) -> Any:
-    return d.draw(
-        UpdateCommand, "START > f, f > END", f=lambda s: UpdateCommand(name=s.name + "!", lines=["one"], paid=True)
-    )
+def a_dataclass_that_is_returned(lib: Library) -> Any:
+    return lib.build(Purchase, "START > f, f > END", f=lambda s: Purchase(name=s.name + "!", lines=["one"], paid=True))
 
 
-@case(invoke(UpdateCommand(name="x", lines=["one"])))
-def a_dataclass_as_the_input(d: Dialect) -> Any:
-    return d.draw(UpdateCommand, "START > f, f > END", f=lambda s: {"lines": [s.name]})
+@case(invoke(Purchase(name="x", lines=["one"])))
+def a_dataclass_as_the_input(lib: Library) -> Any:
+    return lib.build(Purchase, "START > f, f > END", f=lambda s: {"lines": [s.name]})
 
 
 @case(invoke({"name": "x", "lines": ["one"]}))
-def a_pydantic_model(d: Dialect) -> Any:
-    return d.draw(
+def a_pydantic_model(lib: Library) -> Any:
+    return lib.build(
         Invoice,
         "START > f, f > g, g > END",
         f=lambda s: {"lines": [s.name, str(s.paid)]},
@@ -175,20 +173,20 @@ def a_pydantic_model(d: Dialect) -> Any:
 
 
 @case(invoke({"name": "x"}))
-def a_pydantic_model_that_is_returned(d: Dialect) -> Any:
-    return d.draw(Invoice, "START > f, f > END", f=lambda s: Invoice(name=s.name + "!", lines=["one"]))
+def a_pydantic_model_that_is_returned(lib: Library) -> Any:
+    return lib.build(Invoice, "START > f, f > END", f=lambda s: Invoice(name=s.name + "!", lines=["one"]))
 
 
 @case(invoke(Invoice(name="x", lines=["one"])))
-def a_pydantic_model_as_the_input(d: Dialect) -> Any:
-    return d.draw(Invoice, "START > f, f > END", f=lambda s: {"lines": [s.name]})
+def a_pydantic_model_as_the_input(lib: Library) -> Any:
+    return lib.build(Invoice, "START > f, f > END", f=lambda s: {"lines": [s.name]})
 
 
 @case(invoke({"total": 1}))
-def a_list_with_a_write_to_each_channel(d: Dialect) -> Any:
-    return d.draw(Reduced, "START > f, f > END", f=lambda s: d.several({"total": 1}, {"longest": "ab"}))
+def a_list_with_a_write_to_each_channel(lib: Library) -> Any:
+    return lib.build(Reduced, "START > f, f > END", f=lambda s: lib.multiple_writes({"total": 1}, {"longest": "ab"}))
 
 
 @case(invoke({"total": 1}))
-def a_list_with_two_writes_to_one_channel(d: Dialect) -> Any:
-    return d.draw(Reduced, "START > f, f > END", f=lambda s: d.several({"total": 1}, {"total": 2}))
+def a_list_with_two_writes_to_one_channel(lib: Library) -> Any:
+    return lib.build(Reduced, "START > f, f > END", f=lambda s: lib.multiple_writes({"total": 1}, {"total": 2}))

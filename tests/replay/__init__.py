@@ -1,1 +1,1 @@
-"""Histories recorded once, and replayed on every run: a change that would break threads in flight is seen here."""
+"""Recorded histories that every test run replays, to notice a change that would break threads in flight."""

@@ -1,6 +1,6 @@
-"""Records histories: ``python -m tests.replay.record row scratchpad``, for new scenes.
+"""Records histories: ``python -m tests.replay.record row asking`` records these scenarios.
 
-Without names all are made anew: only after a change that breaks threads in flight.
+Without names it records all of them anew. Do that only after a change that breaks threads in flight.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import ROOT, Stage, dev_server
-from tests.replay.scenes import SCENES
+from tests.replay.scenarios import SCENARIOS
 
 FOLDER = Path(__file__).parent / "histories"
 
 
 async def record(names: Collection[str]) -> None:
-    """Plays scenes on a real server, and keeps their histories, oldest run first."""
+    """Perform the scenarios on a real server and save the histories of their runs, oldest run first."""
     os.environ["STEPGRAPH_CONTINUE_AS_NEW_STEPS"] = "5"
     os.environ["STEPGRAPH_FUSED_STEPS"] = "3"
     FOLDER.mkdir(exist_ok=True)
     async with dev_server() as server:
-        for name, (graph, play) in SCENES.items():
+        for name, (graph, perform) in SCENARIOS.items():
             if name not in names:
                 continue
             for old in FOLDER.glob(f"{name}-*.json"):
@@ -36,14 +36,14 @@ async def record(names: Collection[str]) -> None:
             stage = Stage(server.client)
             config = stage.thread()
             async with stage.serving(graph):
-                await play(stage.use(graph), config)
+                await perform(stage.use(graph), config)
             for number, run in enumerate(reversed(await stage.runs(stage.threads[0])), start=1):
                 events = json.loads((await stage.history(run)).to_json())
                 (FOLDER / f"{name}-{number}.json").write_text(json.dumps(_anonymous(events), indent=1) + "\n")
 
 
 def _anonymous(value: Any) -> Any:
-    """Without the names of the machine it was recorded on: neither as text, nor inside a payload or a stack trace."""
+    """Return the value without the names of this machine, in text, payloads and stack traces."""
     if isinstance(value, dict):
         if isinstance(value.get("data"), str) and "metadata" in value:
             data = _anonymous(base64.b64decode(value["data"]).decode())
@@ -59,4 +59,4 @@ def _anonymous(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    asyncio.run(record(sys.argv[1:] or list(SCENES)))
+    asyncio.run(record(sys.argv[1:] or list(SCENARIOS)))

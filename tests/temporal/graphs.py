@@ -1,4 +1,4 @@
-"""Small graphs that several tests play."""
+"""Small graphs that several test modules use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stepgraph.graph.compiled import CompiledGraph
 
 
 def chain(state: type, nodes: Mapping[str, Callable[..., Any]], *, name: str, **options: Any) -> CompiledGraph:
-    """The nodes one after the other, from START to END; the options are those of every node."""
+    """Return a graph of nodes that run one after the other; every node gets the options."""
     builder = StateGraph(state)
     for node, function in nodes.items():
         builder.add_node(node, function, **options)
@@ -24,7 +24,7 @@ def chain(state: type, nodes: Mapping[str, Callable[..., Any]], *, name: str, **
 def side_by_side(
     state: type, nodes: Mapping[str, Callable[..., Any]], last: Callable[..., Any], *, name: str
 ) -> CompiledGraph:
-    """The nodes in one super-step, then the last one when all are done."""
+    """Return a graph whose nodes run in one super-step, and whose last node runs when all of them have finished."""
     builder = StateGraph(state)
     for node, function in nodes.items():
         builder.add_node(node, function)

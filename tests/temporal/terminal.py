@@ -1,4 +1,4 @@
-"""The `temporal` command, as an operator types it."""
+"""The `temporal` command, run as an operator would run it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tests.conftest import Stage
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a command answered."""
+class CommandResult:
+    """The exit status and the output of a command."""
 
     status: int
     out: str
@@ -24,15 +24,16 @@ class Told:
 
 
 class Terminal:
-    """The `temporal` command, against the server and the task queue of a stage."""
+    """Runs the `temporal` command against the server and the task queue of a stage."""
 
     def __init__(self, stage: Stage, binary: str) -> None:
         self.stage = stage
         self.binary = binary
         self.started: list[tuple[str, str]] = []
-        """Thread and run id of every run started here: a run does not know which run of its thread was before it."""
+        """Thread and run id of every run that was started here. Such a run does not record which run came before it."""
 
-    async def run(self, *words: str) -> Told:
+    async def run(self, *words: str) -> CommandResult:
+        """Run the command with these arguments, to its end."""
         address = self.stage.client.service_client.config.target_host
         process = await asyncio.create_subprocess_exec(
             *(self.binary, *words, "--address", address, "--output", "json"),
@@ -41,43 +42,48 @@ class Terminal:
             stderr=asyncio.subprocess.PIPE,
         )
         out, err = await process.communicate()
-        return Told(process.returncode or 0, out.decode(), err.decode())
+        return CommandResult(process.returncode or 0, out.decode(), err.decode())
 
     async def start(self, config: dict[str, Any], type: str, *arguments: str) -> str:
-        """Starts a run; further arguments are inputs as text, or flags. Its run id."""
-        inputs = [word for given in arguments for word in ([given] if given.startswith("--") else ["--input", given])]
-        told = await self.run(
+        """Start a run and return its run id. Each argument is the text of an input, or a flag."""
+        inputs = [
+            word
+            for argument in arguments
+            for word in ([argument] if argument.startswith("--") else ["--input", argument])
+        ]
+        started = await self.run(
             *("workflow", "start", "--type", type, "--task-queue", self.stage.task_queue),
             *("--workflow-id", thread_id(config), *inputs),
         )
-        assert told.status == 0, told.err
-        run_id: str = told.json["runId"]
+        assert started.status == 0, started.err
+        run_id: str = started.json["runId"]
         self.started.append((thread_id(config), run_id))
         return run_id
 
     async def result(self, config: dict[str, Any]) -> Any:
-        """What `temporal workflow result` tells of the thread's latest run, once it has ended."""
+        """Return what `temporal workflow result` prints of the thread's latest run, once the run has ended."""
         return (await self.run("workflow", "result", "--workflow-id", thread_id(config))).json
 
     async def failure(self, config: dict[str, Any]) -> tuple[str, str]:
-        """Type and message of the failure of the thread's latest run."""
-        told = await self.result(config)
-        assert told["status"] == "FAILED", told
-        failure = told["closeEvent"]["workflowExecutionFailedEventAttributes"]["failure"]
+        """Return type and message of the failure of the thread's latest run."""
+        result = await self.result(config)
+        assert result["status"] == "FAILED", result
+        failure = result["closeEvent"]["workflowExecutionFailedEventAttributes"]["failure"]
         return failure["applicationFailureInfo"]["type"], failure["message"]
 
     async def query(self, config: dict[str, Any], type: str, *inputs: str, run_id: str | None = None) -> Any:
-        """The answer to a query, read as JSON. (The command prints empty lists as null.)"""
-        told = await self.run(
+        """Return the answer to a query, read as JSON. The command prints empty lists as null."""
+        printed = await self.run(
             *("workflow", "query", "--type", type, "--workflow-id", thread_id(config)),
-            *(word for given in inputs for word in ("--input", given)),
+            *(word for text in inputs for word in ("--input", text)),
             *(("--run-id", run_id) if run_id else ()),
         )
-        assert told.status == 0, told.err
-        (answer,) = told.json["queryResult"]
+        assert printed.status == 0, printed.err
+        (answer,) = printed.json["queryResult"]
         return answer
 
 
 def thread_id(config: dict[str, Any]) -> str:
-    found: str = config["configurable"]["thread_id"]
-    return found
+    """Return the thread id of a config."""
+    value: str = config["configurable"]["thread_id"]
+    return value

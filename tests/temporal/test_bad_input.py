@@ -1,4 +1,4 @@
-"""Bad input: a clear error each, and nothing lost."""
+"""Bad input: every kind has a clear error, and the thread loses nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PLAIN = chain(State, {"one": node_returning({"notes": ["one"]})}, name="plain")
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("input_data", "message"),
     [
         ({"query": 7}, "'query' is declared str, got int"),
         ({"count": "many"}, "'count' is declared int, got str"),
@@ -52,16 +52,16 @@ PLAIN = chain(State, {"one": node_returning({"notes": ["one"]})}, name="plain")
         (["query"], "must be a mapping of its state's keys .* got list"),
     ],
 )
-async def test_an_input_that_does_not_fit_is_refused_at_the_call(stage: Stage, given: Any, said: str) -> None:
-    """The key is named, and no run is started."""
+async def test_an_input_that_does_not_fit_is_refused_at_the_call(stage: Stage, input_data: Any, message: str) -> None:
+    """The error names the key, and no run is started."""
     client, config = stage.use(PLAIN), stage.thread()
-    with pytest.raises(InvalidInputError, match=said):
-        await client.ainvoke(given, config)
+    with pytest.raises(InvalidInputError, match=message):
+        await client.ainvoke(input_data, config)
     assert await client.aget_run(config) is None
 
 
-async def test_without_the_code_the_run_refuses_it_and_the_thread_is_as_it_was(stage: Stage) -> None:
-    """A client that knows only the graph's name sends JSON; the worker names the key, and the state is kept."""
+async def test_an_input_from_a_client_without_the_schema_is_refused_by_the_worker(stage: Stage) -> None:
+    """A client that knows only the graph's name sends any JSON. The error names the key, and the state is kept."""
     stage.use(PLAIN)
     client, config = GraphClient(stage.client, "plain", task_queue=stage.task_queue), stage.thread()
     async with stage.serving(PLAIN):
@@ -74,7 +74,7 @@ async def test_without_the_code_the_run_refuses_it_and_the_thread_is_as_it_was(s
 
 
 @pytest.mark.parametrize(
-    ("returned", "error", "said"),
+    ("returned", "error", "message"),
     [
         ({"quary": "x"}, InvalidUpdateError, "Node 'bad' wrote 'quary'.* Did you mean 'query'?"),
         ({"count": "3"}, SerializationError, "Channel 'count' is declared int and cannot take this str"),
@@ -84,10 +84,10 @@ async def test_without_the_code_the_run_refuses_it_and_the_thread_is_as_it_was(s
         ({"query": "x" * 2_000_000}, PayloadTooLargeError, "channel 'query' has 2,000,002; Temporal carries 1,900,000"),
     ],
 )
-async def test_what_a_node_must_not_return_fails_it_once(
-    stage: Stage, returned: Any, error: type[Exception], said: str
+async def test_a_node_that_returns_something_invalid_fails_without_a_retry(
+    stage: Stage, returned: Any, error: type[Exception], message: str
 ) -> None:
-    """The error names node and channel, is not retried, and the thread can be resumed once the node is mended."""
+    """The error names node and channel, and the thread can be resumed once the node is fixed."""
     runs: list[Any] = []
 
     def bad(state: State) -> Any:
@@ -97,7 +97,7 @@ async def test_what_a_node_must_not_return_fails_it_once(
     graph = chain(State, {"good": node_returning({"notes": ["good"]}), "bad": bad}, name="bad")
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
-        with pytest.raises(error, match=said) as caught:
+        with pytest.raises(error, match=message) as caught:
             await client.ainvoke({"query": "q"}, config)
         assert isinstance(caught.value, NodeError)
         assert len(runs) == 1
@@ -105,8 +105,8 @@ async def test_what_a_node_must_not_return_fails_it_once(
         assert await client.ainvoke(None, config) == {"query": "q", "count": 1, "notes": ["good"]}
 
 
-async def test_a_state_that_grows_too_large_is_refused_and_what_there_was_is_kept(stage: Stage) -> None:
-    """No single write is too large, their sum is: the run fails, never its workflow task."""
+async def test_a_state_that_grows_too_large_fails_the_run_and_keeps_the_last_checkpoint(stage: Stage) -> None:
+    """No single write is too large, but their sum is: the run fails, not its workflow task."""
     graph = chain(
         State,
         {"one": node_returning({"notes": ["a" * 1_200_000]}), "two": node_returning({"notes": ["b" * 1_200_000]})},
@@ -123,14 +123,14 @@ async def test_a_state_that_grows_too_large_is_refused_and_what_there_was_is_kep
 
 
 async def test_an_input_that_is_too_large_is_refused_at_the_call(stage: Stage) -> None:
-    """Its largest key is named."""
+    """The error names the largest key."""
     with pytest.raises(PayloadTooLargeError, match="The input of graph 'plain' .* channel 'query' has 2,000,002"):
         await stage.use(PLAIN).ainvoke({"query": "x" * 2_000_000, "count": 1}, stage.thread())
 
 
 @pytest.mark.parametrize("thread_id", ["", "  ", None, True, 1.5, "x" * 1001, "a\nb"])
-async def test_a_thread_id_that_cannot_be_one_is_refused(stage: Stage, thread_id: Any) -> None:
-    """At every call, before anything is sent."""
+async def test_an_invalid_thread_id_is_refused(stage: Stage, thread_id: Any) -> None:
+    """Every call refuses it before it sends anything."""
     client = stage.use(PLAIN)
     config = {"configurable": {"thread_id": thread_id}}
     for call in (client.ainvoke({"query": "x"}, config), client.aget_state(config), client.aget_run(config)):
@@ -142,7 +142,7 @@ async def test_a_thread_id_that_cannot_be_one_is_refused(stage: Stage, thread_id
     "make", [lambda: 0, uuid.uuid4, lambda: uuid.uuid4().int, lambda: f'it\'s "{uuid.uuid4()}" %_\\ ü']
 )
 async def test_a_thread_id_may_be_of_several_types(stage: Stage, make: Any) -> None:
-    """A string with whatever prints, an integer or a UUID; the same thread is found by it again, also by hand."""
+    """A thread id is a string of printable characters, an integer or a UUID, and always leads to the same thread."""
     thread_id = make()
     config = {"configurable": {"thread_id": thread_id}}
     stage.threads.append(str(thread_id))
@@ -153,7 +153,7 @@ async def test_a_thread_id_may_be_of_several_types(stage: Stage, make: Any) -> N
 
 
 async def test_an_unknown_thread_is_empty_and_cannot_be_resumed(stage: Stage) -> None:
-    """Reading it is no error, resuming it is; nothing is started."""
+    """Reading it is no error, but resuming it is; neither starts a run."""
     client, config = stage.use(PLAIN), stage.thread()
     state = await client.aget_state(config)
     assert (state.values, state.next, state.tasks, state.metadata) == ({}, (), (), None)
@@ -162,8 +162,8 @@ async def test_an_unknown_thread_is_empty_and_cannot_be_resumed(stage: Stage) ->
         await client.ainvoke(None, config)
 
 
-async def test_a_checkpoint_that_is_not_there_is_an_error(stage: Stage) -> None:
-    """Never a second root: neither for a made-up id nor for one of a run that retention has removed."""
+async def test_an_unknown_checkpoint_is_an_error(stage: Stage) -> None:
+    """An invented id, or one of a run that retention has removed, never makes the thread begin again."""
     client, config = stage.use(PLAIN), stage.thread()
     thread_id = config["configurable"]["thread_id"]
     async with stage.serving(PLAIN):
@@ -180,13 +180,13 @@ async def test_a_checkpoint_that_is_not_there_is_an_error(stage: Stage) -> None:
 
 
 async def test_an_unknown_graph_is_refused_at_once(stage: Stage) -> None:
-    """Nobody polls its task queue, so the name is wrong or its worker is not running."""
+    """No worker polls its task queue, so the name is wrong or its worker is not running."""
     with pytest.raises(UnknownGraphError, match=r"No worker serves graph 'reserch': .* 'stepgraph.reserch'"):
         await GraphClient(stage.client, "reserch").ainvoke({"query": "x"}, stage.thread())
 
 
 async def test_a_thread_belongs_to_one_graph(stage: Stage) -> None:
-    """Using it with another names both, and changes nothing."""
+    """The error of another graph names both graphs, and the thread does not change."""
     other = chain(State, {"two": node_returning(None)}, name="other")
     client, config = stage.use(PLAIN), stage.thread()
     async with stage.serving(PLAIN, other):
@@ -197,24 +197,24 @@ async def test_a_thread_belongs_to_one_graph(stage: Stage) -> None:
         assert (await client.aget_state(config)).values["query"] == "x"
 
 
-async def test_an_open_thread_without_a_worker_says_so_soon(stage: Stage) -> None:
-    """Rather than hanging: the task queue is named, and how to start a worker; a closed thread is read without one."""
+async def test_reading_an_open_thread_without_a_worker_is_an_error(stage: Stage) -> None:
+    """The read does not hang: the error names the task queue. A closed thread is read without a worker."""
     client, config = stage.use(PLAIN), stage.thread()
     async with stage.serving(PLAIN):
         await client.ainvoke({"query": "x"}, config)
     assert (await client.aget_state(config)).values["query"] == "x"
     stuck = stage.thread()
     fresh = Stage(stage.client)  # a task queue that no worker has polled for minutes
-    opened = GraphClient(stage.client, PLAIN.name, task_queue=fresh.task_queue, check_workers=False)
-    run = await opened.astart({"query": "x"}, stuck)
+    unchecked = GraphClient(stage.client, PLAIN.name, task_queue=fresh.task_queue, check_workers=False)
+    run = await unchecked.astart({"query": "x"}, stuck)
     with pytest.raises(NoWorkerError, match=f"nobody polls task queue '{fresh.task_queue}'"):
-        await opened.aget_state(stuck)
+        await unchecked.aget_state(stuck)
     await stage.client.get_workflow_handle(run.thread_id).terminate()
     stage.threads.remove(run.thread_id)
 
 
-def test_a_graph_that_cannot_work_is_refused_at_compile() -> None:
-    """Before anything runs: the culprit and the mend are named."""
+def test_a_graph_with_a_broken_edge_is_refused_at_compile() -> None:
+    """The error names the destination that does not exist."""
     builder = StateGraph(State)
     builder.add_node("one", node_returning(None))
     builder.add_edge(START, "one").add_edge("one", "tow")

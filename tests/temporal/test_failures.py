@@ -1,4 +1,4 @@
-"""Nodes, reducers and routers that fail, and what is kept of the work beside them."""
+"""Nodes, reducers and routers that fail, and what a thread keeps of the tasks beside them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from stepgraph.errors import (
 from stepgraph.temporal.executions import latest_run
 from stepgraph.temporal.run_outcome import outcome_of
 from tests.conftest import Stage
+from tests.patience import eventually
 from tests.temporal.graphs import chain, side_by_side
 
 
@@ -31,7 +32,7 @@ class Words(TypedDict):
 
 
 def says(word: str, runs: list[str], fails: int = 0) -> Callable[[Words], dict[str, Any]]:
-    """A node that writes a word, after failing some times."""
+    """Return a node that writes a word, and fails the first times."""
 
     def node(state: Words) -> dict[str, Any]:
         runs.append(word)
@@ -43,7 +44,7 @@ def says(word: str, runs: list[str], fails: int = 0) -> Callable[[Words], dict[s
 
 
 async def test_a_finished_sibling_is_kept_and_not_run_again(stage: Stage) -> None:
-    """Its result shows as a task's, and in the head's values; its checkpoint stays as it is until the step is done."""
+    """Its result is in the task and in the head's values; the checkpoint does not change until the step is complete."""
     runs: list[str] = []
     graph = side_by_side(
         Words, {"a": says("a", runs), "b": says("b", runs, fails=2)}, says("last", runs), name="siblings"
@@ -51,7 +52,7 @@ async def test_a_finished_sibling_is_kept_and_not_run_again(stage: Stage) -> Non
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
         for _ in range(2):
-            with pytest.raises(OSError, match="Finished beside it, and kept: 'a'"):
+            with pytest.raises(OSError, match="Finished, and not run again: 'a'"):
                 await client.ainvoke({"words": []} if runs == [] else None, config)
             state = await client.aget_state(config)
             assert state.next == ("b",)
@@ -65,23 +66,23 @@ async def test_a_finished_sibling_is_kept_and_not_run_again(stage: Stage) -> Non
     assert sorted(runs) == ["a", "b", "b", "b", "last"]
 
 
-async def test_large_values_of_finished_siblings_are_shown_though_the_record_leaves_them_out(stage: Stage) -> None:
-    """At an interrupt and after a failure alike; the record has the writes once, and no second copy of the values."""
+async def test_large_values_of_finished_siblings_are_in_the_state_but_not_in_the_record(stage: Stage) -> None:
+    """At an interrupt and after a failure, the record has the writes once, and no second copy of the values."""
     large = "x" * (PENDING_LIMIT + 1)
     errors = [OSError("failed")]
 
     def asks(state: Words) -> dict[str, Any]:
-        said = interrupt("?")
+        answer = interrupt("?")
         if errors:
             raise errors.pop()
-        return {"words": [said]}
+        return {"words": [answer]}
 
     nodes = {"big": lambda state: {"words": [large]}, "shy": asks}
     graph = side_by_side(Words, nodes, lambda state: None, name="large_sibling")
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
-        asked = await client.ainvoke({"words": []}, config)
-        assert (asked["words"], [each.value for each in asked["__interrupt__"]]) == ([large], ["?"])
+        waiting = await client.ainvoke({"words": []}, config)
+        assert (waiting["words"], [each.value for each in waiting["__interrupt__"]]) == ([large], ["?"])
         with pytest.raises(OSError, match="failed"):
             await client.ainvoke(Command(resume="yes"), config)
         assert (await client.aget_state(config)).values["words"] == [large]
@@ -93,8 +94,8 @@ async def test_large_values_of_finished_siblings_are_shown_though_the_record_lea
         assert (await client.ainvoke(None, config))["words"] == [large, "yes"]
 
 
-async def test_a_sibling_finishes_while_another_has_failed_already(stage: Stage) -> None:
-    """A failure does not interrupt what runs beside it, and the state tells of both meanwhile."""
+async def test_a_sibling_finishes_although_another_has_failed(stage: Stage) -> None:
+    """A failure does not interrupt the nodes beside it; meanwhile the state has the error and the running task."""
     go_on = asyncio.Event()
     runs: list[str] = []
 
@@ -106,8 +107,11 @@ async def test_a_sibling_finishes_while_another_has_failed_already(stage: Stage)
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
         run = await client.astart({"words": []}, config)
-        while not any(task.error for task in (await client.aget_state(config)).tasks):
-            await asyncio.sleep(0.05)
+
+        async def has_failed() -> bool:
+            return any(task.error for task in (await client.aget_state(config)).tasks)
+
+        await eventually(has_failed)
         assert (await client.aget_state(config)).next == ("fast", "slow")
         go_on.set()
         with pytest.raises(OSError, match="fast failed"):
@@ -116,8 +120,8 @@ async def test_a_sibling_finishes_while_another_has_failed_already(stage: Stage)
         assert (await client.ainvoke(None, config))["words"] == ["fast", "slow", "last"]
 
 
-async def test_several_failures_are_all_told(stage: Stage) -> None:
-    """The error is the first one's, in the order of the tasks, and names the others."""
+async def test_the_error_of_several_failed_nodes_names_them_all(stage: Stage) -> None:
+    """The error is that of the first task, by the name of its node, and its message names the others."""
     runs: list[str] = []
     graph = side_by_side(
         Words, {"b": says("b", runs, fails=1), "a": says("a", runs, fails=1)}, says("last", runs), name="both"
@@ -150,10 +154,10 @@ async def test_a_retry_policy_retries_the_exceptions_it_names(stage: Stage) -> N
 
 
 @pytest.mark.parametrize(("error", "attempts"), [(ConnectionError, 2), (ValueError, 1)])
-async def test_what_a_retry_policy_does_not_name_fails_at_once(
+async def test_an_exception_that_no_retry_policy_names_is_not_retried(
     stage: Stage, error: type[Exception], attempts: int
 ) -> None:
-    """The caller learns how many attempts were made."""
+    """The error says how many attempts were made."""
 
     async def failing(state: Words) -> None:
         raise error("for good")
@@ -169,8 +173,8 @@ async def test_what_a_retry_policy_does_not_name_fails_at_once(
     assert "for good" in caught.value.traceback
 
 
-async def test_an_exception_of_an_unusual_kind_still_reaches_the_caller(stage: Stage) -> None:
-    """One whose constructor cannot be called again, and those that would end a thread, a loop or a process."""
+async def test_an_exception_of_an_unusual_type_reaches_the_caller(stage: Stage) -> None:
+    """Its constructor cannot be called again, or it usually ends an iteration, a loop or a process."""
 
     class Demanding(Exception):
         def __init__(self, response: Any, *, code: int) -> None:
@@ -196,12 +200,12 @@ async def test_an_exception_of_an_unusual_kind_still_reaches_the_caller(stage: S
             raised.pop(0)
 
 
-async def test_a_failing_reducer_is_named_and_the_thread_can_go_on(stage: Stage) -> None:
-    """The run fails, not its workflow task; once the reducer is mended, what the nodes wrote is there."""
-    mended = []
+async def test_the_error_of_a_failing_reducer_names_its_channel(stage: Stage) -> None:
+    """The run fails, not its workflow task; once the reducer is fixed, a resume applies what the nodes wrote."""
+    fixed = []
 
     def picky(current: int, update: int) -> int:
-        if update > 5 and not mended:
+        if update > 5 and not fixed:
             raise ArithmeticError("too much")
         return current + update
 
@@ -220,14 +224,14 @@ async def test_a_failing_reducer_is_named_and_the_thread_can_go_on(stage: Stage)
         assert caught.value.channel == "total"
         state = await client.aget_state(config)
         assert (state.values, state.next) == ({"total": 1}, ("adds",))
-        mended.append(True)
+        fixed.append(True)
         assert await client.ainvoke(None, config) == {"total": 11}
     assert runs == ["adds"]
-    stage.threads.clear()  # a reducer that changes its mind cannot be replayed
+    stage.threads.clear()  # a reducer whose result changes cannot be replayed
 
 
 async def test_two_writers_without_a_reducer_leave_the_thread_readable(stage: Stage) -> None:
-    """The error names channel, nodes, step and mend; a new input goes on."""
+    """The error names channel, nodes, step and a fix; the thread takes a new input."""
     both = [True]
 
     def writes(name: str) -> Callable[[Words], dict[str, Any]]:
@@ -245,7 +249,7 @@ async def test_two_writers_without_a_reducer_leave_the_thread_readable(stage: St
 
 
 async def test_the_recursion_limit_stops_a_loop_and_a_resume_goes_on(stage: Stage) -> None:
-    """The limit is for one invoke; the thread is where it stopped."""
+    """The limit is for one invoke; the thread keeps the last checkpoint."""
 
     class Count(TypedDict):
         n: int
@@ -265,7 +269,7 @@ async def test_the_recursion_limit_stops_a_loop_and_a_resume_goes_on(stage: Stag
 
 
 async def test_a_router_that_raises_fails_its_node(stage: Stage) -> None:
-    """Routers run with their node, so a resume runs both again; START's router has a task of its own."""
+    """Routers run with their node, so a resume runs both again; the router of START has its own task."""
     runs: list[str] = []
 
     async def choose(state: Words) -> str:
@@ -291,8 +295,8 @@ async def test_a_router_that_raises_fails_its_node(stage: Stage) -> None:
     assert runs == ["choose", "choose", "a", "a"]
 
 
-async def test_a_worker_without_the_node_says_which_and_nothing_is_lost(stage: Stage) -> None:
-    """A deployment that dropped a node in use: graph, node and both specs are named, and the old code goes on later."""
+async def test_the_error_of_a_worker_without_the_node_names_it(stage: Stage) -> None:
+    """A deployment has dropped a node in use: the error has graph, node and both specs, and the old code can resume."""
     runs: list[str] = []
     go_on = asyncio.Event()
 
@@ -305,8 +309,11 @@ async def test_a_worker_without_the_node_says_which_and_nothing_is_lost(stage: S
     client, config = stage.use(old), stage.thread()
     async with stage.serving(old):
         run = await client.astart({"words": []}, config)
-        while (await client.aget_state(config)).next != ("first",):
-            await asyncio.sleep(0.05)
+
+        async def runs_first() -> bool:
+            return (await client.aget_state(config)).next == ("first",)
+
+        await eventually(runs_first)
     async with stage.serving(new):
         go_on.set()
         with pytest.raises(MissingNodeError, match="no node 'second'") as caught:
@@ -321,9 +328,10 @@ async def test_a_worker_without_the_node_says_which_and_nothing_is_lost(stage: S
     assert runs == ["second"]
 
 
+@pytest.mark.usefixtures("frequent_heartbeats")
 @pytest.mark.parametrize("how", ["terminate", "cancel"])
 async def test_a_run_ended_from_outside_is_resumed_by_a_replay(stage: Stage, how: str) -> None:
-    """It left no record; what it did is in its history."""
+    """The run left no record, so its history is replayed."""
     runs: list[str] = []
     begun, go_on = asyncio.Event(), asyncio.Event()
 
@@ -333,7 +341,7 @@ async def test_a_run_ended_from_outside_is_resumed_by_a_replay(stage: Stage, how
         await go_on.wait()
         return {"words": ["slow"]}
 
-    graph = chain(Words, {"first": says("first", runs), "slow": slow}, name="ended", heartbeat_timeout=1)
+    graph = chain(Words, {"first": says("first", runs), "slow": slow}, name="ended")
     client, config = stage.use(graph), stage.thread()
     thread_id = config["configurable"]["thread_id"]
     async with stage.serving(graph):

@@ -1,12 +1,12 @@
-"""Waiting for people: interrupts, their answers, deadlines and breakpoints."""
+"""Threads that wait: interrupts, their answers, deadlines and breakpoints."""
 
 from __future__ import annotations
 
-import asyncio
 from operator import add
 from typing import Annotated, Any, TypedDict
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 
 from stepgraph import END, START, StateGraph
 from stepgraph.errors import InvalidUpdateError
@@ -14,6 +14,7 @@ from stepgraph.execution.scratchpad import interrupt
 from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.protocol.interrupts import Command, Interrupt
 from tests.conftest import Stage
+from tests.patience import eventually
 
 
 class Review(TypedDict):
@@ -21,8 +22,8 @@ class Review(TypedDict):
     notes: Annotated[list[str], add]
 
 
-def scratchpad(runs: list[str], **options: Any) -> CompiledGraph:
-    """draft, then review, which asks twice, then publish."""
+def review_graph(runs: list[str], **options: Any) -> CompiledGraph:
+    """Return a graph of draft, review and publish. Review has two interrupts."""
 
     def draft(state: Review) -> dict[str, Any]:
         runs.append("draft")
@@ -44,25 +45,25 @@ def scratchpad(runs: list[str], **options: Any) -> CompiledGraph:
     return builder.add_edge("publish", END).compile(name="review", **options)
 
 
-async def test_a_node_asks_and_goes_on_with_the_answers(stage: Stage) -> None:
-    """The thread waits without a checkpoint; the node runs again from its top, and its answers match by order."""
+async def test_a_node_with_interrupts_goes_on_with_the_answers(stage: Stage) -> None:
+    """An interrupt makes no checkpoint; the node runs again from its beginning, and answers match by their order."""
     runs: list[str] = []
-    graph = scratchpad(runs)
+    graph = review_graph(runs)
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
         waiting = await client.ainvoke({"text": ""}, config)
-        (asked,) = waiting["__interrupt__"]
-        assert isinstance(asked, Interrupt)
-        assert asked.value == {"question": "good?", "text": "a draft"}
+        (first,) = waiting["__interrupt__"]
+        assert isinstance(first, Interrupt)
+        assert first.value == {"question": "good?", "text": "a draft"}
         state = await client.aget_state(config)
-        assert (state.next, state.interrupts, state.tasks[0].interrupts) == (("review",), (asked,), (asked,))
+        assert (state.next, state.interrupts, state.tasks[0].interrupts) == (("review",), (first,), (first,))
         assert state.metadata is not None
         assert state.metadata["step"] == 2
         (second,) = (await client.ainvoke(Command(resume="yes"), config))["__interrupt__"]
         assert second.value == "why?"
-        assert second.id != asked.id
-        with pytest.raises(InvalidUpdateError, match=f"No interrupt '{asked.id}' waits"):
-            await client.ainvoke(Command(resume={asked.id: "late"}), config)
+        assert second.id != first.id
+        with pytest.raises(InvalidUpdateError, match=f"No interrupt '{first.id}' waits"):
+            await client.ainvoke(Command(resume={first.id: "late"}), config)
         done = await client.ainvoke(Command(resume={second.id: "because"}), config)
         assert done == {"text": "A DRAFT", "notes": ["yes: because"]}
         assert runs == ["draft", "review", "review", "review", "publish"]
@@ -72,8 +73,8 @@ async def test_a_node_asks_and_goes_on_with_the_answers(stage: Stage) -> None:
             await client.ainvoke(Command(resume="again"), config)
 
 
-async def test_parallel_nodes_ask_and_are_answered_in_any_order(stage: Stage) -> None:
-    """A sibling that asks nothing finishes; answers may come one by one, by signal or by a call, but must be named."""
+async def test_interrupts_of_parallel_nodes_are_answered_in_any_order(stage: Stage) -> None:
+    """A sibling without an interrupt finishes. Each answer names its interrupt, and comes by a call or by a signal."""
     runs: list[str] = []
     builder = StateGraph(Review)
 
@@ -91,14 +92,14 @@ async def test_parallel_nodes_ask_and_are_answered_in_any_order(stage: Stage) ->
     for name in ("a", "b"):
         builder.add_node(name, asks(name)).add_edge(START, name).add_edge(name, END)
     builder.add_node(plain).add_edge(START, "plain").add_edge("plain", END)
-    graph = builder.compile(name="parallel_questions")
+    graph = builder.compile(name="parallel_interrupts")
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
         a, b = (await client.ainvoke({"text": ""}, config))["__interrupt__"]
         with pytest.raises(InvalidUpdateError, match="2 interrupts wait for answers"):
             await client.ainvoke(Command(resume="which"), config)
-        left = await client.ainvoke(Command(resume={b.id: "B"}), config)
-        assert left["__interrupt__"] == [a]
+        waiting = await client.ainvoke(Command(resume={b.id: "B"}), config)
+        assert waiting["__interrupt__"] == [a]
         assert (await client.aget_state(config)).next == ("a",)
         run = await client.aget_run(config)
         assert run is not None
@@ -109,24 +110,30 @@ async def test_parallel_nodes_ask_and_are_answered_in_any_order(stage: Stage) ->
 
 
 async def test_a_deadline_answers_with_the_default(stage: Stage) -> None:
-    """By a durable timer, when nobody did."""
+    """If no answer comes before the deadline, a durable timer gives the default."""
     builder = StateGraph(Review)
-    builder.add_node("ask", lambda state: {"notes": [interrupt("ok?", timeout=1.0, default="nobody")]})
+    builder.add_node("ask", lambda state: {"notes": [interrupt("ok?", timeout=float(state["text"]), default="nobody")]})
     graph = builder.add_edge(START, "ask").add_edge("ask", END).compile(name="deadline")
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
-        (asked,) = (await client.ainvoke({"text": ""}, config))["__interrupt__"]
-        assert asked.deadline is not None
-        while (state := await client.aget_state(config)).next:
-            await asyncio.sleep(0.1)
-        assert state.values["notes"] == ["nobody"]
+        await client.ainvoke({"text": "0.5"}, config)
+
+        async def has_finished() -> bool:
+            return not (await client.aget_state(config)).next
+
+        await eventually(has_finished)
+        assert (await client.aget_state(config)).values["notes"] == ["nobody"]
+        (run,) = await stage.runs(config["configurable"]["thread_id"])
+        events = [event.event_type for event in (await stage.history(run)).events]
+        assert EventType.EVENT_TYPE_TIMER_FIRED in events
         early = stage.thread()
-        await client.ainvoke({"text": ""}, early)
+        (pending,) = (await client.ainvoke({"text": "3600"}, early))["__interrupt__"]
+        assert pending.deadline is not None
         assert (await client.ainvoke(Command(resume="in time"), early))["notes"] == ["in time"]
 
 
 async def test_breakpoints_stop_a_thread_before_and_after_nodes(stage: Stage) -> None:
-    """At compile or for one invoke; invoke(None) passes them, one after the other."""
+    """Breakpoints are set at compile or for one invoke; each `invoke(None)` goes on to the next one."""
     runs: list[str] = []
     builder = StateGraph(Review)
     for name in ("one", "two", "three"):
@@ -136,8 +143,8 @@ async def test_breakpoints_stop_a_thread_before_and_after_nodes(stage: Stage) ->
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
         for expected in (["one"], ["one", "two"], ["one", "two", "three"]):
-            given = {"text": ""} if expected == ["one"] else None
-            result = await client.ainvoke(given, config)
+            input_data = {"text": ""} if expected == ["one"] else None
+            result = await client.ainvoke(input_data, config)
             assert "__interrupt__" not in result
             assert runs == expected
         assert (await client.aget_state(config)).next == ()
@@ -147,9 +154,9 @@ async def test_breakpoints_stop_a_thread_before_and_after_nodes(stage: Stage) ->
 
 
 async def test_a_waiting_thread_takes_updates_and_inputs(stage: Stage) -> None:
-    """An update as the node that waits answers for it; a new input discards the question."""
+    """An update as the waiting node replaces its answer; a new input discards the interrupt."""
     runs: list[str] = []
-    graph = scratchpad(runs)
+    graph = review_graph(runs)
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
         await client.ainvoke({"text": ""}, config)
@@ -159,14 +166,14 @@ async def test_a_waiting_thread_takes_updates_and_inputs(stage: Stage) -> None:
         assert (await client.ainvoke(None, config))["text"] == "A DRAFT"
         again = stage.thread()
         await client.ainvoke({"text": ""}, again)
-        (asked,) = (await client.ainvoke(None, again))["__interrupt__"]
+        (pending,) = (await client.ainvoke(None, again))["__interrupt__"]
         result = await client.ainvoke({"text": "x"}, again)
-        assert result["__interrupt__"][0].id != asked.id
+        assert result["__interrupt__"][0].id != pending.id
 
 
 async def test_a_thread_that_waits_survives_its_worker(stage: Stage) -> None:
-    """And a run that was terminated while it waited is answered in the next one."""
-    graph = scratchpad([])
+    """Another worker goes on with it; if the run was terminated while it waited, the next run takes the answer."""
+    graph = review_graph([])
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
         await client.ainvoke({"text": ""}, config)
@@ -179,8 +186,8 @@ async def test_a_thread_that_waits_survives_its_worker(stage: Stage) -> None:
 
 
 async def test_an_update_of_a_terminated_waiting_thread_keeps_its_answers(stage: Stage) -> None:
-    """What was asked and answered is part of the record."""
-    graph = scratchpad([])
+    """The record has the interrupts and the answers that the node has had."""
+    graph = review_graph([])
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
         await client.ainvoke({"text": ""}, config)

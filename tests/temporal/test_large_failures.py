@@ -1,4 +1,4 @@
-"""Failures with more to say than Temporal carries."""
+"""Failures whose text is larger than Temporal's limits."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from stepgraph import END, START, StateGraph
 from stepgraph.errors import NodeError
 from tests.conftest import Stage
+from tests.patience import PATIENCE
 
 
 class State(TypedDict):
@@ -18,7 +19,7 @@ class State(TypedDict):
 
 
 def failing(text: str) -> Callable[[State], None]:
-    """A node that fails with this text."""
+    """Return a node that fails with this text."""
 
     def node(state: State) -> None:
         raise ConnectionError(text)
@@ -28,20 +29,21 @@ def failing(text: str) -> Callable[[State], None]:
 
 @pytest.mark.parametrize("characters", [100_000, 3_000_000, 5_000_000])
 async def test_an_exception_with_a_long_text_is_cut(stage: Stage, characters: int) -> None:
-    """It stays of its own type, and the run ends at once, rather than try again for want of an answer."""
+    """The exception keeps its type, and the run ends after one attempt."""
     builder = StateGraph(State).add_node("fail", failing("x" * characters))
     graph = builder.add_edge(START, "fail").add_edge("fail", END).compile(name="wordy")
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
         with pytest.raises(ConnectionError, match="xxx") as caught:
-            await asyncio.wait_for(client.ainvoke({"query": "x"}, config), timeout=20)
+            await asyncio.wait_for(client.ainvoke({"query": "x"}, config), PATIENCE)
         assert isinstance(caught.value, NodeError)
+        assert caught.value.attempts == 1
         assert len(str(caught.value)) < 30_000
         assert (await client.aget_state(config)).next == ("fail",)
 
 
 async def test_many_long_failures_at_once_are_shortened(stage: Stage) -> None:
-    """The run ends, the thread is readable, every task has its error; only the texts are shorter."""
+    """The run ends, the thread can be read, and every task has its error; only the texts are shorter."""
     builder = StateGraph(State)
     names = [f"fail_{number:02}" for number in range(99)]
     for name in names:
@@ -50,7 +52,7 @@ async def test_many_long_failures_at_once_are_shortened(stage: Stage) -> None:
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
         with pytest.raises(ConnectionError):
-            await asyncio.wait_for(client.ainvoke({"query": "x"}, config), timeout=20)
+            await asyncio.wait_for(client.ainvoke({"query": "x"}, config), PATIENCE)
         state = await client.aget_state(config)
     assert state.next == tuple(names)
     assert all(str(task.error).startswith("ConnectionError: xxx") for task in state.tasks)

@@ -1,4 +1,4 @@
-"""States beyond what Temporal carries, with external storage, on a real server."""
+"""States larger than Temporal's limits, with external storage, on a real server."""
 
 from __future__ import annotations
 
@@ -21,9 +21,13 @@ from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.temporal.executions import latest_run
 from stepgraph.temporal.storage import driver
 from tests.conftest import Stage
-from tests.storing import BUCKET, objects, payloads_in, s3_bucket, storing
+from tests.patience import PATIENCE, eventually
+from tests.storing import BUCKET, client_with_storage, object_keys, payloads_in, s3_bucket
 
 MEGABYTE = 1_000_000
+
+SHORT_TASK_SECONDS = 10
+"""How long the server waits for a workflow task of a worker that has stopped; Temporal's default, instead of 60."""
 
 
 class State(TypedDict):
@@ -34,19 +38,19 @@ class State(TypedDict):
 
 @pytest.fixture
 async def large(server: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[Stage]:
-    """A stage whose clients and workers store large payloads in a folder."""
-    stage = Stage(storing(server.client, tmp_path))
+    """A stage whose clients and workers keep large payloads in a folder."""
+    stage = Stage(client_with_storage(server.client, tmp_path))
     yield stage
     await stage.replay()
 
 
 def load(state: State) -> dict[str, Any]:
-    """Makes the state large."""
+    """Make the state large."""
     return {"data": "x" * state["size"]}
 
 
 def chain(*nodes: Callable[[State], Any], name: str = "large") -> CompiledGraph:
-    """The nodes one after the other."""
+    """Return a graph of nodes that run one after the other."""
     builder = StateGraph(State)
     for node in nodes:
         builder.add_node(node)
@@ -57,13 +61,13 @@ def chain(*nodes: Callable[[State], Any], name: str = "large") -> CompiledGraph:
 
 
 def history_bytes(history: WorkflowHistory) -> int:
-    """What a run's events take at the server."""
+    """Return the size of a run's events at the server."""
     return sum(event.ByteSize() for event in history.events)
 
 
 @pytest.mark.parametrize("megabytes", [5, 50])
 async def test_a_large_state_fails_resumes_and_is_read(large: Stage, tmp_path: Path, megabytes: int) -> None:
-    """Nothing of it is left out: results beside a failed task are kept, and every checkpoint can be read."""
+    """The thread keeps the results beside a failed task, and every checkpoint can be read."""
     size = megabytes * MEGABYTE
     attempts: list[int] = []
 
@@ -90,8 +94,8 @@ async def test_a_large_state_fails_resumes_and_is_read(large: Stage, tmp_path: P
     async with large.serving(graph):
         done = await client.ainvoke(None, config)
         assert (len(done["data"]), [len(note) for note in done["notes"]]) == (size, [size // 4, 4])
-        assert attempts == [1, 2]  # what had finished was not run again
-        sizes = [len(shown.values.get("data", "")) async for shown in client.aget_state_history(config)]
+        assert attempts == [1, 2]  # the finished task did not run again
+        sizes = [len(each.values.get("data", "")) async for each in client.aget_state_history(config)]
         assert sizes == [size, size, 0, 0]
     runs = await large.runs(config["configurable"]["thread_id"])
     assert len(runs) == 2
@@ -100,24 +104,24 @@ async def test_a_large_state_fails_resumes_and_is_read(large: Stage, tmp_path: P
     assert max(path.stat().st_size for path in payloads_in(tmp_path)) > size
 
 
-async def test_a_record_repeats_nothing_large_in_the_history(large: Stage, stage: Stage, tmp_path: Path) -> None:
-    """Its state is what the run's writes made. Small ones stay as Temporal's own tools like them best."""
+async def test_a_large_record_is_kept_in_external_storage(large: Stage, stage: Stage, tmp_path: Path) -> None:
+    """Its values are in the history already, as the run's writes. A small record is plain JSON in the run's result."""
     graph = StateGraph(State).add_node(load).add_edge(START, "load").add_edge("load", END).compile(name="repeats")
-    for size, on, stored in ((20_000, large, 0), (150_000, large, 1), (150_000, stage, 1)):
-        client, config = on.use(graph), on.thread()
-        async with on.serving(graph):
+    for size, place, payloads in ((20_000, large, 0), (150_000, large, 1), (150_000, stage, 1)):
+        client, config = place.use(graph), place.thread()
+        async with place.serving(graph):
             await client.ainvoke({"size": size, "data": "", "notes": []}, config)
-        (run,) = await on.runs(config["configurable"]["thread_id"])
-        result = (await on.history(run)).events[-1].workflow_execution_completed_event_attributes.result.payloads[0]
-        assert len(payloads_in(tmp_path)) == stored
-        assert (len(result.data) < 1000) == (on is large and stored == 1)
-        if on is stage or not stored:
+        (run,) = await place.runs(config["configurable"]["thread_id"])
+        result = (await place.history(run)).events[-1].workflow_execution_completed_event_attributes.result.payloads[0]
+        assert len(payloads_in(tmp_path)) == payloads
+        assert (len(result.data) < 1000) == (place is large and payloads == 1)
+        if place is stage or not payloads:
             assert dict(result.metadata) == {"encoding": b"json/plain"}
         assert len((await client.aget_state(config)).values["data"]) == size  # without a worker
 
 
 async def test_a_large_thread_is_updated_forked_and_replayed(large: Stage) -> None:
-    """By hand as by nodes: with 5 MB in the input, the update and the fork's state."""
+    """The input, the update and the state of the fork have 5 MB each."""
     size = 5 * MEGABYTE
     graph = chain(load)
     client, config = large.use(graph), large.thread()
@@ -125,7 +129,7 @@ async def test_a_large_thread_is_updated_forked_and_replayed(large: Stage) -> No
         await client.ainvoke({"size": size, "data": "y" * size, "notes": ["z" * size]}, config)
         updated = await client.aupdate_state(config, {"data": "u" * size}, as_node="load")
         assert (await client.aget_state(updated)).values["data"] == "u" * size
-        first = [shown async for shown in client.aget_state_history(config)][-2]
+        first = [snapshot async for snapshot in client.aget_state_history(config)][-2]
         assert first.values["data"] == "y" * size
         other = large.thread()["configurable"]["thread_id"]
         forked = await client.afork(first.config, {"notes": ["f" * size]}, as_node=START, thread_id=other)
@@ -133,8 +137,8 @@ async def test_a_large_thread_is_updated_forked_and_replayed(large: Stage) -> No
         assert (await client.ainvoke(None, first.config))["data"] == "x" * size
 
 
-async def test_a_large_question_and_a_large_answer(large: Stage) -> None:
-    """While the thread waits, its record is given to the caller, and to whoever asks."""
+async def test_a_large_interrupt_and_a_large_answer(large: Stage) -> None:
+    """While the thread waits, its state goes to the caller and to every client that reads it."""
     size = 5 * MEGABYTE
 
     def ask(state: State) -> dict[str, Any]:
@@ -143,8 +147,8 @@ async def test_a_large_question_and_a_large_answer(large: Stage) -> None:
     graph = chain(load, ask)
     client, config = large.use(graph), large.thread()
     async with large.serving(graph):
-        asked = await client.ainvoke({"size": size, "data": "", "notes": []}, config)
-        assert asked["__interrupt__"][0].value == "x" * size
+        waiting = await client.ainvoke({"size": size, "data": "", "notes": []}, config)
+        assert waiting["__interrupt__"][0].value == "x" * size
         assert (await client.aget_state(config)).values["data"] == "x" * size
         updated = await client.aupdate_state(config, {"notes": ["n" * size]}, as_node="human")
         assert (await client.aget_state(updated)).values["notes"] == ["n" * size]
@@ -152,8 +156,8 @@ async def test_a_large_question_and_a_large_answer(large: Stage) -> None:
         assert done["notes"] == ["n" * size, "a" * size]
 
 
-async def test_a_large_state_is_handed_over(large: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To the run that continues a long one; also when it is the bytes that have become many, not the steps."""
+async def test_a_run_with_large_states_continues_as_new(large: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run continues as new after many bytes, not only after many steps; the next run restores the large state."""
     monkeypatch.setenv("STEPGRAPH_CONTINUE_AS_NEW_BYTES", str(12 * MEGABYTE))
     size = 5 * MEGABYTE
 
@@ -171,8 +175,8 @@ async def test_a_large_state_is_handed_over(large: Stage, monkeypatch: pytest.Mo
     assert len(await large.runs(config["configurable"]["thread_id"])) == 3
 
 
-async def test_a_node_in_another_process_asks_for_a_large_state(large: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The answer comes from storage in one piece."""
+async def test_a_node_in_another_process_queries_a_large_state(large: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer comes from external storage in one piece."""
     monkeypatch.setattr("stepgraph.execution.state_cache.StateCache.get", lambda *_: None)
 
     def measure(state: State) -> dict[str, Any]:
@@ -189,8 +193,10 @@ class Documents(TypedDict):
     documents: list[dict[str, Any]]
 
 
-async def test_a_state_of_many_small_parts_takes_its_time(server: WorkflowEnvironment, tmp_path: Path) -> None:
-    """Committing it takes longer than the 2 seconds after which the SDK believes in a deadlock."""
+async def test_a_state_of_many_small_parts_is_not_taken_for_a_deadlock(
+    server: WorkflowEnvironment, tmp_path: Path
+) -> None:
+    """Committing it takes longer than the 2 seconds after which the SDK reports a deadlock by default."""
     part = {"id": 1, "title": "a title", "score": 0.5, "tags": ["a", "b"], "body": "lorem ipsum " * 3}
     count = 200_000  # 20 MB
 
@@ -198,7 +204,7 @@ async def test_a_state_of_many_small_parts_takes_its_time(server: WorkflowEnviro
         return {"documents": [part] * count}
 
     graph = StateGraph(Documents).add_node(read).add_edge(START, "read").add_edge("read", END).compile(name="parts")
-    stage = Stage(storing(server.client, tmp_path))
+    stage = Stage(client_with_storage(server.client, tmp_path))
     client = stage.use(graph)
     async with stage.serving(graph):
         done = await client.ainvoke({"documents": []}, stage.thread())
@@ -207,8 +213,8 @@ async def test_a_state_of_many_small_parts_takes_its_time(server: WorkflowEnviro
     assert await stage.replay() == 1
 
 
-async def test_beyond_the_limit_the_error_says_so(large: Stage) -> None:
-    """With storage there is one, too: for memory's sake."""
+async def test_a_write_beyond_the_limit_of_external_storage_is_refused(large: Stage) -> None:
+    """External storage has a limit, too, because a state has to fit in memory. The error names it."""
     graph = chain(load)
     client, config = large.use(graph), large.thread()
     async with large.serving(graph):
@@ -216,8 +222,8 @@ async def test_beyond_the_limit_the_error_says_so(large: Stage) -> None:
             await client.ainvoke({"size": 64 * MEGABYTE, "data": "", "notes": []}, config)
 
 
-async def test_without_storage_the_error_names_the_setting(stage: Stage) -> None:
-    """The thread keeps what it has, and goes on where the node is given storage."""
+async def test_without_external_storage_the_error_names_the_setting(stage: Stage) -> None:
+    """The thread keeps the last checkpoint, from which it goes on once storage is configured."""
     graph = chain(load)
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
@@ -229,24 +235,24 @@ async def test_without_storage_the_error_names_the_setting(stage: Stage) -> None
     assert (state.next, state.values["notes"]) == (("load",), ["kept"])
 
 
-async def test_storage_given_later_lets_a_thread_go_on(stage: Stage, tmp_path: Path) -> None:
-    """What failed for want of it is resumed."""
+async def test_a_thread_that_failed_without_storage_is_resumed_with_it(stage: Stage, tmp_path: Path) -> None:
+    """The node whose result was too large runs again."""
     graph = chain(load)
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
         with pytest.raises(PayloadTooLargeError):
             await client.ainvoke({"size": 5 * MEGABYTE, "data": "", "notes": ["kept"]}, config)
-    stage.client = storing(stage.client, tmp_path)
+    stage.client = client_with_storage(stage.client, tmp_path)
     client = stage.use(graph)
     async with stage.serving(graph):
         assert len((await client.ainvoke(None, config))["data"]) == 5 * MEGABYTE
 
 
-async def test_whoever_lacks_the_storage_is_told(
+async def test_clients_and_workers_without_the_storage_report_the_missing_setting(
     large: Stage, server: WorkflowEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client at the call; a worker by tasks that fail, and that one with the setting takes over."""
-    monkeypatch.setattr("stepgraph.client.run_starter.WORKFLOW_TASK_SECONDS", 5)
+    """A client's call raises; a worker's workflow tasks fail until a worker with the setting takes the run over."""
+    monkeypatch.setattr("stepgraph.client.run_starter.WORKFLOW_TASK_SECONDS", SHORT_TASK_SECONDS)
     graph = chain(load)
     client, config = large.use(graph), large.thread()
     bare = Stage(server.client)
@@ -254,69 +260,71 @@ async def test_whoever_lacks_the_storage_is_told(
     bare_client = bare.use(graph)
     async with bare.serving(graph):
         run = await client.astart({"size": 5 * MEGABYTE, "data": "y" * 2 * MEGABYTE, "notes": []}, config)
-        told = f"Set STEPGRAPH_STORAGE={tmp_path.as_uri()} for every worker and client"
-        assert told in await failed_task(bare, config)
+        message = f"Set STEPGRAPH_STORAGE={tmp_path.as_uri()} for every worker and client"
+        assert message in await task_failure(bare, config)
     async with large.serving(graph):
         assert len((await run.result())["data"]) == 5 * MEGABYTE
-    with pytest.raises(StorageError, match=told):
+    with pytest.raises(StorageError, match=message):
         await bare_client.aget_state(config)
-    with pytest.raises(StorageError, match=told):
+    with pytest.raises(StorageError, match=message):
         await bare_client.ainvoke({"size": 1}, config)
 
 
-async def failed_task(stage: Stage, config: dict[str, Any]) -> str:
-    """What the first workflow task that failed said."""
-    for _ in range(200):
+async def task_failure(stage: Stage, config: dict[str, Any]) -> str:
+    """Wait until a workflow task of the thread's latest run has failed, and return the message of its failure."""
+
+    async def message() -> str:
         run = await latest_run(stage.client, config["configurable"]["thread_id"])
         assert run is not None
         for event in (await stage.history(run)).events:
             if event.HasField("workflow_task_failed_event_attributes"):
                 return event.workflow_task_failed_event_attributes.failure.message
-        await asyncio.sleep(0.1)
-    return "none failed"
+        return ""
+
+    return await eventually(message)
 
 
-async def test_a_payload_that_was_deleted_is_told_and_may_be_restored(
+async def test_a_deleted_payload_is_reported_and_can_be_restored(
     large: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With key and setting, to whoever reads or resumes the thread; an open run waits for the payload."""
+    """Reading or resuming the thread is an error with the payload's key; an open run waits for the payload."""
 
     def ask(state: State) -> dict[str, Any]:
         return {"notes": [interrupt("?")]}
 
     graph = chain(load, ask)
     client, closed, waiting = large.use(graph), large.thread(), large.thread()
-    gone = r"A payload is gone from file:///.* \(STEPGRAPH_STORAGE\): v0/.* Restore it, if there is a copy"
-    given = {"size": 5 * MEGABYTE, "data": "", "notes": []}
-    monkeypatch.setattr("stepgraph.client.run_starter.WORKFLOW_TASK_SECONDS", 5)
+    message = r"A payload is gone from file:///.* \(STEPGRAPH_STORAGE\): v0/.* Restore it, if there is a copy"
+    input_data = {"size": 5 * MEGABYTE, "data": "", "notes": []}
+    monkeypatch.setattr("stepgraph.client.run_starter.WORKFLOW_TASK_SECONDS", SHORT_TASK_SECONDS)
     async with large.serving(graph, max_cached_workflows=0):
-        await client.ainvoke(given, closed)
+        await client.ainvoke(input_data, closed)
         await client.ainvoke(Command(resume="a"), closed)
-        await client.ainvoke(given, waiting)
-        kept = {path: path.read_bytes() for path in payloads_in(tmp_path)}
-        for path in kept:
+        await client.ainvoke(input_data, waiting)
+        copies = {path: path.read_bytes() for path in payloads_in(tmp_path)}
+        for path in copies:
             path.unlink()
-        async with asyncio.timeout(20):
-            with pytest.raises(StorageError, match=gone):
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(StorageError, match=message):
                 await client.aget_state(closed)
-            with pytest.raises(StorageError, match=gone):
+            with pytest.raises(StorageError, match=message):
                 await client.ainvoke({"size": 1}, closed)
-            with pytest.raises(StepgraphError, match=gone):
+            with pytest.raises(StepgraphError, match=message):
                 await client.aget_state(waiting)
         answering = asyncio.ensure_future(client.ainvoke(Command(resume="a"), waiting))
-        assert "A payload is gone" in await failed_task(large, waiting)
-        for path, content in kept.items():
+        assert "A payload is gone" in await task_failure(large, waiting)
+        for path, content in copies.items():
             path.write_bytes(content)
         assert (await answering)["notes"] == ["a"]
         assert (await client.ainvoke({"size": 1}, closed))["notes"] == ["a"]
 
 
-async def test_a_storage_in_trouble_loses_nothing(
+async def test_a_failing_storage_fails_the_node_and_not_the_thread(
     server: WorkflowEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A node whose result cannot be stored fails, once, and is resumed when the storage is mended."""
-    monkeypatch.setattr(driver, "PAUSES", ())
-    stage = Stage(storing(server.client, tmp_path / "storage"))
+    """A node whose result cannot be stored fails without a retry, and runs again once the storage works."""
+    monkeypatch.setattr(driver, "RETRY_DELAYS_SECONDS", ())
+    stage = Stage(client_with_storage(server.client, tmp_path / "storage"))
     calls: list[int] = []
 
     def counted(state: State) -> dict[str, Any]:
@@ -328,10 +336,10 @@ async def test_a_storage_in_trouble_loses_nothing(
     (tmp_path / "storage").write_text("no folder")
     async with stage.serving(graph):
         with pytest.raises(
-            StorageError, match="could not be stored in .*Mend the storage, then resume the thread"
-        ) as told:
+            StorageError, match="could not be stored in .*Fix the storage, then resume the thread"
+        ) as caught:
             await client.ainvoke({"size": 5 * MEGABYTE, "data": "", "notes": ["kept"]}, config)
-        assert isinstance(told.value, NodeError)
+        assert isinstance(caught.value, NodeError)
         assert calls == [1]
         (tmp_path / "storage").unlink()
         assert len((await client.ainvoke(None, config))["data"]) == 5 * MEGABYTE
@@ -340,14 +348,14 @@ async def test_a_storage_in_trouble_loses_nothing(
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket on an S3 endpoint of this machine."""
+    """The address of a bucket on an S3 server of this machine."""
     with s3_bucket(monkeypatch) as address:
         yield address
 
 
-async def test_a_large_state_in_s3(server: WorkflowEnvironment, bucket: str) -> None:
-    """Fails, resumes, is read and replayed as with a folder."""
-    stage = Stage(storing(server.client, bucket))
+async def test_a_large_state_is_kept_in_s3(server: WorkflowEnvironment, bucket: str) -> None:
+    """A thread fails, is resumed, read and replayed as with a folder."""
+    stage = Stage(client_with_storage(server.client, bucket))
     ready: list[int] = []
 
     def flaky(state: State) -> dict[str, Any]:
@@ -366,16 +374,16 @@ async def test_a_large_state_in_s3(server: WorkflowEnvironment, bucket: str) -> 
     assert len((await client.aget_state(config)).values["data"]) == 50 * MEGABYTE
     assert await stage.replay() == 2
     thread = config["configurable"]["thread_id"]
-    assert all(key.startswith(f"some/prefix/v0/ns/default/wt/large/wi/{thread}/ri/") for key in objects())
+    assert all(key.startswith(f"some/prefix/v0/ns/default/wt/large/wi/{thread}/ri/") for key in object_keys())
 
 
-async def test_an_open_run_outlasts_an_s3_that_is_away(
+async def test_an_open_run_survives_an_outage_of_s3(
     server: WorkflowEnvironment, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its tasks fail, and are tried again, until it is back."""
-    monkeypatch.setattr(driver, "PAUSES", ())
-    monkeypatch.setattr("stepgraph.client.run_starter.WORKFLOW_TASK_SECONDS", 5)
-    stage = Stage(storing(server.client, bucket))
+    """Its workflow tasks fail, and are retried until S3 answers again."""
+    monkeypatch.setattr(driver, "RETRY_DELAYS_SECONDS", ())
+    monkeypatch.setattr("stepgraph.client.run_starter.WORKFLOW_TASK_SECONDS", SHORT_TASK_SECONDS)
+    stage = Stage(client_with_storage(server.client, bucket))
 
     def ask(state: State) -> dict[str, Any]:
         return {"notes": [interrupt("?")]}
@@ -386,11 +394,11 @@ async def test_an_open_run_outlasts_an_s3_that_is_away(
         await client.ainvoke({"size": 5 * MEGABYTE, "data": "", "notes": []}, config)
     endpoint = boto3.Session().client("s3").meta.endpoint_url
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    away = Stage(storing(server.client, bucket))
-    away.task_queue, away.threads = stage.task_queue, stage.threads
-    async with away.serving(graph):
+    without_s3 = Stage(client_with_storage(server.client, bucket))
+    without_s3.task_queue, without_s3.threads = stage.task_queue, stage.threads
+    async with without_s3.serving(graph):
         answering = asyncio.ensure_future(client.ainvoke(Command(resume="a"), config))
-        assert "cannot be read from s3://threads/some/prefix" in await failed_task(away, config)
+        assert "cannot be read from s3://threads/some/prefix" in await task_failure(without_s3, config)
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     async with stage.serving(graph):
         assert (await answering)["notes"] == ["a"]
@@ -398,8 +406,8 @@ async def test_an_open_run_outlasts_an_s3_that_is_away(
     assert await stage.replay() == 1
 
 
-async def test_a_replay_without_the_storage_says_so(large: Stage, tmp_path: Path) -> None:
-    """A replayer needs the storage, as a worker does."""
+async def test_a_replayer_without_the_storage_names_the_setting(large: Stage, tmp_path: Path) -> None:
+    """A replayer needs the storage as a worker does."""
     graph = chain(load)
     client, config = large.use(graph), large.thread()
     async with large.serving(graph):
@@ -410,7 +418,7 @@ async def test_a_replay_without_the_storage_says_so(large: Stage, tmp_path: Path
 
 
 async def test_a_client_without_the_code_reads_large_states(large: Stage) -> None:
-    """As plain JSON data."""
+    """The values are plain JSON data."""
     graph = chain(load)
     client, config = large.use(graph), large.thread()
     async with large.serving(graph):

@@ -1,19 +1,23 @@
-"""Threads of many steps, and states too large to travel in every input."""
+"""Threads of many steps, and states too large to be part of every activity's input."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
+from datetime import timedelta
 from operator import add
 from typing import Annotated, Any, TypedDict
 
 import pytest
 
 from stepgraph import END, START, StateGraph
-from stepgraph.engine import recent_history as past
+from stepgraph.engine import recent_history
 from stepgraph.errors import NoWorkerError
 from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.testing import MemoryRunner
 from tests.conftest import Stage
+from tests.patience import PATIENCE
 from tests.temporal.graphs import chain, side_by_side
 
 
@@ -23,14 +27,14 @@ class Chat(TypedDict):
 
 
 def talks(turns: int, size: int, *, fails_at: int | None = None) -> CompiledGraph:
-    """A graph that loops, writing a message a turn."""
+    """Return a graph that loops, and writes a message in every turn."""
     failed = []
 
     def talk(state: Chat) -> dict[str, Any]:
         if state["turns"] == fails_at and not failed:
             failed.append(True)
             raise ConnectionError("no route")
-        state["messages"].append("a node may do with its input as it likes")
+        state["messages"].append("a node may change its input without consequences")
         return {"messages": [f"{state['turns']}:".ljust(size, "é")], "turns": state["turns"] + 1}
 
     builder = StateGraph(Chat)
@@ -41,16 +45,16 @@ def talks(turns: int, size: int, *, fails_at: int | None = None) -> CompiledGrap
 
 
 @pytest.fixture
-def handing_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs hand over after a few steps."""
+def _short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs continue as new after a few steps."""
     monkeypatch.setenv("STEPGRAPH_CONTINUE_AS_NEW_STEPS", "8")
-    monkeypatch.setattr(past, "SHORT_RUN", 5)
-    monkeypatch.setattr(past, "PAST_STEPS", 4)
+    monkeypatch.setattr(recent_history, "SHORT_RUN", 5)
+    monkeypatch.setattr(recent_history, "RECENT_STEPS", 4)
 
 
-@pytest.mark.usefixtures("handing_over")
-async def test_a_long_thread_hands_over_from_run_to_run(stage: Stage) -> None:
-    """The caller waits for the last one; the history, and the limit on steps, go on across them."""
+@pytest.mark.usefixtures("_short_runs")
+async def test_a_long_thread_continues_as_new(stage: Stage) -> None:
+    """The caller waits for the last run; the history, and the limit on steps, go on across the runs."""
     graph = talks(30, 10)
     client, config = stage.use(graph), stage.thread(recursion_limit=30)
     async with stage.serving(graph):
@@ -67,26 +71,26 @@ async def test_a_long_thread_hands_over_from_run_to_run(stage: Stage) -> None:
     assert [s.values for s in history] == [s.values for s in oracle.get_state_history(config)]
 
 
-@pytest.mark.usefixtures("handing_over")
-async def test_the_latest_of_a_long_closed_thread_needs_no_worker(stage: Stage) -> None:
-    """Its record has it; with `before`, and a filter, too. What is older has to be replayed by somebody."""
+@pytest.mark.usefixtures("_short_runs")
+async def test_the_latest_checkpoints_of_a_long_closed_thread_need_no_worker(stage: Stage) -> None:
+    """They are in its record, also for `before` and a filter. Older checkpoints need a worker, which replays a run."""
     graph = talks(30, 10)
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
         await client.ainvoke({"messages": [], "turns": 0}, config)
-        told = [s async for s in client.aget_state_history(config, limit=5)]
-    alone = [s async for s in client.aget_state_history(config, limit=5)]
-    assert alone == told
-    assert [s.values["turns"] for s in alone] == [30, 29, 28, 27, 26]
-    assert [s async for s in client.aget_state_history(config, before=told[1].config, limit=3)] == told[2:]
-    assert [s async for s in client.aget_state_history(config, filter={"step": 29}, limit=1)] == [told[2]]
+        latest = [s async for s in client.aget_state_history(config, limit=5)]
+    without_worker = [s async for s in client.aget_state_history(config, limit=5)]
+    assert without_worker == latest
+    assert [s.values["turns"] for s in without_worker] == [30, 29, 28, 27, 26]
+    assert [s async for s in client.aget_state_history(config, before=latest[1].config, limit=3)] == latest[2:]
+    assert [s async for s in client.aget_state_history(config, filter={"step": 29}, limit=1)] == [latest[2]]
     with pytest.raises(NoWorkerError):
         [s async for s in client.aget_state_history(config, limit=6)]
 
 
-@pytest.mark.usefixtures("handing_over")
-async def test_a_failure_after_a_hand_over_is_resumed(stage: Stage) -> None:
-    """The recursion limit counts across hand-overs, and the resume has a new one."""
+@pytest.mark.usefixtures("_short_runs")
+async def test_a_failure_in_a_run_that_continued_another_is_resumed(stage: Stage) -> None:
+    """The recursion limit counts across the runs that continue as new, and the resume has a new limit."""
     graph = talks(20, 10, fails_at=13)
     client, config = stage.use(graph), stage.thread(recursion_limit=19)
     async with stage.serving(graph):
@@ -98,8 +102,8 @@ async def test_a_failure_after_a_hand_over_is_resumed(stage: Stage) -> None:
     assert [s.metadata["step"] for s in history if s.metadata] == list(range(21, -1, -1))
 
 
-async def test_by_reference_a_history_grows_with_what_is_written(stage: Stage) -> None:
-    """Each write is in the events once: twice the steps are about twice the bytes."""
+async def test_a_history_grows_with_the_writes_and_not_with_the_state(stage: Stage) -> None:
+    """A large state is no part of an activity's input, so each write is in the events once: bytes grow like steps."""
 
     async def history_bytes(turns: int) -> int:
         graph = talks(turns, 500)
@@ -115,7 +119,7 @@ async def test_by_reference_a_history_grows_with_what_is_written(stage: Stage) -
 
 
 async def test_siblings_with_a_large_state_fit_into_one_workflow_task(stage: Stage) -> None:
-    """Twenty nodes side by side on a state of 1 MB: 20 MB of inputs would fail the workflow task again and again."""
+    """Twenty nodes run side by side on a state of 1 MB. Inputs of 20 MB would fail the workflow task for ever."""
 
     class Wide(TypedDict):
         blob: str
@@ -130,10 +134,8 @@ async def test_siblings_with_a_large_state_fit_into_one_workflow_task(stage: Sta
 
 
 async def test_nodes_that_are_not_async_run_side_by_side(stage: Stage) -> None:
-    """On threads: both are inside at once, and the worker goes on meanwhile."""
-    import threading
-
-    meeting = threading.Barrier(2, timeout=10)
+    """They run on threads: both are in the node at once, and do not block the worker."""
+    meeting = threading.Barrier(2, timeout=PATIENCE)
 
     def meets(state: Chat) -> dict[str, Any]:
         meeting.wait()
@@ -147,18 +149,17 @@ async def test_nodes_that_are_not_async_run_side_by_side(stage: Stage) -> None:
 
 
 async def test_heartbeats_are_sent_for_a_node_that_sends_none(stage: Stage) -> None:
-    """A node may block for longer than its heartbeat timeout; only a dead worker misses a beat."""
-    import time
-
+    """A node may block for longer than its heartbeat timeout: only a worker that has died sends no heartbeats."""
+    timeout = 3.0
     attempts: list[int] = []
 
     def blocks(state: Chat, config: dict[str, Any]) -> dict[str, Any]:
         attempts.append(config["metadata"]["attempt"])
-        time.sleep(2.5)
+        time.sleep(timeout + 0.5)
         return {"turns": 1}
 
-    graph = chain(Chat, {"blocks": blocks}, name="blocks", heartbeat_timeout=1)
+    graph = chain(Chat, {"blocks": blocks}, name="blocks", heartbeat_timeout=timeout)
     client = stage.use(graph)
-    async with stage.serving(graph):
-        await asyncio.wait_for(client.ainvoke({"turns": 0}, stage.thread()), 20)
+    async with stage.serving(graph, max_heartbeat_throttle_interval=timedelta(seconds=0.1)):
+        await asyncio.wait_for(client.ainvoke({"turns": 0}, stage.thread()), PATIENCE)
     assert attempts == [1]

@@ -11,7 +11,9 @@ import pytest
 from stepgraph.errors import StepgraphError, ThreadBusyError
 from stepgraph.protocol.snapshot import config_for
 from tests.conftest import Stage
+from tests.patience import eventually
 from tests.temporal.graphs import chain
+from tests.temporal.web_ui import details_page
 
 
 class Log(TypedDict):
@@ -19,7 +21,7 @@ class Log(TypedDict):
 
 
 async def test_a_second_invoke_on_a_running_thread_is_refused(stage: Stage) -> None:
-    """At once, naming the run; the first one is not disturbed, and its result can be had by whoever asks."""
+    """The error names the run, which goes on; every client can wait for its result."""
     go_on = asyncio.Event()
 
     async def slow(state: Log) -> dict[str, Any]:
@@ -30,9 +32,9 @@ async def test_a_second_invoke_on_a_running_thread_is_refused(stage: Stage) -> N
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
         first = await client.astart({"lines": ["first"]}, config)
-        for given in ({"lines": ["second"]}, None):
+        for input_data in ({"lines": ["second"]}, None):
             with pytest.raises(ThreadBusyError, match="is running") as caught:
-                await client.ainvoke(given, config)
+                await client.ainvoke(input_data, config)
             assert caught.value.run_id == first.run_id
         attached = await client.aget_run(config)
         assert attached is not None
@@ -41,8 +43,8 @@ async def test_a_second_invoke_on_a_running_thread_is_refused(stage: Stage) -> N
 
 
 @pytest.mark.parametrize("existing", [False, True])
-async def test_of_many_invokes_at_once_one_wins(stage: Stage, existing: bool) -> None:
-    """On a new thread and on a finished one: the others are refused, and no input is applied to a stale record."""
+async def test_of_many_invokes_at_once_one_is_accepted(stage: Stage, existing: bool) -> None:
+    """The others are refused, on a new thread and on a finished one; no input is applied to an outdated record."""
     graph = chain(Log, {"node": lambda state: {"lines": ["ran"]}}, name="race")
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
@@ -51,22 +53,20 @@ async def test_of_many_invokes_at_once_one_wins(stage: Stage, existing: bool) ->
         results = await asyncio.gather(
             *(client.ainvoke({"lines": [str(n)]}, config) for n in range(12)), return_exceptions=True
         )
-        won = [result for result in results if isinstance(result, dict)]
+        accepted = [result for result in results if isinstance(result, dict)]
         refused = [result for result in results if isinstance(result, ThreadBusyError)]
-        assert len(won) + len(refused) == 12
-        assert won
+        assert len(accepted) + len(refused) == 12
+        assert accepted
         final = (await client.aget_state(config)).values["lines"]
         before = ["before", "ran"] if existing else []
         assert final[: len(before)] == before
         ran = final[len(before) :]
-        assert ran[1::2] == ["ran"] * len(won), (
-            "each winner's input was followed by the node, on the state of the one before"
-        )
-        assert len({*ran[::2]}) == len(won)
+        assert ran[1::2] == ["ran"] * len(accepted), "the node ran after each accepted input, on the state before it"
+        assert len({*ran[::2]}) == len(accepted)
 
 
 async def test_many_threads_at_once_do_not_mix(stage: Stage) -> None:
-    """Fifty threads on one worker, each with its own values and history."""
+    """Fifty threads on one worker have each their own values and history."""
 
     async def echo(state: Log) -> dict[str, Any]:
         await asyncio.sleep(0)
@@ -84,22 +84,19 @@ async def test_many_threads_at_once_do_not_mix(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("thread_id", ["x" * 255, "😀" * 63], ids=["ascii", "escaped"])
-async def test_a_thread_id_may_be_as_long_as_it_says(stage: Stage, thread_id: str) -> None:
-    """Servers take it, also where it is searched for: as the origin of a fork."""
+async def test_a_thread_id_may_have_its_maximum_length(stage: Stage, thread_id: str) -> None:
+    """The server takes it as a workflow id, and as a search attribute: the origin of a fork."""
     graph = chain(Log, {"node": lambda state: {"lines": ["ran"]}}, name="long-named")
     client, config, fork = stage.use(graph), config_for(thread_id), stage.thread()
     stage.threads.append(thread_id)
     async with stage.serving(graph):
         assert await client.ainvoke({"lines": []}, config) == {"lines": ["ran"]}
         await client.afork(config, {"lines": ["more"]}, thread_id=fork["configurable"]["thread_id"])
-        async with asyncio.timeout(20):
-            while not (forks := await client.aget_forks(config)):  # visibility lags
-                await asyncio.sleep(0.1)
-        assert forks == [fork]
+        assert await eventually(lambda: client.aget_forks(config)) == [fork]  # visibility lags
 
 
 async def test_further_inputs_go_on_with_the_thread(stage: Stage) -> None:
-    """Steps and values go on; an input on an unfinished thread discards what was pending there."""
+    """Steps and values go on; an input on an unfinished thread discards its pending tasks."""
     fail = [True]
 
     def node(state: Log) -> dict[str, Any]:
@@ -116,10 +113,10 @@ async def test_further_inputs_go_on_with_the_thread(stage: Stage) -> None:
         assert await client.ainvoke({"lines": ["b"]}, config) == {"lines": ["a", "b", "ran"]}
         assert await client.ainvoke({"lines": ["c"]}, config) == {"lines": ["a", "b", "ran", "c", "ran"]}
         history = [s async for s in client.aget_state_history(config)]
-        told = [
+        steps = [
             (s.metadata["step"], s.metadata["source"], len(s.values.get("lines", []))) for s in history if s.metadata
         ]
-        assert told == [
+        assert steps == [
             (7, "loop", 5),
             (6, "loop", 4),
             (5, "input", 3),
@@ -132,8 +129,8 @@ async def test_further_inputs_go_on_with_the_thread(stage: Stage) -> None:
         assert [s.checkpoint_id for s in history] == sorted((s.checkpoint_id for s in history), reverse=True)
 
 
-async def test_resuming_a_finished_thread_gives_its_values_and_runs_nothing(stage: Stage) -> None:
-    """No run is started, and no worker is needed."""
+async def test_resuming_a_finished_thread_returns_its_values(stage: Stage) -> None:
+    """The resume starts no run, and needs no worker."""
     graph = chain(Log, {"node": lambda state: {"lines": ["ran"]}}, name="done")
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
@@ -142,8 +139,8 @@ async def test_resuming_a_finished_thread_gives_its_values_and_runs_nothing(stag
     assert len(await stage.runs(config["configurable"]["thread_id"])) == 1
 
 
-async def test_history_can_be_asked_for_in_parts(stage: Stage) -> None:
-    """By limit, by metadata, and before a checkpoint; across runs, too."""
+async def test_a_history_can_be_read_in_parts(stage: Stage) -> None:
+    """It takes a limit, a filter by metadata, and a checkpoint to begin before; also across runs."""
     graph = chain(Log, {"one": lambda s: {"lines": ["1"]}, "two": lambda s: None}, name="parts")
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
@@ -165,35 +162,38 @@ async def test_history_can_be_asked_for_in_parts(stage: Stage) -> None:
             [s async for s in client.aget_state_history(config, limit=-1)]
 
 
+@pytest.mark.usefixtures("frequent_heartbeats")
 @pytest.mark.parametrize("on_busy", ["enqueue", "cancel"])
-async def test_an_invoke_may_wait_for_its_turn_or_take_it(stage: Stage, on_busy: Any) -> None:
-    """Queued, it starts when the thread stands still; else the running nodes are stopped, and what finished is kept."""
-    told: list[str] = []
+async def test_an_invoke_on_a_running_thread_may_be_queued_or_cancel_it(stage: Stage, on_busy: Any) -> None:
+    """A queued input begins when the thread is idle; otherwise the running nodes stop, and finished tasks are kept."""
+    events: list[str] = []
     go_on = asyncio.Event()
 
     async def slow(state: Log) -> dict[str, Any]:
-        told.append("begun")
+        events.append("begun")
         try:
             await go_on.wait()
         except asyncio.CancelledError:
-            told.append("stopped")
+            events.append("stopped")
             raise
         return {"lines": ["slow"]}
 
-    graph = chain(Log, {"first": lambda s: {"lines": ["first"]}, "slow": slow}, name="turns", heartbeat_timeout=0.6)
+    graph = chain(Log, {"first": lambda s: {"lines": ["first"]}, "slow": slow}, name="turns")
     client, config = stage.use(graph), stage.thread()
+
+    async def is_queued() -> bool:
+        return "Queued inputs: 1" in await details_page(stage, config)
+
     async with stage.serving(graph):
         running = await client.astart({"lines": ["a"]}, config)
-        while told != ["begun"]:
-            await asyncio.sleep(0.02)
+        await eventually(lambda: events == ["begun"])
         second = asyncio.ensure_future(client.ainvoke({"lines": ["b"]}, config, on_busy=on_busy))
         if on_busy == "cancel":
-            while "stopped" not in told:
-                await asyncio.sleep(0.02)
+            await eventually(lambda: "stopped" in events)
             assert (await running.record()).values["lines"] == ["a", "first"]
         else:
-            await asyncio.sleep(0.3)
-            assert told == ["begun"]
+            await eventually(is_queued)
+            assert events == ["begun"]
         go_on.set()
-        kept = ["a", "first", *([] if on_busy == "cancel" else ["slow"])]
-        assert (await second)["lines"] == [*kept, "b", "first", "slow"]
+        before = ["a", "first", *([] if on_busy == "cancel" else ["slow"])]
+        assert (await second)["lines"] == [*before, "b", "first", "slow"]

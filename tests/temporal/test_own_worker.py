@@ -1,4 +1,4 @@
-"""Graphs in someone's own Temporal: their client, their converter and codec, their worker, their other workflows."""
+"""Graphs in a user's own Temporal set-up: their client, converter, codec and worker, beside their other workflows."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ from stepgraph.errors import (
     UnknownGraphError,
 )
 from stepgraph.graph.compiled import CompiledGraph
-from tests.conftest import Stage
+from tests.conftest import Stage, has_poller
+from tests.patience import PATIENCE, eventually
 
 
 class Research(TypedDict):
@@ -52,7 +53,7 @@ class Research(TypedDict):
 
 
 class Pipeline:
-    """gather, analyze; the next calls of analyze may fail, or be slow."""
+    """A graph of gather and analyze. A test decides whether the next calls of analyze fail, or wait."""
 
     def __init__(self, name: str = "research") -> None:
         self.name = name
@@ -77,7 +78,7 @@ class Pipeline:
                 raise ConnectionError(f"no route to {state['query']}")
             return {"analysis": f"{state['sources'][-1]} agrees"}
 
-        builder = StateGraph(Research).add_node(gather).add_node(analyze, heartbeat_timeout=1)
+        builder = StateGraph(Research).add_node(gather).add_node(analyze)
         builder.add_edge(START, "gather").add_edge("gather", "analyze")
         return builder.add_edge("analyze", END).compile(name=self.name)
 
@@ -86,51 +87,49 @@ FINISHED = {"query": "x", "sources": ["x.pdf"], "analysis": "x.pdf agrees"}
 
 
 def with_converter(client: Client, converter: DataConverter) -> Client:
-    """A client on the same connection with another data converter."""
+    """Return a client on the same connection with another data converter."""
     return Client(**{**client.config(), "data_converter": converter})
 
 
 @asynccontextmanager
 async def stage_of(client: Client) -> AsyncIterator[Stage]:
-    """A stage for a client of one's own; histories are replayed with that client's converter."""
+    """Open a stage for a client; its histories are replayed with the client's converter."""
     stage = Stage(client)
     yield stage
-    replayer = Replayer(
-        workflows=[], plugins=[GraphPlugin(stage.graphs.values())], data_converter=client.data_converter
-    )
-    for thread_id in stage.threads:
-        for run in await stage.runs(thread_id):
-            await replayer.replay_workflow(await stage.history(run))
+    await stage.replay()
 
 
 async def steps(client: GraphClient, config: dict[str, Any]) -> list[int]:
-    return [shown.metadata["step"] async for shown in client.aget_state_history(config) if shown.metadata]
+    """Return the step of every checkpoint, newest first."""
+    return [each.metadata["step"] async for each in client.aget_state_history(config) if each.metadata]
 
 
-# Beside someone's own workflows and activities
+# Beside the user's own workflows and activities
 
 
 @activity.defn
 async def title_of(name: str) -> str:
-    """Someone's own activity."""
+    """An activity of the user."""
     return name.title()
 
 
 @workflow.defn
 class Letter:
-    """Someone's own workflow, in the SDK's sandbox, with a graph as its child."""
+    """A workflow of the user, in the SDK's sandbox, with a graph as its child."""
 
     @workflow.run
     async def run(self, query: str, thread_id: str) -> str:
-        """An activity, then the graph."""
-        title = await workflow.execute_activity(title_of, query, start_to_close_timeout=timedelta(seconds=10))
+        """Run an activity, then the graph."""
+        title = await workflow.execute_activity(title_of, query, start_to_close_timeout=timedelta(seconds=PATIENCE))
         record = await workflow.execute_child_workflow("research", {"query": title}, id=thread_id, result_type=dict)
         return f"Dear reader, {record['values']['analysis']}."
 
 
 async def test_graphs_share_a_worker_with_other_workflows(stage: Stage) -> None:
-    """Own workflows and activities run beside them, from a module that imports stepgraph; a workflow may have a graph
-    as its child, whose workflow id is the thread's."""
+    """The user's workflows and activities run beside graphs, from a module that imports stepgraph.
+
+    A workflow may have a graph as its child; the child's workflow id is the thread id.
+    """
     graph = Pipeline().graph()
     client, config = stage.use(graph), stage.thread()
     thread_id = config["configurable"]["thread_id"]
@@ -147,8 +146,8 @@ async def test_graphs_share_a_worker_with_other_workflows(stage: Stage) -> None:
     await replayer.replay_workflow(await letter.fetch_history())
 
 
-async def test_a_workflow_that_is_no_graph_is_told_from_a_thread(stage: Stage) -> None:
-    """A workflow id that someone's own workflow has is no thread: an error that names the workflow's type."""
+async def test_the_workflow_id_of_another_workflow_is_refused_as_a_thread_id(stage: Stage) -> None:
+    """The error names the type of the workflow that has the id."""
     graph = Pipeline().graph()
     client = stage.use(graph)
     async with stage.serving(graph, workflows=[Letter], activities=[title_of]):
@@ -160,25 +159,26 @@ async def test_a_workflow_that_is_no_graph_is_told_from_a_thread(stage: Stage) -
             id=letter,
             task_queue=stage.task_queue,
         )
-        taken = {"configurable": {"thread_id": letter}}
-        for call in (client.ainvoke({"query": "x"}, taken), client.ainvoke(None, taken), client.aget_state(taken)):
+        in_use = {"configurable": {"thread_id": letter}}
+        for call in (client.ainvoke({"query": "x"}, in_use), client.ainvoke(None, in_use), client.aget_state(in_use)):
             with pytest.raises(GraphMismatchError, match="belongs to graph 'Letter', not to 'research'"):
                 await call
 
 
 async def test_a_plugin_of_the_client_serves_its_workers(stage: Stage) -> None:
-    """`Client(plugins=[GraphPlugin([...])])` is enough: every worker of that client has the graphs."""
+    """With `Client(plugins=[GraphPlugin([...])])`, every worker of that client has the graphs."""
     graph = Pipeline().graph()
     config = stage.thread()
     stage.use(graph)
     own = Client(**{**stage.client.config(), "plugins": [GraphPlugin([graph])]})
     async with Worker(own, task_queue=stage.task_queue):
+        await eventually(lambda: has_poller(own, stage.task_queue))
         client = GraphClient(own, "research", task_queue=stage.task_queue)
         assert await client.ainvoke({"query": "x"}, config) == FINISHED
 
 
 async def test_one_plugin_may_serve_several_workers(stage: Stage) -> None:
-    """Workers made with the same plugin, one after the other or at once, each serve its graphs."""
+    """Every worker made with the plugin serves its graphs, one after the other or at once."""
     pipeline = Pipeline()
     graph = pipeline.graph()
     plugin = GraphPlugin([graph])
@@ -186,11 +186,13 @@ async def test_one_plugin_may_serve_several_workers(stage: Stage) -> None:
     for _ in range(2):
         async with (
             Worker(stage.client, task_queue=stage.task_queue, plugins=[plugin]),
-            Worker(stage.client, task_queue=f"{stage.task_queue}-too", plugins=[plugin]),
+            Worker(stage.client, task_queue=f"{stage.task_queue}-2", plugins=[plugin]),
         ):
+            await eventually(lambda: has_poller(stage.client, stage.task_queue))
+            await eventually(lambda: has_poller(stage.client, f"{stage.task_queue}-2"))
             await client.ainvoke({"query": "x"}, config)
-            too = GraphClient(stage.client, "research", task_queue=f"{stage.task_queue}-too")
-            await too.ainvoke({"query": "y"}, config)
+            second = GraphClient(stage.client, "research", task_queue=f"{stage.task_queue}-2")
+            await second.ainvoke({"query": "y"}, config)
     assert pipeline.calls == ["gather", "analyze"] * 4
 
 
@@ -198,7 +200,10 @@ async def test_one_plugin_may_serve_several_workers(stage: Stage) -> None:
 
 
 async def scenario(stage: Stage, pipeline: Pipeline) -> dict[str, Any]:
-    """Everything a thread can go through: failure, resume, a further input, termination, reads, open and closed."""
+    """Take a thread through failure, resume, a further input and termination; read it open and closed.
+
+    Returns the config of the thread.
+    """
     graph = pipeline.graph()
     client, config = stage.use(graph), stage.thread()
     pipeline.failures = 1
@@ -231,13 +236,13 @@ async def scenario(stage: Stage, pipeline: Pipeline) -> dict[str, Any]:
     return config
 
 
-async def test_a_client_with_pydantics_converter_changes_nothing(stage: Stage) -> None:
-    """Values keep their own way to JSON, whatever converter someone's workflows need."""
+async def test_graphs_work_with_pydantics_data_converter(stage: Stage) -> None:
+    """Values are encoded in the same way, whatever converter the user's workflows need."""
     async with stage_of(with_converter(stage.client, pydantic_data_converter)) as own:
         await scenario(own, Pipeline())
 
 
-class Scrambled(PayloadCodec):
+class ScramblingCodec(PayloadCodec):
     """Compresses and scrambles whole payloads, as an encrypting codec would."""
 
     def __init__(self) -> None:
@@ -264,31 +269,31 @@ def _xor(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("inline", ["4096", "0"], ids=["state inline", "state by query"])
-async def test_an_encrypting_codec_leaves_nothing_readable(
+async def test_an_encrypting_codec_encodes_every_value(
     stage: Stage, inline: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """State, history, resume and reads of closed threads work, and no event of any run has a value in the clear."""
+    """State, history, resume and reads of closed threads work, and no event of any run has readable values."""
     monkeypatch.setenv("STEPGRAPH_INLINE_BYTES", inline)
-    codec = Scrambled()
+    codec = ScramblingCodec()
     converter = replace(
         DataConverter.default, payload_codec=codec, failure_converter_class=DefaultFailureConverterWithEncodedAttributes
     )
     async with stage_of(with_converter(stage.client, converter)) as own:
         config = await scenario(own, Pipeline())
-        found = [event for run in await own.runs(own.threads[0]) for event in (await own.history(run)).events]
-        assert len(found) > 40
-        for event in found:
+        events = [event for run in await own.runs(own.threads[0]) for event in (await own.history(run)).events]
+        assert len(events) > 40
+        for event in events:
             text = event.SerializeToString()
             for secret in (b"x.pdf", b"y.pdf", b"agrees", b"no route", b"Traceback", b"sources", b"query"):
                 assert secret not in text, event
-        without = GraphClient(stage.client, "research", task_queue=own.task_queue)
-        with pytest.raises(ValueError, match=r"binary/scrambled'\. If that is a codec's, it is missing"):
-            await without.aget_state(config)
+        without_codec = GraphClient(stage.client, "research", task_queue=own.task_queue)
+        with pytest.raises(ValueError, match=r"binary/scrambled'\. If a payload codec made it, this process lacks"):
+            await without_codec.aget_state(config)
     assert codec.seen > 40
 
 
-class Counting(Interceptor):
-    """Counts what it sees, as a tracer would."""
+class RecordingInterceptor(Interceptor):
+    """Records the types of activities and workflows, as a tracer would."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -317,13 +322,13 @@ class Counting(Interceptor):
 
 
 async def test_interceptors_see_graphs_and_nodes_by_name(stage: Stage) -> None:
-    """A tracer of one's own needs nothing of stepgraph."""
-    counting = Counting()
+    """A tracer of the user needs nothing from stepgraph."""
+    recording = RecordingInterceptor()
     graph = Pipeline().graph()
     client, config = stage.use(graph), stage.thread()
-    async with stage.serving(graph, interceptors=[counting]):
+    async with stage.serving(graph, interceptors=[recording]):
         await client.ainvoke({"query": "x"}, config)
-    assert counting.seen == ["research", "stepgraph.open_thread", "research.gather", "research.analyze"]
+    assert recording.seen == ["research", "stepgraph.open_thread", "research.gather", "research.analyze"]
 
 
 # A client without the graph's code
@@ -368,7 +373,7 @@ TYPED = {
 
 
 def typed(calls: list[str]) -> CompiledGraph:
-    """gather writes typed values; check fails once, and looks at them."""
+    """Return a graph of gather, which writes typed values, and check, which compares them, and fails once."""
 
     def gather(state: Typed) -> dict[str, Any]:
         calls.append("gather")
@@ -386,51 +391,51 @@ def typed(calls: list[str]) -> CompiledGraph:
     return builder.add_edge(START, "gather").add_edge("gather", "check").add_edge("check", END).compile(name="typed")
 
 
-async def test_typed_values_come_back_as_what_they_were(stage: Stage) -> None:
-    """With the graph's schema: across failure, resume, closed threads and history; in nodes, results and writes."""
+async def test_typed_values_keep_their_types(stage: Stage) -> None:
+    """A client with the schema gets them from invokes, states and histories; nodes get them after a resume, too."""
     calls: list[str] = []
     graph = typed(calls)
     client, config = stage.use(graph), stage.thread()
-    given = {key: TYPED[key] for key in ("until", "author")}
-    given |= {"sources": [Source("a", NOON)], "tags": {"new"}, "pair": (0, "x"), "mood": Mood.CALM}
+    input_data = {key: TYPED[key] for key in ("until", "author")}
+    input_data |= {"sources": [Source("a", NOON)], "tags": {"new"}, "pair": (0, "x"), "mood": Mood.CALM}
     async with stage.serving(graph):
         with pytest.raises(ConnectionError):
-            await client.ainvoke(given, config)
+            await client.ainvoke(input_data, config)
         assert (await client.aget_state(config)).values == {**TYPED, "pair": (0, "x")}
         assert await client.ainvoke(None, config) == TYPED
-        history = [shown async for shown in client.aget_state_history(config)]
+        history = [snapshot async for snapshot in client.aget_state_history(config)]
     state = await client.aget_state(config)
     assert state.values == TYPED
     assert type(state.values["sources"][0]) is Source
     assert state == history[0]
-    assert [(shown.metadata or {})["writes"] for shown in history] == [
+    assert [(snapshot.metadata or {})["writes"] for snapshot in history] == [
         {"check": {"pair": (1, "x")}},
         {"gather": {"sources": [Source("b", NOON)], "tags": {"long"}, "mood": Mood.KEEN, "raw": b"\x00\xff"}},
-        {"__start__": given},
+        {"__start__": input_data},
         None,
     ]
     assert history[2].tasks[0].result["tags"] == {"long"}
     assert calls == ["gather", "check", "check"]
 
 
-async def test_without_the_code_values_are_plain_json(stage: Stage) -> None:
-    """A name is enough: input and values are JSON data, and what is no JSON is refused before anything starts."""
+async def test_values_of_a_client_without_the_schema_are_plain_json(stage: Stage) -> None:
+    """It needs only the graph's name. Input and values are JSON data; other inputs are refused before a run starts."""
     calls: list[str] = []
     graph = typed(calls)
     stage.use(graph)
     client, config = GraphClient(stage.client, "typed", task_queue=stage.task_queue), stage.thread()
     async with stage.serving(graph):
-        for refused, why in (
+        for input_data, reason in (
             ({"tags": {"new"}}, "set would come back as list|not JSON serializable|set"),
             ({"until": NOON}, "datetime"),
             ([1], "got list"),
             ("text", "got str"),
         ):
-            with pytest.raises(InvalidInputError, match=why) as caught:
-                await client.ainvoke(refused, config)
+            with pytest.raises(InvalidInputError, match=reason) as caught:
+                await client.ainvoke(input_data, config)
             assert "plain JSON" in str(caught.value)
         assert await stage.runs(config["configurable"]["thread_id"]) == []
-        given = {
+        plain = {
             "sources": [{"title": "a", "found": "2026-01-02T12:00:00Z"}],
             "tags": ["new"],
             "until": "2026-01-02T12:00:00.000001Z",
@@ -438,7 +443,7 @@ async def test_without_the_code_values_are_plain_json(stage: Stage) -> None:
             "author": {"name": "Ada", "born": "2026-01-02T12:00:00Z"},
         }
         with pytest.raises(ConnectionError):
-            await client.ainvoke(given, config)
+            await client.ainvoke(plain, config)
         values = await client.ainvoke(None, config)
     assert values["sources"][1] == {"title": "b", "found": "2026-01-02T12:00:00Z"}
     assert sorted(values["tags"]) == ["long", "new"]
@@ -446,8 +451,8 @@ async def test_without_the_code_values_are_plain_json(stage: Stage) -> None:
     assert json.loads(json.dumps(values)) == values
 
 
-async def test_without_the_code_a_misfit_is_told_by_the_worker(stage: Stage) -> None:
-    """The same error as with the code, naming the key; the thread is none the worse for it."""
+async def test_an_input_that_does_not_fit_is_refused_by_the_worker(stage: Stage) -> None:
+    """A client without the schema gets the same error as one with it; the thread is not affected."""
     graph = Pipeline().graph()
     stage.use(graph)
     client, config = GraphClient(stage.client, "research", task_queue=stage.task_queue), stage.thread()
@@ -460,19 +465,19 @@ async def test_without_the_code_a_misfit_is_told_by_the_worker(stage: Stage) -> 
         assert await client.ainvoke({"query": "x"}, config) == FINISHED
 
 
-async def test_a_graph_that_nobody_serves_is_refused_at_once(stage: Stage) -> None:
-    """An `UnknownGraphError` that names the graph, the task queue and the mend; nothing is started."""
+async def test_a_graph_without_a_worker_is_refused(stage: Stage) -> None:
+    """An `UnknownGraphError` names the graph and the task queue; no run is started."""
     config = stage.thread()
     client = GraphClient(stage.client, "nobodys")
     with pytest.raises(UnknownGraphError, match=r"nobody polls task queue 'stepgraph\.nobodys'") as caught:
-        await asyncio.wait_for(client.ainvoke({"query": "x"}, config), timeout=5)
+        await asyncio.wait_for(client.ainvoke({"query": "x"}, config), PATIENCE)
     assert caught.value.graph == "nobodys"
     assert await stage.runs(config["configurable"]["thread_id"]) == []
     assert (await client.aget_state(config)).values == {}
 
 
 async def test_a_graph_that_the_worker_lacks_is_refused_by_it(stage: Stage) -> None:
-    """On a task queue that other graphs are served on, the worker says what it has."""
+    """The worker polls the task queue for other graphs, and its error suggests one of them."""
     graph = Pipeline().graph()
     stage.use(graph)
     client = GraphClient(stage.client, "reserch", task_queue=stage.task_queue)
@@ -483,7 +488,7 @@ async def test_a_graph_that_the_worker_lacks_is_refused_by_it(stage: Stage) -> N
 
 
 async def test_a_thread_of_another_graph_is_refused(stage: Stage) -> None:
-    """Whatever is asked of it, open or closed: an error that names both graphs, before anything is started."""
+    """Every call, on an open and on a closed thread, raises an error that names both graphs, and starts no run."""
     pipeline = Pipeline()
     pipeline.slow = True
     graph, other = pipeline.graph(), typed([])
@@ -514,11 +519,11 @@ async def test_a_thread_of_another_graph_is_refused(stage: Stage) -> None:
 # Plugins that cannot work
 
 
-async def test_what_is_no_list_of_graphs_is_refused() -> None:
-    """The message says what was given and what to give instead."""
+async def test_a_plugin_refuses_what_is_not_a_list_of_graphs() -> None:
+    """The message names the argument, and says what to pass instead."""
     graph = Pipeline().graph()
-    given: Any
-    for given, told in (
+    graphs: Any
+    for graphs, message in (
         ([], "GraphPlugin needs at least one graph"),
         (graph, r"takes a list of graphs, GraphPlugin\(\[graph\]\)"),
         ([StateGraph(Research)], r"got stepgraph.graph.builder.StateGraph. Compile it first: .compile\(name=...\)"),
@@ -528,28 +533,28 @@ async def test_what_is_no_list_of_graphs_is_refused() -> None:
         ([graph, Pipeline().graph()], "Two graphs are named 'research'. Give each a name of its own"),
         ([graph, graph], "Two graphs are named 'research'"),
     ):
-        with pytest.raises(GraphDefinitionError, match=told):
-            GraphPlugin(given)
+        with pytest.raises(GraphDefinitionError, match=message):
+            GraphPlugin(graphs)
 
 
 async def test_a_second_plugin_is_refused(stage: Stage) -> None:
-    """A worker takes one, and so does a replayer; the message names the graphs of both, and the mend."""
+    """A worker takes one plugin, and so does a replayer; the message names the graphs of both."""
     plugins = [GraphPlugin([Pipeline().graph()]), GraphPlugin([typed([])])]
-    told = r"for 'research', and for 'typed'. Give all graphs to one: GraphPlugin\(\[a, b\]\)"
-    with pytest.raises(GraphDefinitionError, match=told):
+    message = r"for 'research', and for 'typed'. Give all graphs to one: GraphPlugin\(\[a, b\]\)"
+    with pytest.raises(GraphDefinitionError, match=message):
         Worker(stage.client, task_queue=stage.task_queue, plugins=plugins)
-    with pytest.raises(GraphDefinitionError, match=told):
+    with pytest.raises(GraphDefinitionError, match=message):
         Replayer(workflows=[], plugins=plugins)
     own = Client(**{**stage.client.config(), "plugins": plugins[:1]})
     with (
         pytest.warns(UserWarning, match="present from both client and worker"),
-        pytest.raises(GraphDefinitionError, match=told),
+        pytest.raises(GraphDefinitionError, match=message),
     ):
         Worker(own, task_queue=stage.task_queue, plugins=plugins[1:])
 
 
 async def test_the_same_plugin_twice_is_refused(stage: Stage) -> None:
-    """Given to the client and to its worker."""
+    """A worker has the plugins of its client already."""
     plugin = GraphPlugin([Pipeline().graph()])
     own = Client(**{**stage.client.config(), "plugins": [plugin]})
     with (

@@ -1,4 +1,4 @@
-"""Nodes that are told to stop: by an invoke that takes its turn, and by Temporal's cancel of the thread."""
+"""Nodes that are cancelled: by an invoke with ``on_busy="cancel"``, and by Temporal's cancel of the run."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from stepgraph import END, START, StateGraph
 from stepgraph.errors import RunEndedError
 from stepgraph.graph.compiled import CompiledGraph
 from tests.conftest import Stage
+from tests.patience import eventually
 
-CommandKind = Literal["sync", "async", "in a row"]
+NodeKind = Literal["sync", "async", "fused"]
+
+DAY = timedelta(days=1)
 
 
 class Log(TypedDict):
@@ -25,28 +28,33 @@ class Log(TypedDict):
 
 
 class Slow:
-    """A graph whose last node takes long at its first call, and tidies up when it is told to stop."""
+    """A graph whose last node runs until it is cancelled at its first call, and then cleans up.
 
-    def __init__(self, kind: CommandKind, *, tidying: float = 0.0) -> None:
-        self.told: list[str] = []
+    Heartbeat timeouts are a day, so the node hears of its cancellation only if heartbeats are more frequent than that
+    requires.
+    """
+
+    def __init__(self, kind: NodeKind, *, cleanup_seconds: float = 0.0) -> None:
+        self.events: list[str] = []
         self.side_by_side = False
-        self._tidying = tidying
+        self._cleanup_seconds = cleanup_seconds
         self._running = threading.Lock()
         builder = StateGraph(Log)
-        builder.add_node("first", lambda state: {"lines": ["first"]})
-        builder.add_node("slow", self._asynchronous if kind == "async" else self._synchronous)
+        builder.add_node("first", lambda state: {"lines": ["first"]}, heartbeat_timeout=DAY)
+        node = self._asynchronous if kind == "async" else self._synchronous
+        builder.add_node("slow", node, heartbeat_timeout=DAY)
         builder.add_edge(START, "first").add_edge("first", "slow").add_edge("slow", END)
-        name = f"slow-{kind.replace(' ', '-')}"
-        self.graph: CompiledGraph = builder.compile(name=name, durability="async" if kind == "in a row" else "sync")
+        durability: Literal["sync", "async"] = "async" if kind == "fused" else "sync"
+        self.graph: CompiledGraph = builder.compile(name=f"slow-{kind}", durability=durability)
 
     def _synchronous(self, state: Log) -> dict[str, Any]:
         self._begin()
         try:
-            while len(self.told) == 1:
+            while len(self.events) == 1:
                 time.sleep(0.01)
         except asyncio.CancelledError:
-            self.told.append("stopped")
-            time.sleep(self._tidying)
+            self.events.append("stopped")
+            time.sleep(self._cleanup_seconds)
             raise
         finally:
             self._end()
@@ -55,11 +63,11 @@ class Slow:
     async def _asynchronous(self, state: Log) -> dict[str, Any]:
         self._begin()
         try:
-            while len(self.told) == 1:
+            while len(self.events) == 1:
                 await asyncio.sleep(0.01)
         except asyncio.CancelledError:
-            self.told.append("stopped")
-            await asyncio.sleep(self._tidying)
+            self.events.append("stopped")
+            await asyncio.sleep(self._cleanup_seconds)
             raise
         finally:
             self._end()
@@ -67,39 +75,37 @@ class Slow:
 
     def _begin(self) -> None:
         self.side_by_side = self.side_by_side or not self._running.acquire(blocking=False)
-        self.told.append("begun")
+        self.events.append("begun")
 
     def _end(self) -> None:
-        self.told.append("ended")
+        self.events.append("ended")
         self._running.release()
 
-    async def has(self, what: str) -> None:
-        """Until the node has told that."""
-        while what not in self.told:
-            await asyncio.sleep(0.02)
+    async def has(self, event: str) -> None:
+        """Wait until the node has recorded an event."""
+        await eventually(lambda: event in self.events)
 
 
-@pytest.mark.parametrize("kind", ["sync", "async", "in a row"])
-async def test_who_takes_its_turn_waits_until_the_nodes_have_really_stopped(stage: Stage, kind: CommandKind) -> None:
-    """The old super-step and the new one never run side by side; the node hears of it within seconds."""
-    slow = Slow(kind, tidying=1.0)
+@pytest.mark.parametrize("kind", ["sync", "async", "fused"])
+async def test_an_invoke_that_cancels_nodes_waits_until_they_have_stopped(stage: Stage, kind: NodeKind) -> None:
+    """The old super-step and the new one never run side by side."""
+    slow = Slow(kind, cleanup_seconds=1.0)
     client, config = stage.use(slow.graph), stage.thread()
     async with stage.serving(slow.graph):
         running = await client.astart({"lines": ["a"]}, config)
         await slow.has("begun")
-        asked = time.monotonic()
         second = asyncio.ensure_future(client.ainvoke({"lines": ["b"]}, config, on_busy="cancel"))
         await slow.has("stopped")
-        assert time.monotonic() - asked < 8
         assert await running.result() == {"lines": ["a", "first"]}
         assert (await second)["lines"] == ["a", "first", "b", "first", "slow"]
-        assert slow.told == ["begun", "stopped", "ended", "begun", "ended"]
+        assert slow.events == ["begun", "stopped", "ended", "begun", "ended"]
         assert not slow.side_by_side
 
 
-@pytest.mark.parametrize("kind", ["sync", "async", "in a row"])
-async def test_temporals_cancel_stops_the_node_and_keeps_what_finished(stage: Stage, kind: CommandKind) -> None:
-    """The run is cancelled once the node has stopped, and the thread can be resumed."""
+@pytest.mark.usefixtures("frequent_heartbeats")
+@pytest.mark.parametrize("kind", ["sync", "async", "fused"])
+async def test_temporals_cancel_stops_the_node_and_keeps_finished_tasks(stage: Stage, kind: NodeKind) -> None:
+    """The run ends as cancelled once the node has stopped, and the thread can be resumed."""
     slow = Slow(kind)
     client, config = stage.use(slow.graph), stage.thread()
     async with stage.serving(slow.graph):
@@ -109,20 +115,21 @@ async def test_temporals_cancel_stops_the_node_and_keeps_what_finished(stage: St
         with pytest.raises(RunEndedError, match="was cancelled") as caught:
             await running.result()
         assert caught.value.status == "cancelled"
-        assert slow.told == ["begun", "stopped", "ended"]
+        assert slow.events == ["begun", "stopped", "ended"]
         state = await client.aget_state(config)
         assert (state.values, state.next) == ({"lines": ["a", "first"]}, ("slow",))
         assert [task.error for task in state.tasks] == [None]
         assert await client.ainvoke(None, config) == {"lines": ["a", "first", "slow"]}
 
 
+@pytest.mark.usefixtures("frequent_heartbeats")
 @pytest.mark.parametrize("how", ["refuses", "finishes"])
-async def test_a_node_may_finish_although_it_is_told_to_stop(
+async def test_a_node_may_finish_although_it_is_cancelled(
     stage: Stage, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Then its result is kept; one that goes on for too long is left behind."""
+    """The thread keeps its result, unless it goes on for longer than cancelled nodes may."""
     if how == "refuses":
-        monkeypatch.setattr("stepgraph_workflows.super_steps.STOP_PATIENCE", timedelta(seconds=2))
+        monkeypatch.setattr("stepgraph_workflows.super_steps.STOP_TIMEOUT", timedelta(seconds=2))
     begun, release = threading.Event(), threading.Event()
 
     def stubborn(state: Log) -> dict[str, Any]:
@@ -130,10 +137,10 @@ async def test_a_node_may_finish_although_it_is_told_to_stop(
             return {"lines": ["again"]}
         begun.set()
         try:
-            _until(lambda: False)
+            _block_until(lambda: False)
         except asyncio.CancelledError:
             if how == "refuses":
-                _until(release.is_set)
+                _block_until(release.is_set)
         return {"lines": ["stubborn"]}
 
     builder = StateGraph(Log)
@@ -146,11 +153,11 @@ async def test_a_node_may_finish_although_it_is_told_to_stop(
         second = await client.ainvoke({"lines": ["b"]}, config, on_busy="cancel")
         first = await running.result()
         release.set()
-    kept = ["stubborn"] if how == "finishes" else []
-    assert first["lines"] == ["a", *kept]
-    assert second["lines"] == ["a", *kept, "b", "again"]
+    written = ["stubborn"] if how == "finishes" else []
+    assert first["lines"] == ["a", *written]
+    assert second["lines"] == ["a", *written, "b", "again"]
 
 
-def _until(condition: Callable[[], bool]) -> None:
+def _block_until(condition: Callable[[], bool]) -> None:
     while not condition():
         time.sleep(0.01)

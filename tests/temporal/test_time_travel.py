@@ -11,8 +11,10 @@ import pytest
 from stepgraph import END, START, Command, StateGraph, interrupt
 from stepgraph.errors import CheckpointNotFoundError, InvalidUpdateError, ThreadError
 from stepgraph.graph.compiled import CompiledGraph
+from stepgraph.protocol.names import UPDATE_STATE
 from stepgraph.protocol.snapshot import config_for
 from tests.conftest import Stage
+from tests.patience import eventually
 from tests.temporal.graphs import side_by_side
 
 
@@ -29,7 +31,7 @@ class Sum(TypedDict, total=False):
 
 
 def pipeline(runs: list[str], gate: asyncio.Event | None = None) -> CompiledGraph:
-    """gather, analyze, report."""
+    """Return a graph of gather, analyze and report. If there is a gate, analyze waits for it."""
 
     async def gather(state: Research) -> dict[str, Any]:
         runs.append("gather")
@@ -51,8 +53,8 @@ def pipeline(runs: list[str], gate: asyncio.Event | None = None) -> CompiledGrap
     return builder.add_edge("report", END).compile(name="travel")
 
 
-async def test_an_update_grows_from_a_checkpoint_and_runs_nothing(stage: Stage) -> None:
-    """It is the new head, its branch leaves the old one as it was, and a resume goes on from it."""
+async def test_an_update_of_a_checkpoint_is_the_new_head(stage: Stage) -> None:
+    """The update runs no node and leaves the old branch unchanged; a resume goes on from it."""
     runs: list[str] = []
     graph = pipeline(runs)
     client, config = stage.use(graph), stage.thread()
@@ -60,9 +62,9 @@ async def test_an_update_grows_from_a_checkpoint_and_runs_nothing(stage: Stage) 
         await client.ainvoke({"query": "q"}, config)
         before = [s async for s in client.aget_state_history(config)]
         gathered = before[2]
-        made = await client.aupdate_state(gathered.config, {"sources": ["c"]}, as_node="gather")
+        updated = await client.aupdate_state(gathered.config, {"sources": ["c"]}, as_node="gather")
         head = await client.aget_state(config)
-        assert head.config == made
+        assert head.config == updated
         assert (head.values["sources"], head.next) == (["a", "b", "c"], ("analyze",))
         assert "analysis" not in head.values
         assert head.metadata == {"source": "update", "step": 3, "writes": {"gather": {"sources": ["c"]}}}
@@ -75,8 +77,8 @@ async def test_an_update_grows_from_a_checkpoint_and_runs_nothing(stage: Stage) 
         assert await client.aget_state(before[0].config) == before[0]
 
 
-async def test_a_replay_runs_again_what_came_after(stage: Stage) -> None:
-    """Also from a checkpoint of an earlier run, and at the head of a finished thread, where there is nothing to run."""
+async def test_a_replay_runs_the_nodes_after_a_checkpoint_again(stage: Stage) -> None:
+    """The checkpoint may be of an earlier run; the replay begins with a fork of it."""
     runs: list[str] = []
     graph = pipeline(runs)
     client, config = stage.use(graph), stage.thread()
@@ -96,8 +98,10 @@ async def test_a_replay_runs_again_what_came_after(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("as_node", "next"), [("analyze", ("report",)), ("gather", ("analyze",)), ("human", ("analyze",)), (END, ())]
 )
-async def test_who_signs_an_update_decides_what_runs_next(stage: Stage, as_node: str, next: tuple[str, ...]) -> None:
-    """A node: what follows it; a virtual author: what would have run anyway; END: nothing."""
+async def test_the_author_of_an_update_decides_what_runs_next(
+    stage: Stage, as_node: str, next: tuple[str, ...]
+) -> None:
+    """After a node's update, its successors are due; a virtual author changes nothing; after END, nothing is due."""
     graph = pipeline([])
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
@@ -109,9 +113,11 @@ async def test_who_signs_an_update_decides_what_runs_next(stage: Stage, as_node:
         assert head.values["analysis"] == "by hand"
 
 
-@pytest.mark.parametrize("elsewhere", [False, True])
-async def test_a_virtual_author_leaves_the_results_of_finished_nodes_as_they_are(stage: Stage, elsewhere: bool) -> None:
-    """At a checkpoint that another run has left behind, and on a new thread: only what was still to run is run."""
+@pytest.mark.parametrize("on_new_thread", [False, True])
+async def test_an_update_by_a_virtual_author_keeps_the_results_of_finished_nodes(
+    stage: Stage, on_new_thread: bool
+) -> None:
+    """At an unfinished checkpoint of an earlier run, only the unfinished tasks run, also on a new thread."""
     runs: list[str] = []
 
     def fails(state: Sum) -> dict[str, Any]:
@@ -124,20 +130,20 @@ async def test_a_virtual_author_leaves_the_results_of_finished_nodes_as_they_are
         runs.append("adds")
         return {"total": 1}
 
-    graph = side_by_side(Sum, {"adds": adds, "fails": fails}, lambda state: None, name="left_behind")
+    graph = side_by_side(Sum, {"adds": adds, "fails": fails}, lambda state: None, name="unfinished")
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
         for _ in range(2):
             with pytest.raises(OSError, match="no route"):
                 await client.ainvoke({"total": 100}, config)
-        left = [s async for s in client.aget_state_history(config) if s.next == ("adds", "fails")][-1]
+        unfinished = [s async for s in client.aget_state_history(config) if s.next == ("adds", "fails")][-1]
         runs[:] = ["fails", "fails"]
-        if elsewhere:
+        if on_new_thread:
             forked = stage.thread()
             name = forked["configurable"]["thread_id"]
-            returned = await client.afork(left.config, {"note": "x"}, as_node="human", thread_id=name)
+            returned = await client.afork(unfinished.config, {"note": "x"}, as_node="human", thread_id=name)
         else:
-            await client.aupdate_state(left.config, {"note": "x"}, as_node="human")
+            await client.aupdate_state(unfinished.config, {"note": "x"}, as_node="human")
             head = await client.aget_state(config)
             assert (head.next, head.values) == (("fails",), {"total": 101, "note": "x"})
             returned = await client.ainvoke(None, config)
@@ -145,8 +151,8 @@ async def test_a_virtual_author_leaves_the_results_of_finished_nodes_as_they_are
         assert runs == ["fails"] * 3
 
 
-async def test_an_update_at_an_input_that_was_not_taken_adds_to_it(stage: Stage) -> None:
-    """Its router failed: it is asked again, about the input with the update, and nothing of the input is lost."""
+async def test_an_update_of_an_unfinished_input_adds_to_it(stage: Stage) -> None:
+    """The router of START failed on the input; it runs again on the input with the update."""
     builder = StateGraph(Sum).add_node("done", lambda state: {"total": 1})
     builder.add_conditional_edges(START, lambda state: {"right": "done"}[state["note"]], ["done"])
     graph = builder.add_edge("done", END).compile(name="entry")
@@ -160,7 +166,7 @@ async def test_an_update_at_an_input_that_was_not_taken_adds_to_it(stage: Stage)
 
 
 async def test_a_fork_runs_on_a_new_thread_beside_its_source(stage: Stage) -> None:
-    """Ten at once, from one checkpoint; each knows where it came from, and the source is not touched."""
+    """Ten forks of one checkpoint run at once; each names its origin, and the source does not change."""
     graph = pipeline([])
     client, config = stage.use(graph), stage.thread()
     source = config["configurable"]["thread_id"]
@@ -186,15 +192,18 @@ async def test_a_fork_runs_on_a_new_thread_beside_its_source(stage: Stage) -> No
 
 
 async def test_while_a_thread_runs_updates_take_effect_at_the_next_boundary(stage: Stage) -> None:
-    """In the order of their arrival; by update or by signal; one that cannot be honoured fails nothing."""
+    """Updates and signals take effect in the order of their arrival; a refused one fails nothing."""
     gate = asyncio.Event()
     graph = pipeline([], gate)
     client, config = stage.use(graph), stage.thread()
     thread_id = config["configurable"]["thread_id"]
     async with stage.serving(graph):
         run = await client.astart({"query": "q"}, config)
-        while (await client.aget_state(config)).next != ("analyze",):
-            await asyncio.sleep(0.05)
+
+        async def runs_analyze() -> bool:
+            return (await client.aget_state(config)).next == ("analyze",)
+
+        await eventually(runs_analyze)
         handle = stage.client.get_workflow_handle(thread_id)
         await handle.signal("update_state", {"values": {"sources": ["by signal"]}, "as_node": "human"})
         await handle.signal("update_state", {"values": {"surces": []}})
@@ -202,7 +211,11 @@ async def test_while_a_thread_runs_updates_take_effect_at_the_next_boundary(stag
         with pytest.raises(InvalidUpdateError, match="no node 'reprot'.* Did you mean 'report'?"):
             await client.aupdate_state(config, {"sources": []}, as_node="reprot")
         updating = asyncio.ensure_future(client.aupdate_state(config, {"sources": ["by update"]}, as_node="human"))
-        await asyncio.sleep(0.3)
+
+        async def is_accepted() -> bool:
+            return UPDATE_STATE in await stage.accepted_updates(thread_id)
+
+        await eventually(is_accepted)
         assert not updating.done()
         state = await client.aget_state(config)
         assert state.values["sources"] == ["a", "b"]
@@ -214,19 +227,19 @@ async def test_while_a_thread_runs_updates_take_effect_at_the_next_boundary(stag
 
 
 async def test_bad_updates_are_refused_and_change_nothing(stage: Stage) -> None:
-    """Unknown nodes, values and checkpoints; several writers to choose from."""
+    """Nodes, values and checkpoints are unknown, or several nodes could be the author."""
     graph = pipeline([])
     client, config = stage.use(graph), stage.thread()
     thread_id = config["configurable"]["thread_id"]
     async with stage.serving(graph):
         await client.ainvoke({"query": "q"}, config)
         head = await client.aget_state(config)
-        for values, as_node, said in (
+        for values, as_node, message in (
             ({"query": 7}, None, "'query' is declared str"),
             ({"nope": 1}, None, "a key 'nope'"),
             ({}, "nobody", "no node 'nobody'"),
         ):
-            with pytest.raises(InvalidUpdateError, match=said):
+            with pytest.raises(InvalidUpdateError, match=message):
                 await client.aupdate_state(config, values, as_node=as_node)
         with pytest.raises(CheckpointNotFoundError):
             await client.aupdate_state(config_for(thread_id, "nonsense"), {"query": "x"})
@@ -245,7 +258,7 @@ async def test_bad_updates_are_refused_and_change_nothing(stage: Stage) -> None:
 
 
 async def test_an_update_starts_a_thread_that_does_not_exist(stage: Stage) -> None:
-    """As if it were the input: the first nodes run next."""
+    """The update has the effect of an input: the first nodes are due."""
     graph = pipeline([])
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
@@ -255,8 +268,8 @@ async def test_an_update_starts_a_thread_that_does_not_exist(stage: Stage) -> No
         assert (await client.ainvoke(None, config))["summary"] == "report: 2 sources"
 
 
-async def test_updates_that_meet_routers_at_work_are_made_all_the_same(stage: Stage) -> None:
-    """Many at once on a thread that waits: each needs an answer of a router's, and the history replays."""
+async def test_updates_that_run_routers_at_the_same_time_are_all_applied(stage: Stage) -> None:
+    """Each of many updates of a waiting thread runs the node's router first, and the history can be replayed."""
 
     async def router(state: Research) -> str:
         await asyncio.sleep(0.05)

@@ -80,7 +80,7 @@ def commit_fused(thread: Thread, result: FusedStepsResult) -> None:
         if due != step.results.keys():
             raise StepgraphError(
                 f"Graph {thread.spec.name!r} ran {sorted(step.results)} where {sorted(due)} were due: its reducers "
-                "or its code differ between worker processes. Mend that, then resume the thread."
+                "or its code differ between worker processes. Fix that, then resume the thread."
             )
         thread.commit_results(step.results, created_at=step.at)
     for task, _, _ in thread.task_outcomes(_head(thread)):

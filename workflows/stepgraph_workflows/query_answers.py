@@ -23,7 +23,7 @@ from stepgraph.protocol.queries import (
     StateRequest,
     ValuesRequest,
 )
-from stepgraph.protocol.snapshot import matches, recent_in_record, view
+from stepgraph.protocol.snapshot import matches_filter, recent_in_record, snapshot_data
 from stepgraph.serde.error_text import first_line
 from stepgraph.serde.json_values import JsonValues
 from stepgraph.serde.plain_json import json_size
@@ -40,8 +40,8 @@ def state(thread: Thread | None, argument: RawValue, errors: Sequence[str], *, i
         if thread is None or thread.head is None:
             return None
         if request.checkpoint_id is None:
-            return {**view(thread, thread.head, as_head=True), "errors": list(errors)}
-        return view(thread, thread.checkpoint(request.checkpoint_id))
+            return {**snapshot_data(thread, thread.head, as_head=True), "errors": list(errors)}
+        return snapshot_data(thread, thread.checkpoint(request.checkpoint_id))
 
     return _answer(StateRequest, argument, snapshot, in_one_piece=in_one_piece)
 
@@ -66,7 +66,7 @@ def history(thread: Thread | None, restored: Record | None, argument: RawValue, 
                 break
             snapshot = make_snapshot()
             more_before = checkpoint_id
-            if matches(snapshot, request.filter):
+            if matches_filter(snapshot, request.filter):
                 snapshots.append(snapshot)
                 size += json_size(snapshot)
         else:
@@ -86,7 +86,7 @@ def history(thread: Thread | None, restored: Record | None, argument: RawValue, 
 def _newest_first(thread: Thread, restored: Record | None) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
     """Yield each checkpoint's id, and a function that makes its snapshot."""
     for checkpoint in thread.newest_first():
-        yield checkpoint.id, functools.partial(view, thread, checkpoint)
+        yield checkpoint.id, functools.partial(snapshot_data, thread, checkpoint)
     if restored is not None and thread.base is not None:
         values = JsonValues.of(thread.channels.encode(thread.base.values))
         for recent, snapshot in zip(restored.recent, recent_in_record(restored, values), strict=True):

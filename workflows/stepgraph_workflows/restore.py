@@ -49,7 +49,7 @@ def restore_thread(opening: Opening, registry: Callable[[], GraphRegistry]) -> T
     if opening.spec is None:
         raise UnknownGraphError(
             f"This worker has no graph {info.workflow_type!r}.{suggest(info.workflow_type, opening.known)} "
-            "Start a worker with its code on a task queue of its own, or mend the name.",
+            "Start a worker with its code on a task queue of its own, or fix the name.",
             graph=info.workflow_type,
             known=list(opening.known),
         )

@@ -17,7 +17,7 @@ from stepgraph.engine.constants import START
 from stepgraph.engine.spec import NodeSpec
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import StorageError
-from stepgraph.execution.state_cache import states
+from stepgraph.execution.state_cache import process_cache
 from stepgraph.protocol.activity_input import to_activity_input
 from stepgraph.protocol.names import activity_type
 from stepgraph.protocol.opening import RunSettings
@@ -92,7 +92,7 @@ def travels_inline(thread: Thread, settings: RunSettings) -> bool:
     """Return whether the head's values go into an activity's input. Larger ones go into this process's cache."""
     inline = thread.state_size <= settings.inline_bytes
     if not inline and thread.head is not None and not workflow.unsafe.is_replaying():
-        states.put(thread.run_id, thread.head.id, thread.state)
+        process_cache.put(thread.run_id, thread.head.id, thread.state)
     return inline
 
 

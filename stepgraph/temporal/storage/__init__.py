@@ -1,33 +1,35 @@
-"""Where payloads go that are too large for Temporal: a folder or an S3 bucket, by the SDK's `ExternalStorage`.
+"""External storage: payloads that are too large for Temporal's history go to a folder or an S3 bucket.
 
-What Temporal keeps then is a reference of some hundred bytes. The driver is the SDK's own for S3, which names an object
-by its content, under the run that it belongs to, and checks it when it is read; a folder is one more bucket to it. What
-this package adds is where that is (`STEPGRAPH_STORAGE`) and errors that say what to do.
+Temporal then keeps a reference of some hundred bytes. The SDK's `ExternalStorage` decides which payloads are stored and
+follows the references; its S3 driver names an object by its content, under the run that it belongs to, and checks the
+hash when it reads. This package owns the folder and the bucket that the driver works with, the setting
+`STEPGRAPH_STORAGE`, and errors that name the fix. It knows nothing of threads or graphs.
 
-Every process of a deployment, worker or client, needs the same storage. For a client of one's own::
+Only the names below are for other packages. All processes of a deployment, workers and clients, need the same storage.
+To give it to a Temporal client::
 
     storage = external_storage("s3://bucket/prefix")
     client = await Client.connect("localhost:7233", data_converter=DataConverter(external_storage=storage))
 """
 
-from stepgraph.temporal.storage.driver import NoStorage, Storage, uses_storage
-from stepgraph.temporal.storage.setup import (
-    check,
+from stepgraph.temporal.storage.configuration import (
+    check_storage,
     external_storage,
     no_storage,
     read_only_storage,
     storage_from_settings,
-    with_storage_errors,
+    with_missing_storage_errors,
 )
+from stepgraph.temporal.storage.driver import NoStorageDriver, ObjectStoreDriver, uses_storage
 
 __all__ = [
-    "NoStorage",
-    "Storage",
-    "check",
+    "NoStorageDriver",
+    "ObjectStoreDriver",
+    "check_storage",
     "external_storage",
     "no_storage",
     "read_only_storage",
     "storage_from_settings",
     "uses_storage",
-    "with_storage_errors",
+    "with_missing_storage_errors",
 ]

@@ -1,16 +1,20 @@
-"""The SDK's storage driver with errors that name key, place and mend.
+"""The storage drivers of stepgraph, whose errors name the key, the store and the fix.
 
-How a failure is told decides what becomes of a run. An activity fails for good when its result cannot be stored, for
-the node would be run again and again, and when a payload is gone, for no other attempt would find it. Whatever else
-somebody can put right (the place is out of reach, a worker lacks the setting) fails the task at hand, which the server
-gives out again. So does a payload that a workflow lacks: the run waits, and goes on should the payload be restored;
-to end it would lose what it did, for a replay without the payload cannot tell.
+What an error becomes decides what happens to the run:
+
+- An activity fails without another attempt when its result cannot be stored, because every attempt would run the node
+  again, and when a payload is lost, because no attempt would find it.
+- Anything else that a person can fix (the store is out of reach, a worker lacks the setting) fails the current
+  workflow task or activity attempt, which the server schedules again.
+- The same goes for a lost payload that a workflow needs. The run waits, and goes on if the payload is restored.
+  Failing the run would discard its results, because a replay without the payload cannot recover them.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import NoReturn, TypeVar
 
 from temporalio import activity
@@ -28,138 +32,152 @@ from temporalio.exceptions import ApplicationError
 from stepgraph.errors import StorageError
 from stepgraph.temporal import sdk_internals
 from stepgraph.temporal.payloads import failure
-from stepgraph.temporal.storage.place import AbsentError, Place, PlaceError, UnreachableError
+from stepgraph.temporal.storage.object_store import (
+    ObjectNotFoundError,
+    ObjectStore,
+    ObjectStoreError,
+    UnreachableError,
+)
 
 T = TypeVar("T")
 
-NAME = "stepgraph"
-"""Of the driver, whichever place it has: so that one which has none, or another, can say where a payload is."""
+DRIVER_NAME = "stepgraph"
+"""The name of both drivers, with every store. The SDK finds the driver for a reference by name, so a process with
+another store, or with none, can still report where the payload is."""
 
-ADDRESS = "storage"
-"""In a reference: where its payload was put."""
+ADDRESS_FIELD = "storage"
+"""The field of a reference that holds the address of the store to which its payload was written."""
 
-PAYLOAD_MAX = 1_000_000_000
-PAUSES = (0.5, 1.0, 2.0, 4.0)
-"""Seconds between attempts at a place that does not answer: a node that is done should not be run again for it."""
+MAX_PAYLOAD_BYTES = 1_000_000_000
+RETRY_DELAYS_SECONDS = (0.5, 1.0, 2.0, 4.0)
+"""Pauses between attempts while a store does not answer: a short outage must not make a finished node run again."""
 
 
 class FinalStorageError(StorageError, ApplicationError):
-    """A `StorageError` that Temporal takes for final, when an activity fails with it."""
+    """A `StorageError` with which an activity fails for good: Temporal makes no further attempt."""
 
-    message = ""  # in place of a property of the SDK's, to which nothing can be assigned
+    message = ""  # replaces a property of the SDK that has no setter, because StorageError assigns to it
 
     def __init__(self, message: str, **parts: str) -> None:
         ApplicationError.__init__(self, message, type=StorageError.__name__, non_retryable=True)
         StorageError.__init__(self, message, **parts)
-        # As of every failure of a run: the error, and here no record.
-        own = failure(message, self.to_wire(), None, type=StorageError.__name__).failure
-        assert own is not None
-        sdk_internals.with_failure(self, own)
+        # The details that every failure of a run has: the error, and in this case no record.
+        to_send = failure(message, self.to_wire(), None, type=StorageError.__name__).failure
+        assert to_send is not None
+        sdk_internals.with_failure(self, to_send)
 
 
-class Storage(StorageDriver):
-    """Stores in one place, and reads from it."""
+class ObjectStoreDriver(StorageDriver):
+    """Stores payloads in one store and reads them from it, by means of the SDK's S3 driver."""
 
-    def __init__(self, place: Place, bucket: str) -> None:
-        self.place = place
-        self._driver = S3StorageDriver(place, bucket, max_payload_size=PAYLOAD_MAX)
+    def __init__(self, store: ObjectStore, bucket: str) -> None:
+        self.object_store = store
+        self._driver = S3StorageDriver(store, bucket, max_payload_size=MAX_PAYLOAD_BYTES)
 
     def name(self) -> str:
-        """In every reference."""
-        return NAME
+        """Return the name that every reference has."""
+        return DRIVER_NAME
 
     def type(self) -> str:
-        """What the server is told that workers use."""
-        return NAME
+        """Return the type of driver that workers report to the server."""
+        return DRIVER_NAME
 
     async def store(self, context: StorageDriverStoreContext, payloads: Sequence[Payload]) -> list[StorageDriverClaim]:
-        """Puts payloads there. `StorageError` when that cannot be done."""
+        """Store payloads. `StorageError` if that fails."""
+        address = self.object_store.address
         try:
-            claims = await _patiently(lambda: self._driver.store(context, payloads))
+            claims = await _with_retries(partial(self._driver.store, context, payloads))
         except Exception as error:
-            reason = error.__cause__ if isinstance(error.__cause__, PlaceError) else error
             size = sum(payload.ByteSize() for payload in payloads)
             kind = FinalStorageError if activity.in_activity() else StorageError
             raise kind(
-                f"{size:,} bytes could not be stored in {self.place.address} (STEPGRAPH_STORAGE): {reason}. "
-                "Mend the storage, then resume the thread.",
-                storage=self.place.address,
+                f"{size:,} bytes could not be stored in {address} (STEPGRAPH_STORAGE): {_reason(error)}. "
+                "Fix the storage, then resume the thread.",
+                storage=address,
             ) from error
-        return [StorageDriverClaim({**claim.claim_data, ADDRESS: self.place.address}) for claim in claims]
+        return [StorageDriverClaim({**claim.claim_data, ADDRESS_FIELD: address}) for claim in claims]
 
     async def retrieve(
         self, context: StorageDriverRetrieveContext, claims: Sequence[StorageDriverClaim]
     ) -> list[Payload]:
-        """Reads payloads. `StorageError` for one that is gone or damaged, or for a place in trouble."""
-        found = []
+        """Read payloads. `StorageError` if one is lost or damaged, or if the store cannot be read."""
+        payloads = []
         for claim in claims:
             try:
-                found += await _patiently(lambda claim=claim: self._driver.retrieve(context, [claim]))  # type: ignore[misc]  # mypy and lambda defaults
+                payloads += await _with_retries(partial(self._driver.retrieve, context, [claim]))
             except Exception as error:
-                self._tell(claim, error)
-        return found
+                self._raise_read_error(claim, error)
+        return payloads
 
-    def _tell(self, claim: StorageDriverClaim, error: Exception) -> NoReturn:
-        reason = error.__cause__ if isinstance(error.__cause__, PlaceError) else error
-        here, there = self.place.address, claim.claim_data.get(ADDRESS, self.place.address)
+    def _raise_read_error(self, claim: StorageDriverClaim, error: Exception) -> NoReturn:
+        reason = _reason(error)
+        address = self.object_store.address
+        written_to = claim.claim_data.get(ADDRESS_FIELD, address)
         key = claim.claim_data.get("key", "")
-        lost = (isinstance(reason, AbsentError) and here == there) or isinstance(error, ValueError)
-        if lost and isinstance(reason, AbsentError):
-            what = f"A payload is gone from {here} (STEPGRAPH_STORAGE): {key}. Restore it, if there is a copy"
-        elif lost:
-            what = f"A payload in {here} (STEPGRAPH_STORAGE) is damaged: {key}. Restore it from a copy"
-        elif isinstance(reason, AbsentError):
-            what = (
-                f"A payload was stored in {there}, and this process reads from {here}, which has no copy of it: {key}. "
-                f"Set STEPGRAPH_STORAGE={there}"
+        not_found = isinstance(reason, ObjectNotFoundError)
+        damaged = isinstance(error, ValueError)  # the SDK's driver checks the hash
+        if not_found and written_to == address:
+            text = f"A payload is gone from {address} (STEPGRAPH_STORAGE): {key}. Restore it, if there is a copy"
+        elif not_found:
+            text = (
+                f"A payload was stored in {written_to}, and this process reads from {address}, which has no copy of "
+                f"it: {key}. Set STEPGRAPH_STORAGE={written_to}"
             )
+        elif damaged:
+            text = f"A payload in {address} (STEPGRAPH_STORAGE) is damaged: {key}. Restore it from a copy"
         else:
-            what = f"A payload cannot be read from {here} (STEPGRAPH_STORAGE): {reason}. Mend the storage. Key: {key}"
+            text = f"A payload cannot be read from {address} (STEPGRAPH_STORAGE): {reason}. Fix the storage. Key: {key}"
+        lost = damaged or (not_found and written_to == address)
         kind = FinalStorageError if lost and activity.in_activity() else StorageError
-        raise kind(f"{what}.", storage=there, key=key) from error
+        raise kind(f"{text}.", storage=written_to, key=key) from error
 
 
-class NoStorage(StorageDriver):
-    """Of a process without storage: it stores nothing, and says what it would take to read."""
+class NoStorageDriver(StorageDriver):
+    """The driver of a process without external storage. It stores nothing, and reading fails with a clear error."""
 
     def name(self) -> str:
-        """As if it could read."""
-        return NAME
+        """Return the name in references, so that the SDK calls this driver for them."""
+        return DRIVER_NAME
 
     def type(self) -> str:
-        """What the server is told."""
+        """Return the type of driver that workers report to the server."""
         return "none"
 
     async def store(self, context: StorageDriverStoreContext, payloads: Sequence[Payload]) -> list[StorageDriverClaim]:
-        """Never called."""
+        """Not called: the driver selector chooses no driver."""
         raise NotImplementedError
 
     async def retrieve(
         self, context: StorageDriverRetrieveContext, claims: Sequence[StorageDriverClaim]
     ) -> list[Payload]:
-        """Says where the payload is."""
-        there, key = claims[0].claim_data.get(ADDRESS), claims[0].claim_data.get("key")
+        """Raise `StorageError` with the address of the store that has the payload."""
+        written_to, key = claims[0].claim_data.get(ADDRESS_FIELD), claims[0].claim_data.get("key")
         raise StorageError(
-            f"Part of the thread is in external storage, and this process has none. Set STEPGRAPH_STORAGE={there} for "
-            "every worker and client, or give a client of your own that storage.",
-            storage=there,
+            f"Part of the thread is in external storage, and this process has none. Set STEPGRAPH_STORAGE={written_to} "
+            "for every worker and client, or give a client of your own that storage.",
+            storage=written_to,
             key=key,
         )
 
 
 def uses_storage(client: Client) -> bool:
-    """Whether a client's large payloads go to external storage, of stepgraph's or any other driver."""
+    """Return whether a client puts large payloads into external storage, with stepgraph's driver or any other."""
     storage = client.data_converter.external_storage
-    return storage is not None and not any(isinstance(driver, NoStorage) for driver in storage.drivers)
+    return storage is not None and not any(isinstance(driver, NoStorageDriver) for driver in storage.drivers)
 
 
-async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
-    """Does it, several times if the place does not answer."""
-    for pause in PAUSES:
+def _reason(error: Exception) -> BaseException:
+    """Return the store's own error where the SDK's driver has wrapped one, otherwise the error itself."""
+    return error.__cause__ if isinstance(error.__cause__, ObjectStoreError) else error
+
+
+async def _with_retries(request: Callable[[], Awaitable[T]]) -> T:
+    """Make a request, and make it again after each of the pauses while the store does not answer."""
+    for delay in RETRY_DELAYS_SECONDS:
         try:
-            return await work()
+            return await request()
         except Exception as error:
             if not isinstance(error.__cause__, UnreachableError):
                 raise
-        await asyncio.sleep(pause)
-    return await work()
+        await asyncio.sleep(delay)
+    return await request()

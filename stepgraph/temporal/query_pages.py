@@ -1,0 +1,25 @@
+"""Queries a workflow for an answer that may be too large for one payload, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from temporalio.common import RawValue
+
+from stepgraph.protocol.paging import Pages
+from stepgraph.temporal.payloads import from_raw
+
+
+async def query_all_pages(query_page: Callable[[int], Awaitable[RawValue]]) -> Any:
+    """Return the complete answer to a query, as JSON data.
+
+    If the answer changes between two pages, it is read again from page 0.
+
+    Args:
+        query_page: sends the query for one page, by number. Its errors are raised unchanged.
+    """
+    pages = Pages()
+    while pages.next_page is not None:
+        pages.add_page(from_raw(await query_page(pages.next_page)))
+    return pages.answer

@@ -1,0 +1,86 @@
+"""Operations on a thread, such as `invoke` and `update`, that work alike in both libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tests.parity.libraries import ParityThread
+
+Operation = Callable[[ParityThread], Awaitable[Any]]
+
+
+def invoke(input: Any, **options: Any) -> Operation:
+    """Run on an input.
+
+    Args:
+        input: the input, or `None` to resume.
+        options: ``recursion_limit``, ``interrupt_before`` and ``interrupt_after``, for this invoke.
+    """
+
+    async def operation(thread: ParityThread) -> Any:
+        return await _run(thread, input, await thread.config_at(None), **options)
+
+    return operation
+
+
+def resume(**options: Any) -> Operation:
+    """Run ``invoke(None)`` at the head."""
+    return invoke(None, **options)
+
+
+def replay(at: int, **options: Any) -> Operation:
+    """Run ``invoke(None)`` at the n-th checkpoint, counted from the thread's first."""
+
+    async def operation(thread: ParityThread) -> Any:
+        return await _run(thread, None, await thread.config_at(at), **options)
+
+    return operation
+
+
+def update(values: Any, as_node: str | None = None, at: int | None = None) -> Operation:
+    """Call ``update_state`` at the head, or at the n-th checkpoint."""
+
+    async def operation(thread: ParityThread) -> Any:
+        await thread.graph.aupdate_state(await thread.config_at(at), values, as_node)
+
+    return operation
+
+
+def bulk(*supersteps: list[tuple[Any, str]]) -> Operation:
+    """Call ``bulk_update_state`` at the head: the ``(values, as_node)`` of each list are applied in one super-step."""
+
+    async def operation(thread: ParityThread) -> Any:
+        updates = [[thread.library.StateUpdate(*update) for update in superstep] for superstep in supersteps]
+        await thread.graph.abulk_update_state(thread.config, updates)
+
+    return operation
+
+
+def answer(resume: Any, **options: Any) -> Operation:
+    """Run ``Command(resume=...)`` with one answer, for the one waiting interrupt."""
+
+    async def operation(thread: ParityThread) -> Any:
+        return await _run(thread, thread.library.Command(resume=resume), thread.config, **options)
+
+    return operation
+
+
+def answer_each(**answers: Any) -> Operation:
+    """Run ``Command(resume={id: answer})``. Each keyword is the value of a waiting interrupt."""
+
+    async def operation(thread: ParityThread) -> Any:
+        interrupts = (await thread.graph.aget_state(thread.config)).interrupts
+        ids = {interrupt.value: interrupt.id for interrupt in interrupts}
+        resume = {ids[value]: answer for value, answer in answers.items()}
+        return await _run(thread, thread.library.Command(resume=resume), thread.config)
+
+    return operation
+
+
+async def _run(
+    thread: ParityThread, input: Any, config: Any, recursion_limit: int | None = None, **options: Any
+) -> Any:
+    if recursion_limit is not None:
+        config = {**config, "recursion_limit": recursion_limit}
+    return await thread.graph.ainvoke(input, config, **options)
