@@ -34,16 +34,17 @@ EMBEDS = "localhost:7233"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group tests for pytest-xdist, and mark those that need a server.
+    """Mark the tests that need a server, and group them for pytest-xdist.
 
-    A file's tests run in one process, because they share the fixtures of their module.
+    The tests of a file that need a server run in one process, where they share the fixtures of their module.
     """
     for item in items:
         group = item.get_closest_marker("xdist_group")
-        if group is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
-        if "server" in getattr(item, "fixturenames", ()) or (group is not None and EMBEDS in group.args):
+        embeds = group is not None and EMBEDS in group.args
+        if embeds or item.path.parent.name == "temporal" or "server" in getattr(item, "fixturenames", ()):
             item.add_marker("server")
+        if group is None and item.get_closest_marker("server") is not None:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 def temporal_binary() -> str | None:

@@ -42,7 +42,7 @@ async def eventually(condition: Callable[[], T | Awaitable[T]], describe: Callab
                 if inspect.isawaitable(value):
                     value = await value
                 if value:
-                    return value  # type: ignore[return-value]  # mypy does not narrow the union of both kinds of condition
+                    return value
                 await asyncio.sleep(PAUSE)
     except TimeoutError:
         raise AssertionError(f"not within {PATIENCE:g} s: {_source(condition)} {describe()}") from None

@@ -31,6 +31,7 @@ def run_benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.server
 def test_the_steps_case_compares_stepgraph_with_the_floor() -> None:
     """Each peer runs three steps in its own process, on a real server. The tables have values of this case only."""
     process = run_benchmarks("--only", "steps", "--peers", "ours,floor", "--rounds", "1", "--steps", "3")
@@ -47,6 +48,7 @@ def test_the_steps_case_compares_stepgraph_with_the_floor() -> None:
     assert "| official: not part of this run | at most 1 x | - |" in process.stdout
 
 
+@pytest.mark.server
 def test_a_peer_that_is_not_installed_is_skipped() -> None:
     """The other peers run, and the report on stderr names the one that does not."""
     process = run_benchmarks("--only", "steps", "--peers", "floor,community", "--rounds", "1", "--steps", "1")

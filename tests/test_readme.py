@@ -1,4 +1,4 @@
-"""The README and the documentation are true: examples run, snippets compile, commands, links and targets exist."""
+"""The README and the documentation are correct: examples run, snippets compile, commands, links and targets exist."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ TEXT = "\n".join(PAGES.values())
 
 
 def blocks(page: str, language: str) -> list[str]:
-    """The code blocks of a language on a page, in order."""
+    """Return the code blocks of a language on a page, in order."""
     return re.findall(rf"^```{language}\n(.*?)^```", PAGES[page], re.MULTILINE | re.DOTALL)
 
 
-def test_the_example_runs_as_it_is(server: WorkflowEnvironment, tmp_path: Path) -> None:
-    """It fails, is resumed, and prints the history across both runs."""
+def test_the_example_runs_unchanged(server: WorkflowEnvironment, tmp_path: Path) -> None:
+    """The example fails, is resumed, and prints the history of both runs."""
     script = tmp_path / "essay.py"
     script.write_text(blocks("README.md", "python")[0])
     address = server.client.service_client.config.target_host
-    ran = subprocess.run(
+    ended = subprocess.run(
         [sys.executable, str(script)],
         env={**os.environ, "TEMPORAL_ADDRESS": address},
         capture_output=True,
@@ -42,7 +42,7 @@ def test_the_example_runs_as_it_is(server: WorkflowEnvironment, tmp_path: Path) 
         timeout=PATIENCE,
         check=True,
     )
-    printed = ran.stdout.splitlines()
+    printed = ended.stdout.splitlines()
     assert "ConnectionError: the model does not answer" in printed[0]
     assert printed[1:3] == ["('analyze',)", "2 sources on checkpoints"]
     assert [line.split()[0] for line in printed[3:]] == ["3", "2", "1", "0"]
@@ -51,29 +51,29 @@ def test_the_example_runs_as_it_is(server: WorkflowEnvironment, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("page", "block"), [(page, block) for page in PAGES for block in blocks(page, "python")], ids=str
 )
-def test_a_snippet_is_python(page: str, block: str) -> None:
-    """It compiles, also where it awaits at the top."""
+def test_a_snippet_is_valid_python(page: str, block: str) -> None:
+    """Every Python block compiles; it may await at the top level."""
     compile(block, page, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
 def test_the_commands_exist() -> None:
-    """The pages show every `starter.py` command but the demonstration, which the README runs by `make demo`."""
+    """The pages show every `starter.py` command except the demonstration, which the README runs by `make demo`."""
     used = set(re.findall(r"^python starter\.py (\w+)", TEXT, re.MULTILINE))
-    there = {
+    existing = {
         command.name or command.callback.__name__ for command in starter.app.registered_commands if command.callback
     }
-    assert used == there - {"demo"}
+    assert used == existing - {"demo"}
 
 
 def test_the_settings_exist() -> None:
-    """Every variable that a page names is read."""
+    """Every variable that a page names is a setting of stepgraph or of its tests."""
     named = set(re.findall(r"\bSTEPGRAPH_[A-Z_]*[A-Z]\b", TEXT))
     assert named - ENVIRONMENT.keys() <= {"STEPGRAPH_TEST_PATIENCE"}
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_files_it_links_to_are_there(page: str) -> None:
-    """Every relative link leads somewhere."""
+def test_the_linked_files_exist(page: str) -> None:
+    """Every relative link names a file or a folder of the repository."""
     for target in re.findall(r"\]\((?!http|#)([^)#]+)", PAGES[page]):
         assert ((ROOT / page).parent / target).exists(), target
 

@@ -14,7 +14,7 @@ MIN_ID_END = 4
 
 
 async def config_at(client: GraphClient, thread_id: str, reference: str | None) -> dict[str, Any]:
-    """Returns the config of the checkpoint that a reference names, or of the thread if there is no reference.
+    """Return the config of the checkpoint that a reference names, or of the thread if there is no reference.
 
     Raises:
         CheckpointNotFoundError: the reference names no checkpoint, or several; the message has the candidates.
@@ -25,7 +25,7 @@ async def config_at(client: GraphClient, thread_id: str, reference: str | None) 
 
 
 async def checkpoint_named(client: GraphClient, thread_id: str, reference: str) -> str:
-    """Returns the id of the checkpoint that a reference names. Raises as `config_at` does."""
+    """Return the id of the checkpoint that a reference names. Raises as `config_at` does."""
     candidates = {}
     async for snapshot in client.aget_state_history(config_for(thread_id)):
         checkpoint_id = snapshot.checkpoint_id or ""

@@ -22,7 +22,7 @@ VALUE_LIMIT = 60
 
 
 def lines(snapshots: Sequence[StateSnapshot], forks: Forks, *, head: str | None, diff: bool) -> Iterator[str]:
-    """Yields the tree as lines of rich markup, one for each checkpoint, the oldest first.
+    """Yield the tree as lines of rich markup, one for each checkpoint, the oldest first.
 
     A line is indented only below a checkpoint with several children.
 
@@ -57,7 +57,7 @@ def lines(snapshots: Sequence[StateSnapshot], forks: Forks, *, head: str | None,
 
 
 def mermaid(snapshots: Sequence[StateSnapshot], *, head: str | None) -> str:
-    """Returns the tree as a Mermaid flowchart.
+    """Return the tree as a Mermaid flowchart.
 
     Args:
         snapshots: a thread's history, newest first.
@@ -76,7 +76,7 @@ def mermaid(snapshots: Sequence[StateSnapshot], *, head: str | None) -> str:
 
 
 def differences(before: StateSnapshot | None, after: StateSnapshot) -> Iterator[str]:
-    """Yields what changed from one checkpoint to another, a line for each key of the state."""
+    """Yield what changed from one checkpoint to another, a line for each key of the state."""
     old_values: Mapping[str, Any] = before.values if before is not None else {}
     for key, value in after.values.items():
         if key not in old_values:
@@ -91,7 +91,7 @@ def differences(before: StateSnapshot | None, after: StateSnapshot) -> Iterator[
 
 
 def _parent_id(snapshot: StateSnapshot) -> str | None:
-    """Returns the id of a checkpoint's parent; None if there is none on the same thread."""
+    """Return the id of a checkpoint's parent; None if there is none on the same thread."""
     metadata = snapshot.metadata or {}
     if snapshot.parent_config is None or "forked_from" in metadata:
         return None
@@ -113,7 +113,7 @@ def _mermaid_label(snapshot: StateSnapshot) -> str:
 
 
 def _origin(metadata: Mapping[str, Any]) -> str:
-    """Returns who made a checkpoint: the nodes that wrote, or else its source and in whose name it was made."""
+    """Return who made a checkpoint: the nodes that wrote, or else its source and in whose name it was made."""
     writers = ", ".join(metadata.get("writes") or ())
     source = metadata.get("source")
     return writers if source == "loop" and writers else f"{source}{f' as {writers}' if writers else ''}"

@@ -50,7 +50,7 @@ class GraphConnection:
 
 
 def graph_at(address: str | None) -> GraphReference | None:
-    """Loads the graph at an address; None if no address was given."""
+    """Load the graph at an address; None if no address was given."""
     if address is None:
         return None
     code = load_graph(address)
@@ -58,14 +58,14 @@ def graph_at(address: str | None) -> GraphReference | None:
 
 
 def graph_called(text: str) -> GraphReference:
-    """Returns a graph by its name, or loads it if the text is an address."""
+    """Return a graph by its name, or loads it if the text is an address."""
     reference = graph_at(text) if is_address(text) else None
     return reference or GraphReference(graph_name(text))
 
 
 @asynccontextmanager
 async def open_graph(graph: GraphReference, *, announce: bool) -> AsyncIterator[GraphConnection]:
-    """Connects to a server and yields a client for a graph; if its code was loaded, runs a worker meanwhile.
+    """Connect to a server and yields a client for a graph; if its code was loaded, runs a worker meanwhile.
 
     Args:
         graph: the graph.
@@ -80,7 +80,7 @@ async def open_graph(graph: GraphReference, *, announce: bool) -> AsyncIterator[
 async def open_thread(
     thread: str, graph: GraphReference | None, *, announce: bool = False, reads_only: bool = False
 ) -> AsyncIterator[tuple[GraphConnection, Run]]:
-    """Connects to a server and yields a client for a thread's graph, and the thread's latest run.
+    """Connect to a server and yields a client for a thread's graph, and the thread's latest run.
 
     Args:
         thread: the thread id, as typed.
@@ -127,19 +127,19 @@ async def _graph_connection(
 
 
 def with_recursion_limit(config: dict[str, Any], limit: int | None) -> dict[str, Any]:
-    """Returns a config with a recursion limit, if one was given."""
+    """Return a config with a recursion limit, if one was given."""
     return config if limit is None else {**config, "recursion_limit": limit}
 
 
 def checked_thread_id(thread: str) -> str:
-    """Returns a thread id as typed. Raises `InvalidThreadError` if it cannot be one."""
+    """Return a thread id as typed. Raises `InvalidThreadError` if it cannot be one."""
     if not thread.strip():
         raise InvalidThreadError(f"A thread id must not be empty; got {thread!r}.", thread_id=thread)
     return parse_thread_id(thread)
 
 
 def refuse_to_detach_from_own_worker(graph: str | None, *, detach: bool) -> None:
-    """Raises a usage error if a command is to leave its thread to a worker that ends with the command."""
+    """Raise a usage error if a command is to leave its thread to a worker that ends with the command."""
     if detach and graph is not None and is_address(graph):
         raise typer.BadParameter(
             f"with {graph} the worker would end with this command, and nobody would do the work. "
@@ -149,7 +149,7 @@ def refuse_to_detach_from_own_worker(graph: str | None, *, detach: bool) -> None
 
 
 def read_json(argument: str) -> dict[str, Any]:
-    """Reads a JSON object from an argument: the JSON itself, ``@FILE``, or ``-`` for standard input.
+    """Read a JSON object from an argument: the JSON itself, ``@FILE``, or ``-`` for standard input.
 
     Raises:
         InvalidInputError: there is no such file, or no JSON object in it.

@@ -25,7 +25,7 @@ EXAMPLE_FOLDERS = (Path(__file__).parents[2] / "examples", Path(__file__).parent
 
 
 def run(*, as_json: bool = False) -> None:
-    """Runs the demonstration.
+    """Run the demonstration.
 
     Args:
         as_json: whether to print only the results, as one JSON document.
@@ -50,7 +50,7 @@ def run(*, as_json: bool = False) -> None:
 
 
 def _research(graph: CompiledGraph, module: ModuleType) -> dict[str, Any]:
-    """Runs three nodes in sequence, of which the second fails the first time."""
+    """Run three nodes in sequence, of which the second fails the first time."""
     config = config_for(f"research-{uuid.uuid4().hex[:8]}")
     rendering.heading("research: gather, analyze, report; analyze fails the first time")
     try:
@@ -70,7 +70,7 @@ def _research(graph: CompiledGraph, module: ModuleType) -> dict[str, Any]:
 
 
 def _parallel(graph: CompiledGraph, module: ModuleType) -> dict[str, Any]:
-    """Runs two nodes in the same super-step, of which one fails the first time."""
+    """Run two nodes in the same super-step, of which one fails the first time."""
     config = config_for(f"parallel-{uuid.uuid4().hex[:8]}")
     rendering.heading("parallel: flights and hotels side by side; hotels fails the first time")
     try:
@@ -101,7 +101,7 @@ def _thread_json(config: dict[str, Any], module: ModuleType, history: list[Any])
 
 
 def _load_example(name: str) -> tuple[CompiledGraph, ModuleType]:
-    """Returns an example's graph, and its module, which counts the runs of each node."""
+    """Return an example's graph, and its module, which counts the runs of each node."""
     for folder in EXAMPLE_FOLDERS:
         if (folder / f"{name}.py").is_file():
             (graph,) = load_graphs([f"{folder / name}.py:graph"])

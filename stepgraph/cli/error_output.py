@@ -27,11 +27,11 @@ log = logging.getLogger("stepgraph.cli")
 
 
 def reports_errors(command: Callable[P, Coroutine[Any, Any, None] | None]) -> Callable[P, None]:
-    """Makes a function, async or not, one that typer can call as a command, and that reports its errors.
+    """Make a function, async or not, one that typer can call as a command, and that reports its errors.
 
     An argument ``as_json`` of the function decides how they are printed.
 
-    Example:
+    Examples:
         >>> @app.command()  # doctest: +SKIP
         ... @reports_errors
         ... async def state(thread: ThreadArgument, as_json: AsJson = False) -> None: ...
@@ -49,7 +49,7 @@ def reports_errors(command: Callable[P, Coroutine[Any, Any, None] | None]) -> Ca
 
 @contextmanager
 def _reported_errors(*, as_json: bool) -> Iterator[None]:
-    """Prints an error that the body raises, and ends the command with the status for it."""
+    """Print an error that the body raises, and ends the command with the status for it."""
     try:
         yield
     except StepgraphError as error:
@@ -70,7 +70,7 @@ def _reported_errors(*, as_json: bool) -> Iterator[None]:
 
 
 def _print_error(error: StepgraphError, *, as_json: bool) -> None:
-    """Prints an error on standard error, or as JSON on standard output."""
+    """Print an error on standard error, or as JSON on standard output."""
     if as_json:
         rendering.print_json({"error": error.to_wire()})
         return
@@ -85,7 +85,7 @@ def _notes(error: BaseException) -> str:
 
 
 def _place_in_node(error: StepgraphError) -> str:
-    """Returns where in the node's own code the error was raised, as a sentence; empty if that is not known."""
+    """Return where in the node's own code the error was raised, as a sentence; empty if that is not known."""
     if not isinstance(error, NodeError):
         return ""
     lines = [line.strip() for line in str(error.parts.get("traceback", "")).splitlines()]

@@ -27,12 +27,12 @@ LIBRARY = Path(__file__).parents[1]
 
 
 def is_address(text: str) -> bool:
-    """Returns whether a text is the address of a graph's code rather than a graph's name."""
+    """Return whether a text is the address of a graph's code rather than a graph's name."""
     return ":" in text or text.endswith(".py") or "/" in text
 
 
 def load_graphs(addresses: Iterable[str]) -> list[CompiledGraph]:
-    """Returns the graphs at the addresses, each once.
+    """Return the graphs at the addresses, each once.
 
     Args:
         addresses: each may be several, separated by commas.
@@ -54,7 +54,7 @@ def load_graphs(addresses: Iterable[str]) -> list[CompiledGraph]:
 
 
 def load_graph(address: str) -> CompiledGraph:
-    """Returns the one graph at an address. Raises `UnknownGraphError` if there is none, or several."""
+    """Return the one graph at an address. Raises `UnknownGraphError` if there is none, or several."""
     graphs = _graphs_at(address)
     if len(set(graphs.values())) > 1:
         raise UnknownGraphError(
@@ -64,7 +64,7 @@ def load_graph(address: str) -> CompiledGraph:
 
 
 def _graphs_at(address: str) -> dict[str, CompiledGraph]:
-    """Returns the graphs at an address by the variables that hold them. There is at least one."""
+    """Return the graphs at an address by the variables that hold them. There is at least one."""
     place, variable = _split_address(address)
     module = _load_module(place, address)
     graphs = {name: value for name, value in vars(module).items() if isinstance(value, CompiledGraph)}
@@ -85,7 +85,7 @@ def _graphs_at(address: str) -> dict[str, CompiledGraph]:
 
 
 def _split_address(address: str) -> tuple[str, str]:
-    """Returns the module or path, and the variable; empty if the address names no variable."""
+    """Return the module or path, and the variable; empty if the address names no variable."""
     place, _, variable = address.rpartition(":") if ":" in address else (address, "", "")
     if not place:
         raise UnknownGraphError(f"{address!r} names no module. {FORMS}")
@@ -93,7 +93,7 @@ def _split_address(address: str) -> tuple[str, str]:
 
 
 def _load_module(place: str, address: str) -> ModuleType:
-    """Imports a module, or loads a file as one.
+    """Import a module, or loads a file as one.
 
     Args:
         place: the module's name, or the file's path.
@@ -136,7 +136,7 @@ def _load_module(place: str, address: str) -> ModuleType:
 
 
 def _place(error: Exception) -> str:
-    """Returns the place in the user's code that led to an error.
+    """Return the place in the user's code that led to an error.
 
     stepgraph's own frames are left out: a graph that is refused raises the error there.
     """
@@ -149,7 +149,7 @@ def _place(error: Exception) -> str:
 
 
 def _load_file(path: Path) -> ModuleType:
-    """Loads a file as a module, unless it has been imported already."""
+    """Load a file as a module, unless it has been imported already."""
     if path.is_dir():
         raise UnknownGraphError(f"{str(path)!r} is a folder. {FORMS}")
     if not path.is_file():
@@ -176,7 +176,7 @@ def _load_file(path: Path) -> ModuleType:
 
 
 def _module_name(path: Path) -> str:
-    """Returns the module name for a file: the file's own, with a hash of its path if another module has that name.
+    """Return the module name for a file: the file's own, with a hash of its path if another module has that name.
 
     A user's ``json.py`` must not become the ``json`` that every other module imports.
     """

@@ -25,7 +25,7 @@ from stepgraph.protocol.interrupts import Interrupt
 
 
 async def follow(run: GraphRun, connection: GraphConnection, *, detach: bool, as_json: bool) -> None:
-    """Prints a run's super-steps as they finish, then its values; errors get the command that goes on as a note.
+    """Print a run's super-steps as they finish, then its values; errors get the command that goes on as a note.
 
     Args:
         run: the run, or the queued input.
@@ -80,7 +80,7 @@ async def follow(run: GraphRun, connection: GraphConnection, *, detach: bool, as
 
 
 async def _print_steps(run: GraphRun, result: asyncio.Future[Any]) -> None:
-    """Prints each super-step as it finishes, until the run has ended. Waits for a worker if there is none."""
+    """Print each super-step as it finishes, until the run has ended. Waits for a worker if there is none."""
     printed: set[str | None] = set()
     previous_time: datetime | None = None
     is_waiting = False

@@ -34,22 +34,22 @@ errors = Console(highlight=False, stderr=True)
 
 
 def print_line(line: str, *, to: Console = console) -> None:
-    """Prints one or more lines of rich markup, unwrapped; text that is not markup must be escaped."""
+    """Print one or more lines of rich markup, unwrapped; text that is not markup must be escaped."""
     to.print(line, soft_wrap=True)
 
 
 def heading(text: str) -> None:
-    """Prints a heading."""
+    """Print a heading."""
     print_line(f"\n[bold]{escape(text)}[/]")
 
 
 def print_json(value: Any) -> None:
-    """Prints one JSON document on standard output."""
+    """Print one JSON document on standard output."""
     print(json.dumps(_json_data(value), indent=2, default=str, ensure_ascii=not _prints_unicode()), flush=True)
 
 
 def step_line(snapshot: StateSnapshot, took: timedelta | None = None) -> str:
-    """Returns a line for a finished super-step: the nodes that wrote, how long it took, and the nodes that run next."""
+    """Return a line for a finished super-step: the nodes that wrote, how long it took, and the nodes that run next."""
     metadata = snapshot.metadata or {}
     writers = ", ".join(metadata["writes"] or [metadata["source"]])
     next_nodes = f"then {', '.join(snapshot.next)}" if snapshot.next else "done"
@@ -58,12 +58,12 @@ def step_line(snapshot: StateSnapshot, took: timedelta | None = None) -> str:
 
 
 def values_block(values: dict[str, Any]) -> str:
-    """Returns the values as indented JSON."""
+    """Return the values as indented JSON."""
     return escape(json.dumps(values, indent=2, default=str, ensure_ascii=False))
 
 
 def state_block(snapshot: StateSnapshot) -> str:
-    """Returns the lines for a whole snapshot."""
+    """Return the lines for a whole snapshot."""
     if snapshot.metadata is None:
         return "There is no checkpoint: nothing has been done on this thread yet."
     metadata = snapshot.metadata
@@ -78,7 +78,7 @@ def state_block(snapshot: StateSnapshot) -> str:
 
 
 def show_history(snapshots: Iterable[StateSnapshot], *, values: bool = False) -> None:
-    """Prints a thread's checkpoints as a table.
+    """Print a thread's checkpoints as a table.
 
     Args:
         snapshots: the thread's history, newest first.
@@ -107,7 +107,7 @@ def show_history(snapshots: Iterable[StateSnapshot], *, values: bool = False) ->
 
 
 def show_threads(threads: Iterable[dict[str, Any]]) -> None:
-    """Prints threads as a table.
+    """Print threads as a table.
 
     Args:
         threads: what `list_threads` returns.
@@ -123,12 +123,12 @@ def show_threads(threads: Iterable[dict[str, Any]]) -> None:
 
 
 def snapshot_json(snapshot: StateSnapshot) -> dict[str, Any]:
-    """Returns a snapshot as JSON data."""
+    """Return a snapshot as JSON data."""
     return {**snapshot._asdict(), "tasks": [task._asdict() for task in snapshot.tasks]}
 
 
 def _show_rows(columns: list[str], rows: list[list[str]], *, narrow: int = NARROW) -> None:
-    """Prints a table; on a terminal with less than ``narrow`` columns, a paragraph for each row."""
+    """Print a table; on a terminal with less than ``narrow`` columns, a paragraph for each row."""
     if console.width < narrow:
         for row in rows:
             cells = [f"{name:<10}  {escape(cell)}" for name, cell in zip(columns, row, strict=True) if cell]
@@ -148,7 +148,7 @@ def _show_rows(columns: list[str], rows: list[list[str]], *, narrow: int = NARRO
 
 
 def _json_data(value: Any) -> Any:
-    """Returns a value with snapshots, also in lists, as JSON data."""
+    """Return a value with snapshots, also in lists, as JSON data."""
     if isinstance(value, StateSnapshot):
         return snapshot_json(value)
     if isinstance(value, list | tuple) and not hasattr(value, "_asdict"):
@@ -157,7 +157,7 @@ def _json_data(value: Any) -> Any:
 
 
 def _writes_text(writes: dict[str, Any] | None) -> str:
-    """Returns which nodes wrote which keys."""
+    """Return which nodes wrote which keys."""
     if not writes:
         return ""
     return ", ".join(f"{node}: {', '.join(keys)}" if keys else node for node, keys in writes.items())
@@ -173,7 +173,7 @@ def _task_text(task: TaskSnapshot) -> str:
 
 
 def _local_time(created_at: str | None) -> str:
-    """Returns a time of day in the local time zone, with the date unless that is today."""
+    """Return a time of day in the local time zone, with the date unless that is today."""
     if not created_at:
         return ""
     time = datetime.fromisoformat(created_at).astimezone()

@@ -218,12 +218,12 @@ time_travel.add_to(app)
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Run the command line."""
     app()
 
 
 def _answer_command(answer: str | None, interrupt: str | None) -> Command | None:
-    """Returns the command that answers an interrupt; None without an answer.
+    """Return the command that answers an interrupt; None without an answer.
 
     Args:
         answer: the answer as typed: its JSON value if it is JSON, otherwise the text itself.

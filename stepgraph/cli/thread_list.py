@@ -22,12 +22,12 @@ _STATUS_NAMES = {
 
 
 def status_of(status: WorkflowExecutionStatus | None) -> str:
-    """Returns the name of a run's status."""
+    """Return the name of a run's status."""
     return "unknown" if status is None else _STATUS_NAMES.get(status, status.name.lower())
 
 
 def thread_status(status: WorkflowExecutionStatus | None, head: StateSnapshot) -> str:
-    """Returns the name of a thread's status, from the status of its latest run and its head.
+    """Return the name of a thread's status, from the status of its latest run and its head.
 
     A completed run may leave nodes to run: a node failed, or the thread waits at an interrupt or breakpoint.
     """
@@ -37,7 +37,7 @@ def thread_status(status: WorkflowExecutionStatus | None, head: StateSnapshot) -
 
 
 def _listed_status(execution: WorkflowExecution) -> str:
-    """Returns the status that a run recorded as its search attribute.
+    """Return the status that a run recorded as its search attribute.
 
     A run that was terminated, cancelled or timed out could not record that: Temporal's status is the right one then.
     """
@@ -47,7 +47,7 @@ def _listed_status(execution: WorkflowExecution) -> str:
 
 
 async def list_threads(client: Client, *, graph: str | None, limit: int) -> list[dict[str, Any]]:
-    """Returns the latest threads, by the start of their latest run.
+    """Return the latest threads, by the start of their latest run.
 
     Args:
         client: a connected client.

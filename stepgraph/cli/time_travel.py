@@ -39,7 +39,7 @@ MAX_FORKS = 20
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the commands to an application."""
+    """Add the commands to an application."""
     for command in (update, fork, replay, tree):
         app.command()(command)
 
@@ -131,7 +131,7 @@ async def tree(
 
 
 async def _forks_by_checkpoint(client: GraphClient, config: dict[str, Any]) -> dict[str, list[str]]:
-    """Returns the ids of the threads that were forked from this one, by the id of the checkpoint they began at."""
+    """Return the ids of the threads that were forked from this one, by the id of the checkpoint they began at."""
     forks: dict[str, list[str]] = {}
     for fork_config in (await client.aget_forks(config))[:MAX_FORKS]:
         snapshots = [snapshot async for snapshot in client.aget_state_history(fork_config)]
@@ -142,7 +142,7 @@ async def _forks_by_checkpoint(client: GraphClient, config: dict[str, Any]) -> d
 
 
 def _checkpoint_json(snapshot: StateSnapshot, snapshots: list[StateSnapshot]) -> dict[str, Any]:
-    """Returns a checkpoint of the tree as JSON data, with what it changed against its parent."""
+    """Return a checkpoint of the tree as JSON data, with what it changed against its parent."""
     metadata = snapshot.metadata or {}
     parent = (snapshot.parent_config or {}).get("configurable", {})
     previous = next((each for each in snapshots if each.checkpoint_id == parent.get("checkpoint_id")), None)

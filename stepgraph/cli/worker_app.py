@@ -65,12 +65,12 @@ async def worker(
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Run the command line."""
     app()
 
 
 async def _run_worker(addresses: Sequence[str], task_queue: str | None, *, check: bool) -> None:
-    """Serves graphs until a signal stops the process or a worker fails.
+    """Serve graphs until a signal stops the process or a worker fails.
 
     Args:
         addresses: where the graphs are.
@@ -113,7 +113,7 @@ async def _run_worker(addresses: Sequence[str], task_queue: str | None, *, check
 
 
 def _graphs_by_task_queue(graphs: list[GraphRegistry], task_queue: str | None) -> dict[str, list[GraphRegistry]]:
-    """Returns the graphs by task queue: all on the named one, or each on its own and all on the shared one."""
+    """Return the graphs by task queue: all on the named one, or each on its own and all on the shared one."""
     if task_queue:
         return {task_queue: graphs}
     return {**{task_queue_of(graph.name): [graph] for graph in graphs}, SHARED_TASK_QUEUE: graphs}
@@ -130,7 +130,7 @@ def _grace_period() -> timedelta:
 
 
 def _first_stop_signal() -> asyncio.Future[str]:
-    """Returns a future of the name of the first SIGTERM or SIGINT. A second signal ends the process at once."""
+    """Return a future of the name of the first SIGTERM or SIGINT. A second signal ends the process at once."""
     loop = asyncio.get_running_loop()
     stop_signal: asyncio.Future[str] = loop.create_future()
 

@@ -54,7 +54,7 @@ class GraphClient:
             JSON data.
         check_workers: whether to refuse to start a run while no worker polls its task queue.
 
-    Example:
+    Examples:
         >>> client = GraphClient(await Client.connect("localhost:7233"), "research")  # doctest: +SKIP
         >>> await client.ainvoke({"query": "x"}, {"configurable": {"thread_id": "t1"}})  # doctest: +SKIP
     """

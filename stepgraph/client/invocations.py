@@ -13,7 +13,12 @@ from stepgraph.client.graph_threads import Threads
 from stepgraph.errors import ThreadBusyError
 from stepgraph.protocol.commands import InvokeCommand, ResumeCommand
 from stepgraph.protocol.config import RunConfig
-from stepgraph.protocol.thread_errors import no_such_thread
+from stepgraph.protocol.thread_errors import (
+    NOTHING_TO_REPLAY,
+    NOTHING_TO_RESUME,
+    NOTHING_WAITS,
+    no_such_thread,
+)
 from stepgraph.temporal.executions import Run
 
 
@@ -50,11 +55,11 @@ async def _start(threads: Threads, config: RunConfig, command: InvokeCommand, *,
     breaks: dict[str, Any] = {"interrupt_before": command.interrupt_before, "interrupt_after": command.interrupt_after}
     if command.checkpoint_id is not None:
         if after is None:
-            raise no_such_thread(config.thread_id, "so there is nothing to run again.")
+            raise no_such_thread(config.thread_id, NOTHING_TO_REPLAY)
         return await threads.start(config, None, after=after, fork=command.as_fork(), **breaks)
     if after is None:
         if input_data is None:
-            raise no_such_thread(config.thread_id, "so there is nothing to resume. Start it with an input.")
+            raise no_such_thread(config.thread_id, NOTHING_TO_RESUME)
         return await threads.start(config, input_data, after=None, **breaks)
     record = await threads.record_after(after, needed=input_data is None)
     if input_data is None and record is not None and not record.next:
@@ -70,7 +75,7 @@ async def resume_thread(threads: Threads, config: RunConfig, command: ResumeComm
     """
     latest = await threads.latest(config.thread_id)
     if latest is None:
-        raise no_such_thread(config.thread_id, "so nothing waits for an answer.")
+        raise no_such_thread(config.thread_id, NOTHING_WAITS)
     if latest.is_open:
         if (answer := await send_command(threads.client, latest, "resume", command)) is not None:
             return threads.graph_run(latest, head=answer["configurable"]["checkpoint_id"])

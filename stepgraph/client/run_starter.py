@@ -20,8 +20,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from stepgraph.protocol.config import RunConfig
-from stepgraph.protocol.names import WORKFLOW_TASK_SECONDS
-from stepgraph.protocol.start_options import StartOptions
+from stepgraph.protocol.start_options import WORKFLOW_TASK_SECONDS, StartOptions
 from stepgraph.protocol.thread_errors import thread_busy
 from stepgraph.temporal import sdk_internals
 from stepgraph.temporal.executions import Run, latest_run, start_options

@@ -272,8 +272,8 @@ async def has_workers(client: Client, task_queue: str) -> bool:
 def no_worker_error(run: Run) -> NoWorkerError:
     """Return the error for a query that no worker answers."""
     return NoWorkerError(
-        f"No worker answers for thread {run.thread_id!r}: nobody polls task queue {run.task_queue!r}. "
-        f"Start one that has graph {run.graph!r}: worker.py --graphs MODULE:VARIABLE.",
+        f"No worker answered for thread {run.thread_id!r} on task queue {run.task_queue!r}. If none polls that queue, "
+        f"start one that has graph {run.graph!r}: worker.py --graphs MODULE:VARIABLE.",
         thread_id=run.thread_id,
         task_queue=run.task_queue,
         graph=run.graph,

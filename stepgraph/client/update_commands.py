@@ -22,7 +22,12 @@ from stepgraph.protocol.config import RunConfig
 from stepgraph.protocol.names import CHECK
 from stepgraph.protocol.queries import CheckRequest
 from stepgraph.protocol.snapshot import config_for
-from stepgraph.protocol.thread_errors import no_such_thread, nothing_to_fork, thread_exists
+from stepgraph.protocol.thread_errors import (
+    NOTHING_TO_REPLAY,
+    no_such_thread,
+    nothing_to_fork,
+    thread_exists,
+)
 from stepgraph.temporal.executions import Run, latest_run
 from stepgraph.temporal.records import query_run, run_holding
 
@@ -52,7 +57,7 @@ async def fork_thread(threads: Threads, config: RunConfig, command: UpdateComman
     """
     latest = await threads.latest(config.thread_id)
     if latest is None:
-        raise no_such_thread(config.thread_id, "so there is nothing to run again.")
+        raise no_such_thread(config.thread_id, NOTHING_TO_REPLAY)
     if latest.is_open:
         if (forked := await send_command(threads.client, latest, "fork", command)) is not None:
             return threads.graph_run(latest, head=forked["configurable"]["checkpoint_id"])

@@ -17,6 +17,7 @@ from stepgraph.engine.record import Record, checkpoint_from, outcomes_from
 from stepgraph.engine.state_update import Update, UpdateSource, author_of, is_virtual_author, remaining_input
 from stepgraph.engine.task_outcomes import TaskOutcomes
 from stepgraph.engine.thread import Thread
+from stepgraph.engine.thread_view import ThreadView
 from stepgraph.errors import StepgraphError
 from stepgraph.execution.registry import GraphRegistry
 from stepgraph.protocol.commands import (
@@ -28,7 +29,7 @@ from stepgraph.protocol.commands import (
     UpdateCommand,
 )
 from stepgraph.protocol.opening import ReadRequest
-from stepgraph.protocol.task_request import RouteRequest, router_request
+from stepgraph.protocol.task_request import RouteRequest, task_request_for_routers
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class CommandIO:
 
     read_checkpoint: Callable[[ReadRequest], Awaitable[Record]]
     """Returns the record of a checkpoint of another run, or of another thread."""
-    ask_routers: Callable[[RouteRequest], Awaitable[Sequence[str]]]
+    call_routers: Callable[[RouteRequest], Awaitable[Sequence[str]]]
     """Returns the nodes that a node's routers lead to after an update in its name."""
 
 
@@ -105,7 +106,9 @@ def check_command(thread: Thread, registry: GraphRegistry, kind: CommandKind, co
         registry.schema.check_input(thread.spec.name, update.values or {})
 
 
-def check_command_on_closed(thread: Thread, registry: GraphRegistry, kind: CommandKind, command: UpdateCommand) -> None:
+def check_command_on_closed(
+    thread: ThreadView, registry: GraphRegistry, kind: CommandKind, command: UpdateCommand
+) -> None:
     """Raise a `StepgraphError` if the next run of a closed thread would refuse the command.
 
     Names are checked against the spec of the worker's code, because the next run will be started with that one.
@@ -175,6 +178,6 @@ async def _complete_update(
         remaining = remaining_input(thread.channels, target, values)
     if author == END or is_virtual_author(thread.spec, author) or not thread.spec.branches_of(author):
         return Update(author, values, input=remaining)
-    request = router_request(thread, target, author, config)
-    goto = await io.ask_routers(RouteRequest(task=request, input=remaining, writes=values))
+    request = task_request_for_routers(thread, target, author, config)
+    goto = await io.call_routers(RouteRequest(task=request, input=remaining, writes=values))
     return Update(author, values, tuple(goto), remaining)

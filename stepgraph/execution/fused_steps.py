@@ -21,7 +21,7 @@ from stepgraph.errors import StepgraphError
 from stepgraph.execution.registry import GraphRegistry
 from stepgraph.execution.run_node import RunSync, run_task
 from stepgraph.protocol.fused_run import FusedStep, FusedStepsRequest, FusedStepsResult
-from stepgraph.protocol.task_request import ENTRY_TIMEOUT, task_request
+from stepgraph.protocol.task_request import START_TIMEOUT, task_request
 from stepgraph.serde.plain_json import json_size
 from stepgraph.serde.sizes import PAYLOAD_LIMIT
 
@@ -157,7 +157,7 @@ class FusedSteps:
     async def _execute(self, task: Task) -> None:
         """Execute one task to its end, with the attempts that its retry policy allows."""
         thread = self._thread
-        timeout = ENTRY_TIMEOUT if task.node == START else thread.spec.node(task.node).timeout
+        timeout = START_TIMEOUT if task.node == START else thread.spec.node(task.node).timeout
         request = task_request(thread, task, self._request.config)
         node = self._registry.nodes.get(task.node)
         for attempt in itertools.count(1):

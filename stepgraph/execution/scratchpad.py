@@ -67,7 +67,7 @@ def interrupt(value: Any, *, timeout: float | timedelta | None = None, default: 
         StepgraphError: called outside a node.
         InvalidUpdateError: the value or the default is not plain JSON data, or a timeout has no default.
 
-    Example:
+    Examples:
         >>> def approve(state):  # doctest: +SKIP
         ...     return {"approved": interrupt({"draft": state["draft"]}) == "yes"}
     """

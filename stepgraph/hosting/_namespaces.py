@@ -18,7 +18,7 @@ RETENTION = timedelta(days=7)
 
 
 async def require_namespace(client: Client, address: str) -> None:
-    """Raises `NoServerError` if the server at the address does not have the client's namespace."""
+    """Raise `NoServerError` if the server at the address does not have the client's namespace."""
     if not await _has_namespace(client):
         raise NoServerError(
             f"The Temporal server at {address} has no namespace {client.namespace!r}. Make it with "
@@ -29,7 +29,7 @@ async def require_namespace(client: Client, address: str) -> None:
 
 
 async def ensure_namespace(client: Client, address: str) -> None:
-    """Registers the client's namespace on the embedded server at the address, if the server does not have it.
+    """Register the client's namespace on the embedded server at the address, if the server does not have it.
 
     Raises:
         NoServerError: the server refuses the name.
@@ -47,7 +47,7 @@ async def ensure_namespace(client: Client, address: str) -> None:
 
 
 async def _has_namespace(client: Client) -> bool:
-    """Returns whether the server has the client's namespace. If the server forbids the check, assumes that it has."""
+    """Return whether the server has the client's namespace. If the server forbids the check, assumes that it has."""
     try:
         request = DescribeNamespaceRequest(namespace=client.namespace)
         await retried(lambda: client.workflow_service.describe_namespace(request, timeout=CHECK_TIMEOUT))
@@ -57,7 +57,7 @@ async def _has_namespace(client: Client) -> bool:
 
 
 async def _register_namespace(client: Client) -> None:
-    """Registers the client's namespace, and waits until every part of the server has read it."""
+    """Register the client's namespace, and waits until every part of the server has read it."""
     request = RegisterNamespaceRequest(namespace=client.namespace)
     request.workflow_execution_retention_period.FromTimedelta(RETENTION)
     try:

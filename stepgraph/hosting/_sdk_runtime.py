@@ -18,7 +18,7 @@ _runtimes: dict[int, Runtime] = {}
 
 
 def runtime() -> Runtime:
-    """Returns this process's runtime. A forked child gets its own, since its parent's threads do not exist there.
+    """Return this process's runtime. A forked child gets its own, since its parent's threads do not exist there.
 
     The runtime writes its warnings to standard output, unless this process does not log warnings: a command's output
     must not be mixed with them. Forwarding them to Python's logging is not an option: a process was seen to hang at its
@@ -43,7 +43,7 @@ def _logs_warnings() -> bool:
 
 @atexit.register
 def _wait_for_runtime_threads() -> None:
-    """Waits until the runtime's threads have left the interpreter, before it is finalized.
+    """Wait until the runtime's threads have left the interpreter, before it is finalized.
 
     A process that ends within microseconds of the server's last answer was aborted one time in three without this: the
     thread that brought the answer was still inside the interpreter.

@@ -78,7 +78,7 @@ class ServerProcess:
         self._child = child
 
     def is_alive(self) -> bool:
-        """Returns whether the server still holds its lock."""
+        """Return whether the server still holds its lock."""
         if is_held(self._lock):
             return True
         if self._child is not None:
@@ -86,7 +86,7 @@ class ServerProcess:
         return False
 
     def end(self) -> None:
-        """Ends the server with SIGTERM, or SIGKILL if that takes too long, and waits until it has ended."""
+        """End the server with SIGTERM, or SIGKILL if that takes too long, and waits until it has ended."""
         for stop_signal in (signal.SIGTERM, signal.SIGKILL):
             if not self.is_alive():
                 return
@@ -117,7 +117,7 @@ class Keeper:
         self._stopping = False
 
     def run(self) -> int:
-        """Keeps the server running until nobody uses it. Returns the exit status: 1 if the server cannot be started."""
+        """Keep the server running until nobody uses it. Returns the exit status: 1 if the server cannot be started."""
         keeper_lock = take_lock(self.folder / "keeper.lock")
         if keeper_lock is None:
             return 0  # another keeper is running
@@ -131,11 +131,11 @@ class Keeper:
         return 1
 
     def stop(self, _signal: int, _frame: FrameType | None) -> None:
-        """Handles SIGTERM: ends the server, then the keeper."""
+        """Handle SIGTERM: ends the server, then the keeper."""
         self._stopping = True
 
     def _watch(self, server: ServerProcess, keeper_lock: IO[bytes]) -> bool:
-        """Watches a server until its end. Returns whether the keeper ended it; False means that it died."""
+        """Watch a server until its end. Returns whether the keeper ended it; False means that it died."""
         idle_since: float | None = None
         try:
             while server.is_alive():
@@ -157,7 +157,7 @@ class Keeper:
             server.end()
 
     def _folder_exists(self, keeper_lock: IO[bytes]) -> bool:
-        """Returns whether the folder is still the one in which this keeper took its lock.
+        """Return whether the folder is still the one in which this keeper took its lock.
 
         A server whose folder was deleted must not run on: its database cannot be reached any more.
         """
@@ -167,7 +167,7 @@ class Keeper:
             return False
 
     def _adopt(self) -> ServerProcess | None:
-        """Takes over the server that a killed keeper left running; None if there is none."""
+        """Take over the server that a killed keeper left running; None if there is none."""
         lock = open(self.folder / "server.lock", "ab")  # noqa: SIM115 (open for as long as the server is watched)
         if not is_held(lock):
             lock.close()
@@ -209,7 +209,7 @@ class Keeper:
 
 
 def take_lock(path: Path, *, attempts: int = 5) -> IO[bytes] | None:
-    """Locks a file exclusively, without waiting for its holder.
+    """Lock a file exclusively, without waiting for its holder.
 
     Args:
         path: the file; made if need be.
@@ -232,13 +232,13 @@ def take_lock(path: Path, *, attempts: int = 5) -> IO[bytes] | None:
 
 
 def is_locked(path: Path) -> bool:
-    """Returns whether any process holds the exclusive lock on a file."""
+    """Return whether any process holds the exclusive lock on a file."""
     with open(path, "ab") as file:
         return is_held(file)
 
 
 def is_held(file: IO[bytes]) -> bool:
-    """Returns whether the exclusive lock on a file is held through another open file than this one."""
+    """Return whether the exclusive lock on a file is held through another open file than this one."""
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -248,7 +248,7 @@ def is_held(file: IO[bytes]) -> bool:
 
 
 def read_server_info(folder: Path) -> dict[str, Any] | None:
-    """Reads ``server.json``: ``address``, ``web_ui``, and the process ids ``server`` and ``keeper``.
+    """Read ``server.json``: ``address``, ``web_ui``, and the process ids ``server`` and ``keeper``.
 
     Returns:
         None if there is no such file or it is not a JSON object.
@@ -261,20 +261,20 @@ def read_server_info(folder: Path) -> dict[str, Any] | None:
 
 
 def write_server_info(folder: Path, info: dict[str, Any]) -> None:
-    """Replaces ``server.json`` atomically."""
+    """Replace ``server.json`` atomically."""
     draft = folder / "server.json.new"
     draft.write_text(json.dumps(info))
     draft.replace(folder / "server.json")
 
 
 def free_ports(previous: dict[str, Any]) -> tuple[int, int]:
-    """Returns two ports of 127.0.0.1 on which nothing listens: those of the previous server, where they are free."""
+    """Return two ports of 127.0.0.1 on which nothing listens: those of the previous server, where they are free."""
     with bound_socket(previous.get("address")) as server, bound_socket(previous.get("web_ui")) as web_ui:
         return server.getsockname()[1], web_ui.getsockname()[1]
 
 
 def bound_socket(address: object) -> socket.socket:
-    """Returns a socket that is bound to the port of an address, or to any free port if that one is taken."""
+    """Return a socket that is bound to the port of an address, or to any free port if that one is taken."""
     port = port_of(str(address or ""))
     for wanted in (int(port) if port.isdecimal() else 0, 0):
         found = socket.socket()
@@ -289,12 +289,12 @@ def bound_socket(address: object) -> socket.socket:
 
 
 def port_of(address: str) -> str:
-    """Returns what follows the last colon of an address."""
+    """Return what follows the last colon of an address."""
     return address.rpartition(":")[2]
 
 
 def main() -> int:
-    """Runs a keeper with the arguments of the command line."""
+    """Run a keeper with the arguments of the command line."""
     folder, binary, namespace, idle_seconds = sys.argv[1:5]
     log = Path(folder) / "server.log"
     if log.exists() and log.stat().st_size > LOG_LIMIT:

@@ -16,7 +16,7 @@ COMPOSE_WEB_UI_PORT = 8080
 
 
 async def find_web_ui(host: str, port: int | None) -> str | None:
-    """Returns the address of the Web UI: as configured, of Temporal Cloud, or found on this machine. None if unknown.
+    """Return the address of the Web UI: as configured, of Temporal Cloud, or found on this machine. None if unknown.
 
     Args:
         host: the server's host.
@@ -36,7 +36,7 @@ async def find_web_ui(host: str, port: int | None) -> str | None:
 
 
 def _is_web_ui(port: int) -> bool:
-    """Returns whether Temporal's Web UI answers on a port of this machine."""
+    """Return whether Temporal's Web UI answers on a port of this machine."""
     connection = HTTPConnection("localhost", port, timeout=0.5)
     try:
         connection.request("GET", "/api/v1/settings")

@@ -54,14 +54,14 @@ class TemporalServer:
         return f"{origin} at {self.address}, namespace {self.namespace!r}. {ui}"
 
     def thread_url(self, thread_id: str) -> str | None:
-        """Returns the address of a thread in the Web UI; None if the Web UI's address is unknown."""
+        """Return the address of a thread in the Web UI; None if the Web UI's address is unknown."""
         if self.web_ui is None:
             return None
         return f"{self.web_ui}/namespaces/{quote(self.namespace, safe='')}/workflows/{quote(thread_id, safe='')}"
 
 
 async def connect() -> tuple[Client, TemporalServer]:
-    """Returns a connected client, and the server it is connected to.
+    """Return a connected client, and the server it is connected to.
 
     Raises:
         NoServerError: within 5 seconds, if no server answers and none can be embedded.
@@ -101,7 +101,7 @@ async def _connect_configured(address: str, options: Mapping[str, Any]) -> Clien
 
 
 async def _connect_embedded(namespace: str) -> tuple[Client, TemporalServer]:
-    """Connects to the project's own server, without TLS or an API key, and makes the namespace if need be."""
+    """Connect to the project's own server, without TLS or an API key, and makes the namespace if need be."""
     storage = storage_from_settings(embedded_at=embedded_server.home() / "blobs")
     converter = replace(DataConverter.default, external_storage=storage)
     for pause in (*[0.1] * HEALTHY_ATTEMPTS, None):
@@ -126,7 +126,7 @@ async def _found_server(address: str, namespace: str, kind: Literal["configured"
 
 
 def _profile() -> ClientConfigProfile:
-    """Reads the client configuration from the ``TEMPORAL_*`` variables and the file that they name."""
+    """Read the client configuration from the ``TEMPORAL_*`` variables and the file that they name."""
     file = os.environ.get("TEMPORAL_CONFIG_FILE")
     if file and not Path(file).is_file():
         raise NoServerError(f"There is no file {file!r}, which TEMPORAL_CONFIG_FILE names. Correct or unset it.")
@@ -140,7 +140,7 @@ def _profile() -> ClientConfigProfile:
 
 
 async def _try_connect(address: str, options: Mapping[str, Any]) -> Client | str:
-    """Returns a connected client, or the reason why there is none, for a message."""
+    """Return a connected client, or the reason why there is none, for a message."""
     host, port = _host_and_port(address)
     if not host or port is None:
         return "an address is HOST:PORT, without a scheme"
@@ -159,13 +159,13 @@ async def _try_connect(address: str, options: Mapping[str, Any]) -> Client | str
 
 
 async def _is_listening(address: str) -> bool:
-    """Returns whether anything accepts TCP connections at an address."""
+    """Return whether anything accepts TCP connections at an address."""
     host, port = _host_and_port(address)
     return port is not None and await off_loop(_unreachable_reason, host, port, 0.5) is None
 
 
 def _unreachable_reason(host: str, port: int, timeout: float = CONNECT_SECONDS) -> str | None:
-    """Returns why no TCP connection can be made, for a message; None if one can."""
+    """Return why no TCP connection can be made, for a message; None if one can."""
     try:
         socket.create_connection((host, port), timeout=timeout).close()
     except socket.gaierror:
@@ -176,7 +176,7 @@ def _unreachable_reason(host: str, port: int, timeout: float = CONNECT_SECONDS) 
 
 
 def _host_and_port(address: str) -> tuple[str, int | None]:
-    """Splits ``HOST:PORT``; the port is None if the address does not have that form."""
+    """Split ``HOST:PORT``; the port is None if the address does not have that form."""
     host, _, port = address.rpartition(":")
     if "/" in address or not port.isdecimal() or not 0 < int(port) < 65536:
         return host, None

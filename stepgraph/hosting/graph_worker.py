@@ -42,7 +42,7 @@ def graph_worker(
     grace: timedelta,
     reads_only: bool = False,
 ) -> Worker:
-    """Returns a worker that serves graphs. The caller runs it.
+    """Return a worker that serves graphs. The caller runs it.
 
     Nodes and workflow tasks run on daemon threads, so that the process can end while a node is running.
 

@@ -20,7 +20,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from stepgraph.errors import GraphDefinitionError
 from stepgraph.execution.registry import GraphRegistry, HasRegistry
 from stepgraph.execution.state_cache import MAX_BYTES, process_cache
-from stepgraph.protocol.names import WORKFLOW_TASK_SECONDS
+from stepgraph.protocol.start_options import WORKFLOW_TASK_SECONDS
 from stepgraph.serde.error_text import type_name
 from stepgraph.temporal import sdk_internals
 from stepgraph.temporal.logs import quiet_sdk
@@ -48,7 +48,7 @@ class GraphPlugin(SimplePlugin):
         GraphDefinitionError: there is no graph, an item is not a compiled graph, or two have the same name. Raised by
             the worker if it is given a second `GraphPlugin`.
 
-    Example:
+    Examples:
         >>> from temporalio.worker import Worker
         >>> worker = Worker(client, task_queue="mine", plugins=[GraphPlugin([research])])  # doctest: +SKIP
 
@@ -67,7 +67,7 @@ class GraphPlugin(SimplePlugin):
         )
 
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
-        """Adds the graphs to a worker's configuration. The SDK calls this when the worker is made."""
+        """Add the graphs to a worker's configuration. The SDK calls this when the worker is made."""
         self._refuse_second_plugin(config.get("workflows", []))
         quiet_sdk()
         config["client"] = with_missing_storage_errors(config["client"])
@@ -80,7 +80,7 @@ class GraphPlugin(SimplePlugin):
         return config
 
     def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
-        """Adds the graphs to a replayer's configuration, with external storage that is only read."""
+        """Add the graphs to a replayer's configuration, with external storage that is only read."""
         self._refuse_second_plugin(config.get("workflows", []))
         converter = config.get("data_converter") or DataConverter.default
         if converter.external_storage is None:
@@ -93,14 +93,14 @@ class GraphPlugin(SimplePlugin):
         return super().configure_replayer(config)
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
-        """Runs the worker. Before, registers the search attributes if the server allows it."""
+        """Run the worker. Before, registers the search attributes if the server allows it."""
         if uses_storage(worker.client):  # committing a state of 50 MB takes longer than the SDK's limit of 2 seconds
             sdk_internals.set_deadlock_timeout(worker, WORKFLOW_TASK_SECONDS)
         await register(worker.client)
         await super().run_worker(worker, next)
 
     def _refuse_second_plugin(self, workflows: Iterable[Any]) -> None:
-        """Raises `GraphDefinitionError` if the workflows have one of another `GraphPlugin`."""
+        """Raise `GraphDefinitionError` if the workflows have one of another `GraphPlugin`."""
         for other in workflows:
             if other.__module__ == self._workflow.__module__:
                 raise GraphDefinitionError(
@@ -111,7 +111,7 @@ class GraphPlugin(SimplePlugin):
 
 
 def _with_stepgraph_outside_sandbox(runner: WorkflowRunner | None) -> WorkflowRunner:
-    """Returns a workflow runner whose sandbox does not load stepgraph again.
+    """Return a workflow runner whose sandbox does not load stepgraph again.
 
     The user's own workflows run in the sandbox and may import stepgraph; they get the modules loaded outside of it.
     """
@@ -123,7 +123,7 @@ def _with_stepgraph_outside_sandbox(runner: WorkflowRunner | None) -> WorkflowRu
 
 
 def _registries_by_name(graphs: Iterable[GraphRegistry | HasRegistry]) -> dict[str, GraphRegistry]:
-    """Returns the graphs' registries by name. Raises `GraphDefinitionError` as `GraphPlugin` does."""
+    """Return the graphs' registries by name. Raises `GraphDefinitionError` as `GraphPlugin` does."""
     if not isinstance(graphs, Iterable):
         raise GraphDefinitionError(f"GraphPlugin takes a list of graphs, GraphPlugin([graph]); got {graphs!r}.")
     registries: dict[str, GraphRegistry] = {}

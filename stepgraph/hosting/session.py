@@ -51,11 +51,11 @@ class _RunningWorker:
     task: asyncio.Task[None]
 
     def failure(self) -> BaseException | None:
-        """Returns the error that ended the worker; None while it runs, or if it was stopped."""
+        """Return the error that ended the worker; None while it runs, or if it was stopped."""
         return self.task.exception() if self.task.done() and not self.task.cancelled() else None
 
     async def stop(self) -> None:
-        """Stops the worker. Errors are ignored: it is not used any more."""
+        """Stop the worker. Errors are ignored: it is not used any more."""
         with suppress(Exception):
             await self.worker.shutdown()
             await self.task
@@ -84,15 +84,15 @@ class Session:
         return self._pid == os.getpid() and not self._loop.is_closed() and self._thread.is_alive()
 
     def call(self, graph: GraphRegistry, call: Call[T]) -> T:
-        """Makes a call and blocks until it has returned, whether or not an event loop is running in this thread."""
+        """Make a call and blocks until it has returned, whether or not an event loop is running in this thread."""
         return self._run_blocking(self._make_call(graph, call))
 
     async def acall(self, graph: GraphRegistry, call: Call[T]) -> T:
-        """Makes a call without blocking the event loop of its caller."""
+        """Make a call without blocking the event loop of its caller."""
         return await self._run_async(self._make_call(graph, call))
 
     def stream(self, graph: GraphRegistry, stream: Stream[T]) -> Iterator[T]:
-        """Yields the items of an async iterator. Each is fetched when the caller asks for it."""
+        """Yield the items of an async iterator. Each is fetched when the caller asks for it."""
         items = self.call(graph, _open_stream(stream))
         try:
             while True:
@@ -104,7 +104,7 @@ class Session:
             self._close_without_waiting(items)
 
     async def astream(self, graph: GraphRegistry, stream: Stream[T]) -> AsyncIterator[T]:
-        """Yields the items of an async iterator, as `stream` does, without blocking the event loop of its caller."""
+        """Yield the items of an async iterator, as `stream` does, without blocking the event loop of its caller."""
         items = await self.acall(graph, _open_stream(stream))
         try:
             while True:
@@ -116,7 +116,7 @@ class Session:
             self._close_without_waiting(items)
 
     def server(self) -> TemporalServer:
-        """Returns the server in use. Connects if need be."""
+        """Return the server in use. Connects if need be."""
 
         async def connected_server() -> TemporalServer:
             return (await self._connection())[1]
@@ -124,7 +124,7 @@ class Session:
         return self._run_blocking(connected_server())
 
     def close(self) -> None:
-        """Stops the workers, then the event loop. Called by `atexit` when the process ends."""
+        """Stop the workers, then the event loop. Called by `atexit` when the process ends."""
         if not self.usable:
             return
         atexit.unregister(self.close)
@@ -160,13 +160,13 @@ class Session:
         return await asyncio.wrap_future(self._submit(work))
 
     def _close_without_waiting(self, items: AsyncIterator[Any]) -> None:
-        """Closes a stream in the background: the garbage collector may call this, on any thread."""
+        """Close a stream in the background: the garbage collector may call this, on any thread."""
         if self.usable:
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(lambda: self._loop.create_task(_close_stream(items)))
 
     async def _make_call(self, graph: GraphRegistry, call: Call[T]) -> T:
-        """Makes a call, with a running worker for the graph unless workers are external.
+        """Make a call, with a running worker for the graph unless workers are external.
 
         Raises:
             StepgraphError: the worker failed during the call.
@@ -190,7 +190,7 @@ class Session:
             calling.cancel()
 
     async def _connection(self) -> tuple[Client, TemporalServer]:
-        """Returns the connection, which concurrent calls share. Connects if need be, also after a failed attempt."""
+        """Return the connection, which concurrent calls share. Connects if need be, also after a failed attempt."""
         if self._connecting is None or (self._connecting.done() and self._connecting.exception() is not None):
             self._connecting = asyncio.ensure_future(self._connect())
         return await asyncio.shield(self._connecting)
@@ -201,7 +201,7 @@ class Session:
         return client, server
 
     async def _worker_for(self, graph: GraphRegistry, client: GraphClient) -> _RunningWorker:
-        """Returns the worker on the client's task queue, with this definition of the graph.
+        """Return the worker on the client's task queue, with this definition of the graph.
 
         Replaces the worker if it does not have the graph, or has another graph of that name: one that was defined again
         in a notebook, for example.
@@ -227,7 +227,7 @@ class Session:
 
 
 def _worker_mode() -> Literal["in-process", "external"]:
-    """Returns where the nodes run of graphs that this process invokes: here, or in worker processes."""
+    """Return where the nodes run of graphs that this process invokes: here, or in worker processes."""
     mode = text_setting("STEPGRAPH_WORKERS", "in-process")
     if mode == "in-process":
         return "in-process"
@@ -243,7 +243,7 @@ _current_lock = threading.Lock()
 
 
 def current() -> Session:
-    """Returns the process's session. Opens it at first use."""
+    """Return the process's session. Opens it at first use."""
     global _current_session
     with _current_lock:
         if _current_session is None or not _current_session.usable:
@@ -252,7 +252,7 @@ def current() -> Session:
 
 
 def _forget_parent_session() -> None:
-    """Makes a forked child open a session of its own, since the parent's thread does not exist there.
+    """Make a forked child open a session of its own, since the parent's thread does not exist there.
 
     The parent's session stays referenced: its loop and its connection cannot be closed from the child.
     """
@@ -267,7 +267,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _open_stream(stream: Stream[T]) -> Call[AsyncIterator[T]]:
-    """Returns a call that returns the stream's iterator, so that a stream is opened as any call is made."""
+    """Return a call that returns the stream's iterator, so that a stream is opened as any call is made."""
 
     async def open_iterator(client: GraphClient) -> AsyncIterator[T]:
         return stream(client)

@@ -13,6 +13,12 @@ from stepgraph.protocol.message import Message
 
 CommandKind = Literal["update", "fork", "resume", "invoke"]
 
+
+def runs_nodes(kind: CommandKind) -> bool:
+    """Return whether nodes run after a command of this kind: after an update by hand none do."""
+    return kind != "update"
+
+
 OnBusy = Literal["refuse", "enqueue", "cancel"]
 
 

@@ -23,7 +23,7 @@ class Command:
     Args:
         resume: the answer to the one interrupt that waits, or a mapping from interrupt ids to answers.
 
-    Example:
+    Examples:
         >>> graph.invoke(Command(resume="yes"), config)  # doctest: +SKIP
     """
 

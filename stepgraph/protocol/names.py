@@ -35,9 +35,6 @@ CHECK: Final = "stepgraph.check"
 UPDATE_NOT_READY: Final = "UpdateNotReady"
 """The error type with which a run refuses an update that it cannot accept at the moment; the client sends it again."""
 
-WORKFLOW_TASK_SECONDS: Final = 60
-"""Seconds that a workflow task may take with external storage: it fetches, commits and stores states of 50 MB."""
-
 
 def task_queue_of(graph: str) -> str:
     """Return the task queue of one graph. Only workers that have the graph's code poll it."""

@@ -17,7 +17,7 @@ from stepgraph.engine.checkpoint import SEVERAL, Checkpoint, CheckpointData, Int
 from stepgraph.engine.plan import nodes_to_run, plan
 from stepgraph.engine.record import RecentCheckpoint, Record, outcomes_from
 from stepgraph.engine.task_outcomes import Outcome
-from stepgraph.engine.thread import Thread
+from stepgraph.engine.thread_view import ThreadView
 from stepgraph.errors import InvalidUpdateError
 from stepgraph.protocol.interrupts import Interrupt
 from stepgraph.serde.json_values import JsonValues
@@ -70,7 +70,7 @@ def config_for(thread_id: str, checkpoint_id: str | None = None) -> dict[str, An
     return {"configurable": configurable}
 
 
-def snapshot_data(thread: Thread, checkpoint: Checkpoint, *, as_head: bool = False) -> dict[str, Any]:
+def snapshot_data(thread: ThreadView, checkpoint: Checkpoint, *, as_head: bool = False) -> dict[str, Any]:
     """Return a checkpoint of a thread as a snapshot's JSON data.
 
     By default, it describes the checkpoint as it was made: the committed values, all tasks that were due, and the last

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from stepgraph.engine.record import Record
 from stepgraph.protocol.commands import InvokeOptions, QueuedInput, ResumeCommand, UpdateCommand
 from stepgraph.protocol.message import Message
+
+WORKFLOW_TASK_SECONDS: Final = 60
+"""Seconds that a workflow task may take with external storage: it fetches, commits and stores states of 50 MB."""
 
 
 class ContinuedRun(Message):

@@ -11,7 +11,7 @@ from stepgraph.engine.checkpoint import Checkpoint, Task
 from stepgraph.engine.constants import START
 from stepgraph.engine.thread import Thread
 
-ENTRY_TIMEOUT = 3600.0
+START_TIMEOUT = 3600.0
 """Seconds that the routers of the start node may take. They belong to no node that could have a timeout."""
 
 
@@ -77,7 +77,9 @@ def task_request(thread: Thread, task: Task, config: Mapping[str, Any], *, with_
     )
 
 
-def router_request(thread: Thread, target: Checkpoint | None, author: str, config: Mapping[str, Any]) -> TaskRequest:
+def task_request_for_routers(
+    thread: Thread, target: Checkpoint | None, author: str, config: Mapping[str, Any]
+) -> TaskRequest:
     """Return the request for the routers of ``author``, in whose name an update is made at ``target``."""
     return _request(
         thread,

@@ -16,8 +16,14 @@ def thread_busy(thread_id: str, run_id: str | None) -> ThreadBusyError:
     )
 
 
+NOTHING_TO_REPLAY = "so there is nothing to run again."
+NOTHING_TO_RESUME = "so there is nothing to resume. Start it with an input."
+NOTHING_WAITS = "so nothing waits for an answer."
+"""How `no_such_thread` ends its sentence: what the caller wanted, and cannot have."""
+
+
 def no_such_thread(thread_id: str, consequence: str) -> EmptyInputError:
-    """Return the error for a thread that does not exist; ``consequence`` ends the sentence: "so nothing can ..."."""
+    """Return the error for a thread that does not exist; ``consequence`` is one of the constants above."""
     return EmptyInputError(f"Thread {thread_id!r} does not exist, {consequence}", thread_id=thread_id)
 
 

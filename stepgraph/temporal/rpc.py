@@ -40,7 +40,7 @@ async def retried(call: Callable[[], Awaitable[T]]) -> T:
         RPCError: the last attempt's error, or the first one that says nothing about the connection. While the current
             task is being cancelled nothing is repeated, because the RPC may report just that as ``CANCELLED``.
 
-    Example:
+    Examples:
         >>> await retried(lambda: client.workflow_service.describe_namespace(request))  # doctest: +SKIP
     """
     give_up_at = time.monotonic() + GIVE_UP_SECONDS

@@ -20,7 +20,7 @@ from stepgraph.errors import StepgraphError, ThreadBusyError, from_wire
 from stepgraph.execution.apply_command import CommandIO, apply_command, check_command
 from stepgraph.execution.registry import GraphRegistry
 from stepgraph.execution.run_node import route_by_hand, run_task
-from stepgraph.protocol.commands import CommandKind, InvokeCommand, ThreadCommand
+from stepgraph.protocol.commands import CommandKind, InvokeCommand, ThreadCommand, runs_nodes
 from stepgraph.protocol.opening import ReadRequest
 from stepgraph.protocol.snapshot import config_for
 from stepgraph.protocol.task_request import RouteRequest, task_request
@@ -52,7 +52,7 @@ class MemoryRun:
         """Whether the run executes super-steps. Commands then wait for the end of the current one."""
         self._registry = registry
         self._config = config
-        self._io = CommandIO(read_checkpoint=read, ask_routers=self._route)
+        self._io = CommandIO(read_checkpoint=read, call_routers=self._route)
         self._commands: deque[tuple[CommandKind, ThreadCommand, Future[dict[str, Any]]]] = deque()
         self._ended: Future[None] = Future()
 
@@ -69,7 +69,7 @@ class MemoryRun:
         applied: Future[dict[str, Any]] = Future()
         self._commands.append((kind, command, applied))
         config = await asyncio.wrap_future(applied)
-        if kind != "update":
+        if runs_nodes(kind):
             await asyncio.wrap_future(self._ended)
         return config
 
@@ -79,7 +79,7 @@ class MemoryRun:
         try:
             config = await self._apply(kind, command)
             self.open = False
-            await self._run(running=kind != "update")
+            await self._run(running=runs_nodes(kind))
         except BaseException as error:
             while self._commands:
                 too_late = ThreadBusyError("The run ended before it applied this command. Send it again.")
@@ -109,8 +109,6 @@ class MemoryRun:
                         raise from_wire(node_error(thread).to_wire())
                 elif thread.complete:
                     thread.commit()
-            elif running and thread.complete:
-                thread.commit()
             elif not self._commands:
                 self.open = bool(thread.waiting_interrupts or thread.paused)
                 return
@@ -122,7 +120,7 @@ class MemoryRun:
             kind, command, applied = self._commands.popleft()
             try:
                 applied.set_result(await self._apply(kind, command))
-                running = running or kind != "update"
+                running = running or runs_nodes(kind)
             except StepgraphError as error:
                 applied.set_exception(error)
         return running

@@ -36,6 +36,9 @@ from stepgraph.protocol.snapshot import (
     snapshot_from,
 )
 from stepgraph.protocol.thread_errors import (
+    NOTHING_TO_REPLAY,
+    NOTHING_TO_RESUME,
+    NOTHING_WAITS,
     no_such_checkpoint,
     no_such_thread,
     nothing_to_fork,
@@ -56,7 +59,7 @@ class MemoryRunner:
         graph: a compiled graph.
         clock: returns the time of a new checkpoint as ISO 8601; a fixed clock makes runs comparable.
 
-    Example:
+    Examples:
         >>> runner = MemoryRunner(graph)  # doctest: +SKIP
         >>> runner.invoke({"query": "x"}, {"configurable": {"thread_id": "t1"}})  # doctest: +SKIP
     """
@@ -84,15 +87,15 @@ class MemoryRunner:
         latest = self._latest(thread_id)
         if isinstance(input, Command):
             if latest is None:
-                raise no_such_thread(thread_id, "so nothing waits for an answer.")
+                raise no_such_thread(thread_id, NOTHING_WAITS)
             return await self._run(run_config, "resume", resume_command(input, interrupt_before, interrupt_after))
         input_data = self._encode(input)
         if latest is not None and latest.busy:
             raise thread_busy(thread_id, latest.thread.run_id)
         if run_config.checkpoint_id is not None and latest is None:
-            raise no_such_thread(thread_id, "so there is nothing to run again.")
+            raise no_such_thread(thread_id, NOTHING_TO_REPLAY)
         if input_data is None and latest is None:
-            raise no_such_thread(thread_id, "so there is nothing to resume. Start it with an input.")
+            raise no_such_thread(thread_id, NOTHING_TO_RESUME)
         if input_data is None and latest is not None and latest.thread.head is None:  # its first command was refused
             raise nothing_to_resume(thread_id)
         is_resume = input_data is None and run_config.checkpoint_id is None
@@ -146,7 +149,7 @@ class MemoryRunner:
             command = command.model_copy(update={"checkpoint_id": checkpoint_id, "thread_id": source_id})
             run_config = replace(run_config, thread_id=target_id, checkpoint_id=None)
         elif source is None:
-            raise no_such_thread(source_id, "so there is nothing to run again.")
+            raise no_such_thread(source_id, NOTHING_TO_REPLAY)
         return await self._run(run_config, "fork", command)
 
     def get_state(self, config: Config) -> StateSnapshot:

@@ -53,7 +53,7 @@ def run_counts(project: Project, thread: str) -> list[int]:
 
 
 async def test_another_worker_goes_on_after_one_was_killed_in_a_node(replayed: Project) -> None:
-    """Finished nodes do not run again. The interrupted node runs again with the same idempotency key."""
+    """After a worker was killed, finished nodes do not run again. The interrupted node has the same idempotency key."""
     replayed.heartbeat_timeout = SHORT_HEARTBEAT_TIMEOUT
     worker = replayed.worker()
     thread = waiting_thread(replayed)
@@ -103,7 +103,7 @@ async def test_fused_steps_go_on_from_the_last_heartbeat(replayed: Project) -> N
 
 
 async def test_a_killed_server_is_restarted_by_its_keeper(replayed_embedding: Project) -> None:
-    """It has the same ports and database, so workers and clients stay connected, and threads go on."""
+    """A restarted server has the same ports and database, so workers and clients stay connected, and threads go on."""
     project = replayed_embedding
     project.worker()
     thread = waiting_thread(project)

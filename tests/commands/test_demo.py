@@ -45,7 +45,7 @@ def test_only_the_failed_nodes_run_twice(as_json: Ended) -> None:
 
 
 def test_the_text_has_failure_saved_state_resume_and_history(as_text: Ended) -> None:
-    """They come in the order in which they happen."""
+    """The text has failure, saved state, resume and history in the order in which they happen."""
     assert (as_text.status, as_text.err) == (0, "")
     expected = iter(
         [
@@ -80,7 +80,7 @@ def test_the_text_has_failure_saved_state_resume_and_history(as_text: Ended) -> 
 
 
 def test_the_last_lines_have_the_threads_and_the_address_of_the_web_ui(folder: Project, as_text: Ended) -> None:
-    """Each thread is on its own line, with its own address."""
+    """At the end, each thread is on its own line, with its own address."""
     web_ui = folder.server()["web_ui"]
     *_, research, parallel, _, last = as_text.out.splitlines()
     assert last == f"Web UI: {web_ui}"
@@ -92,7 +92,7 @@ def test_the_last_lines_have_the_threads_and_the_address_of_the_web_ui(folder: P
 
 
 def test_all_files_are_in_a_folder_that_git_ignores(folder: Project, as_text: Ended) -> None:
-    """The folder is ``.stepgraph``, and has its own ``.gitignore``."""
+    """All files are in the folder ``.stepgraph``, which has its own ``.gitignore``."""
     names = {path.name for path in folder.folder.iterdir()} - {"steps.py"}
     assert {name for name in names if not name.endswith((".out", ".err"))} == {".stepgraph"}
     assert (folder.folder / ".stepgraph" / ".gitignore").read_text() == "*\n"

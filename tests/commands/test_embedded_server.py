@@ -59,7 +59,7 @@ def server_used(running: Running) -> str:
 
 
 async def test_processes_that_start_together_share_one_server(embedding: Project) -> None:
-    """The first process starts it; all use the same address and Web UI, and both answer."""
+    """The first of several processes starts the server; all use the same address and Web UI, and both answer."""
     together = [checking(embedding) for _ in range(3)]
     lines = {server_used(running) for running in together}
     assert len(lines) == 1
@@ -92,7 +92,7 @@ async def test_the_database_survives_its_server(embedding: Project) -> None:
 
 
 def test_the_server_ends_when_its_last_user_is_gone(embedding: Project) -> None:
-    """The last user may have been killed. Until then the server stays up, however long another user is gone."""
+    """The server ends after its last user, who may have been killed, and not while another one lives."""
     embedding.idle_seconds = SHORT_IDLE_SECONDS
     first, second = embedding.worker(), embedding.worker()
     first.terminate()
@@ -104,7 +104,7 @@ def test_the_server_ends_when_its_last_user_is_gone(embedding: Project) -> None:
 
 
 def test_the_server_ends_when_its_folder_is_deleted(embedding: Project) -> None:
-    """Its database is gone with the folder; the next user gets a new server."""
+    """A server whose folder is deleted ends, because its database is gone. The next user gets a new server."""
     worker = embedding.worker()
     before = embedding.server()
     shutil.rmtree(embedding.folder / ".stepgraph")
@@ -133,7 +133,7 @@ def bystander(code: str = SILENT) -> Iterator[tuple[int, int]]:
 
 
 def test_the_address_of_a_server_that_has_ended_is_not_used(embedding: Project) -> None:
-    """Its port and its process ids may belong to another process by now, which is neither used nor ended."""
+    """The port and the process ids of an old address file may belong to another process, which is not touched."""
     embedding.idle_seconds = SHORT_IDLE_SECONDS
     with bystander() as (pid, port):
         stale = {"address": f"127.0.0.1:{port}", "web_ui": f"http://127.0.0.1:{port}", "server": pid, "keeper": pid}
@@ -147,7 +147,7 @@ def test_the_address_of_a_server_that_has_ended_is_not_used(embedding: Project) 
 
 @pytest.mark.parametrize("text", ["{", '{"address": "x:y", "web_ui": null}'])
 def test_a_broken_address_file_is_replaced(embedding: Project, text: str) -> None:
-    """The file is no JSON, or has no valid addresses."""
+    """An address file without JSON, or without valid addresses, is replaced."""
     embedding.write(".stepgraph/server.json", text)
     assert re.fullmatch(LINE, server_used(checking(embedding)))
 
@@ -199,7 +199,7 @@ def test_a_server_on_this_machine_comes_second(embedding: Project) -> None:
 
 
 def test_without_a_server_and_without_one_to_embed_there_is_an_error(embedding: Project) -> None:
-    """The error names the address and two ways to fix it."""
+    """Without a server and without one to embed, the error names the address and two ways to fix it."""
     script = embedding.write("without_binary.py", WITHOUT_BINARY)
     ended = embedding.start(script, "threads", env={"PATH": "/usr/bin:/bin"}).ended()
     assert ended.status == 1
@@ -210,24 +210,24 @@ def test_without_a_server_and_without_one_to_embed_there_is_an_error(embedding: 
 
 
 def test_an_address_without_a_server_is_an_error(embedding: Project) -> None:
-    """If another process listens there and does not answer, the error comes after 2 seconds of waiting."""
-    with bystander() as (_, port), socket.create_server(("127.0.0.1", 0)) as free:
-        nobody = free.getsockname()[1]
+    """The error of an address without a server has the reason. A process that does not answer is given 2 seconds."""
+    with bystander() as (_, used), socket.create_server(("127.0.0.1", 0)) as free:
+        unused = free.getsockname()[1]
         free.close()
-        for number, reason in (
-            (port, "something listens there, but gave no answer within 2 s"),
-            (nobody, "nothing listens there (connection refused)"),
+        for port, reason in (
+            (used, "something listens there, but gave no answer within 2 s"),
+            (unused, "nothing listens there (connection refused)"),
         ):
-            ended = embedding.starter("threads", TEMPORAL_ADDRESS=f"127.0.0.1:{number}")
+            ended = embedding.starter("threads", TEMPORAL_ADDRESS=f"127.0.0.1:{port}")
             assert ended.status == 1
             assert ended.err == (
-                f"Error: No Temporal server answers at 127.0.0.1:{number}, which TEMPORAL_ADDRESS names: {reason}. "
+                f"Error: No Temporal server answers at 127.0.0.1:{port}, which TEMPORAL_ADDRESS names: {reason}. "
                 "Start that server or correct the address; or unset it, to use a server on this machine.\n"
             )
 
 
 def test_the_address_of_a_web_server_is_an_error(embedding: Project) -> None:
-    """The error says that the server there does not speak Temporal's protocol."""
+    """The error of a web server's address says that it does not speak Temporal's protocol."""
     with bystander(WEB) as (_, port):
         ended = embedding.starter("threads", "--json", TEMPORAL_ADDRESS=f"127.0.0.1:{port}")
     assert ended.status == 1
@@ -237,7 +237,7 @@ def test_the_address_of_a_web_server_is_an_error(embedding: Project) -> None:
 
 @pytest.mark.parametrize("broken", ["database", "folder", "idle seconds"])
 def test_the_error_of_a_server_that_cannot_start_has_the_reason(embedding: Project, broken: str) -> None:
-    """It has the end of the server's log, or names the setting to fix."""
+    """The error of a server that cannot start has the end of its log, or names the setting to fix."""
     message, env = {
         "database": (r"cannot be started\. .*server\.log says: .*file is not a database", {}),
         "folder": (r"cannot use .*/afile: .*Name another folder with STEPGRAPH_HOME", {"STEPGRAPH_HOME": "afile"}),
@@ -256,7 +256,7 @@ def test_the_error_of_a_server_that_cannot_start_has_the_reason(embedding: Proje
 
 
 def test_a_keeper_ends_its_server_on_sigterm(embedding: Project) -> None:
-    """It does not wait until the server is idle."""
+    """On SIGTERM a keeper ends its server without waiting until it is idle."""
     server_used(checking(embedding))
     server = embedding.server()
     assert embedding.has_server()
@@ -265,7 +265,7 @@ def test_a_keeper_ends_its_server_on_sigterm(embedding: Project) -> None:
 
 
 def test_stepgraph_home_names_the_folder(embedding: Project, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The database and the address are there, instead of in ``.stepgraph``."""
+    """With STEPGRAPH_HOME, database and address are in that folder, instead of in ``.stepgraph``."""
     embedding.idle_seconds = SHORT_IDLE_SECONDS
     home = tmp_path_factory.mktemp("home")
     assert re.fullmatch(LINE, server_used(checking(embedding, STEPGRAPH_HOME=str(home))))

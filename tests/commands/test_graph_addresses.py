@@ -71,12 +71,12 @@ def names(*addresses: str) -> list[str]:
     ],
 )
 def test_an_address_names_graphs(addresses: list[str], expected: list[str]) -> None:
-    """It is a module or a file, with or without a variable. Several are in a list, or have commas; no graph is twice."""
+    """An address is a module or a file, with or without a variable. A graph of several addresses is loaded once."""
     assert names(*addresses) == expected
 
 
 def test_an_absolute_path_names_a_graph(folder: Path) -> None:
-    """It does not depend on the working directory."""
+    """An absolute path does not depend on the working directory."""
     assert names(f"{folder / 'inner' / 'three.py'}:graph") == ["three"]
 
 
@@ -86,7 +86,7 @@ def test_a_module_and_its_file_have_the_same_graph() -> None:
 
 
 def test_a_file_may_be_named_like_a_module_that_is_loaded(folder: Path) -> None:
-    """It gets another name in `sys.modules`, where the module ``json`` stays."""
+    """A file ``json.py`` gets another name in `sys.modules`, where the module ``json`` stays."""
     import json
 
     (folder / "json.py").write_text(ONE)
@@ -95,13 +95,13 @@ def test_a_file_may_be_named_like_a_module_that_is_loaded(folder: Path) -> None:
 
 
 def test_two_files_of_one_name_are_two_modules(folder: Path) -> None:
-    """Each is loaded from its own folder."""
+    """Two files of one name are loaded from their own folders."""
     (folder / "inner" / "one.py").write_text(ONE.replace('"one"', '"inner-one"'))
     assert names("one.py", "inner/one.py") == ["one", "inner-one"]
 
 
 def test_load_graph_returns_one_graph() -> None:
-    """The address has a variable, or the module has only one graph."""
+    """`load_graph` takes an address with a variable, or of a module with one graph."""
     assert load_graph("one").name == "one"
     assert load_graph("two:a").name == "two-a"
 
@@ -123,7 +123,7 @@ def test_load_graph_returns_one_graph() -> None:
     ],
 )
 def test_the_error_of_a_wrong_address_has_the_reason(address: str, message: str) -> None:
-    """It names the part of the address that is wrong, and how to name a graph."""
+    """The error names the part of the address that is wrong, and how to name a graph."""
     with pytest.raises(UnknownGraphError, match=message):
         load_graphs([address])
 
@@ -146,7 +146,7 @@ def test_the_error_of_a_wrong_address_has_the_reason(address: str, message: str)
 def test_the_error_of_a_module_that_cannot_be_loaded_has_the_line(
     folder: Path, address: str, text: str, message: str
 ) -> None:
-    """The line is one of the user's own code. The module is not kept, so it can be fixed and loaded again."""
+    """The error has a line of the user's own code. The module is not kept, so it can be fixed and loaded again."""
     (folder / "broken.py").write_text(text)
     with pytest.raises(UnknownGraphError, match=message):
         load_graphs([address])
@@ -154,13 +154,13 @@ def test_the_error_of_a_module_that_cannot_be_loaded_has_the_line(
 
 
 def test_two_graphs_of_one_name_are_refused(folder: Path) -> None:
-    """The error names the address of the second graph."""
+    """The error of two graphs of one name has the address of the second."""
     (folder / "other.py").write_text(ONE)
     with pytest.raises(UnknownGraphError, match="'other:graph' brings a second graph named 'one'. Give each a name"):
         load_graphs(["one:graph", "other:graph"])
 
 
 def test_load_graph_refuses_an_address_of_several_graphs() -> None:
-    """The message has the variables to choose from."""
+    """The error of an address of several graphs has the variables to choose from."""
     with pytest.raises(UnknownGraphError, match="'two' has several graphs: 'a', 'b', 'again'. Name one: two:VARIABLE"):
         load_graph("two")

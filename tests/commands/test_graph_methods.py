@@ -39,7 +39,7 @@ def printed(project: Project, script: str, *options: str, **env: str) -> list[st
 
 
 async def test_a_plain_script_invokes_reads_and_ends(replayed: Project) -> None:
-    """State and history can be read after the run. No thread that is left prevents the end of the process."""
+    """State and history can be read after the run. No remaining thread prevents the end of the process."""
     thread = replayed.thread()
     running = replayed.script(
         BEGIN
@@ -100,7 +100,7 @@ asyncio.run(graph.ainvoke({}, config()))  # another loop, the same session
 
 
 def test_a_cancelled_ainvoke_does_not_wait_for_the_thread(project: Project) -> None:
-    """The call ends while its node still runs, and the thread goes on."""
+    """A cancelled `ainvoke` ends while its node still runs, and the thread goes on."""
     lines = printed(
         project,
         """
@@ -138,7 +138,7 @@ def test_it_works_in_pytest_without_asyncio(project: Project) -> None:
 
 
 def test_several_os_threads_may_invoke_at_once(project: Project) -> None:
-    """The main thread may have ended before them."""
+    """Several OS threads invoke at once, and end after the main thread."""
     lines = printed(
         project,
         """
@@ -155,7 +155,7 @@ for _ in range(6):
 
 
 def test_a_forked_child_has_its_own_session(project: Project) -> None:
-    """The parent keeps its session."""
+    """A forked child opens its own session; the parent keeps the one it has."""
     lines = printed(
         project,
         """
@@ -207,7 +207,7 @@ print(asyncio.run(other.ainvoke({}, config()))["log"])
 
 
 async def test_ctrl_c_ends_a_script_while_its_node_runs(replayed: Project) -> None:
-    """The next process that has the graph goes on with the thread."""
+    """Ctrl-C ends a script while its node runs. The next process that has the graph goes on with the thread."""
     thread = replayed.thread()
     script = (
         BEGIN
@@ -228,7 +228,7 @@ async def test_ctrl_c_ends_a_script_while_its_node_runs(replayed: Project) -> No
 
 
 def test_an_iterator_of_a_history_need_not_be_exhausted(project: Project) -> None:
-    """It may be closed, deleted, or left open until the process ends, without errors or warnings."""
+    """The iterator of a history may be closed, deleted, or left open until the process ends, without errors."""
     lines = printed(
         project,
         """
@@ -258,7 +258,7 @@ print(next(left_open).metadata["step"], next(left_open).metadata["step"])
 
 
 def test_with_external_workers_no_node_runs_in_the_process(project: Project) -> None:
-    """With STEPGRAPH_WORKERS=external, a graph without a worker is an error."""
+    """With STEPGRAPH_WORKERS=external no node runs in the process, and a graph without a worker is an error."""
     script = "try:\n    print(graph.invoke({}, config())['log'])\nexcept Exception as error:\n    print(error)\n"
     (unserved,) = printed(project, script, STEPGRAPH_WORKERS="external")
     assert unserved.startswith(f"No worker serves graph '{project.graph}'")
@@ -302,7 +302,7 @@ except Exception as error:
 
 
 def test_the_next_call_after_a_connection_error_connects_again(project: Project) -> None:
-    """A script or a notebook does not have to be restarted."""
+    """The next call after a connection error connects again, so a notebook need not be restarted."""
     lines = printed(
         project,
         f"""
@@ -320,7 +320,7 @@ for address in ("127.0.0.1:1", {project.address!r}):
 
 
 def test_a_script_without_logging_prints_a_line_for_a_failed_node(project: Project) -> None:
-    """The line on standard error has the checkpoint; the caller gets the node's own exception."""
+    """A failed node is one line on standard error, with its checkpoint; the caller gets the node's own exception."""
     project.write("broken", "")
     script = BEGIN + "try:\n    graph.invoke({}, config())\nexcept ConnectionError as error:\n    print(error.node)\n"
     ended = project.script(script).ended()

@@ -1,4 +1,4 @@
-"""The operator's commands, as an operator uses them: what they print, for people and as JSON, and how they fail."""
+"""The commands of `starter.py`: what they print, as text and as JSON, and how they fail."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,29 +16,30 @@ from typing import Any
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from tests.commands.projects import Ended, Project, eventually, plain
+from tests.commands.projects import SHORT_HEARTBEAT_TIMEOUT, Ended, Project, plain
 from tests.conftest import ROOT
+from tests.patience import PATIENCE, eventually_sync
 
 STEPS = ["first", "beside", "second", "third"]
 
 
 @pytest.fixture(scope="module", autouse=True)
 async def histories(served: Project) -> AsyncIterator[None]:
-    """Every history made here is replayed at the end."""
+    """Replay every history of this module at the end."""
     yield
     await served.replay()
 
 
 @pytest.fixture(scope="module")
 def done(served: Project) -> tuple[str, Ended]:
-    """A thread that is done, and how the command that ran it ended."""
+    """A thread that has finished, and the result of the command that ran it."""
     thread = served.thread()
     return thread, served.starter("run", served.graph, "--input", "{}", "--thread", thread)
 
 
 @pytest.fixture(scope="module")
 def failed(served: Project) -> tuple[str, Ended]:
-    """A thread whose second node failed, and how the command that ran it ended."""
+    """A thread whose node ``second`` failed, and the result of the command that ran it."""
     thread = served.thread()
     served.write("broken", "")
     ended = served.starter("run", served.graph, "--input", "{}", "--thread", thread)
@@ -50,8 +50,8 @@ def failed(served: Project) -> tuple[str, Ended]:
 # run
 
 
-def test_run_shows_the_steps_and_then_the_values(served: Project, done: tuple[str, Ended]) -> None:
-    """The server in use, the thread and where to see it, a line for each super-step, the values as JSON."""
+def test_run_prints_the_steps_and_then_the_values(served: Project, done: tuple[str, Ended]) -> None:
+    """`run` prints the server, the thread and its address, a line for each super-step, and the values as JSON."""
     thread, ended = done
     assert (ended.status, ended.err) == (0, "")
     lines = ended.out.splitlines()
@@ -68,7 +68,7 @@ def test_run_shows_the_steps_and_then_the_values(served: Project, done: tuple[st
 
 
 def test_run_as_json_prints_one_document(served: Project) -> None:
-    """The thread, the run and the values; a thread without a name gets one that begins with its graph's."""
+    """`run --json` prints the thread, the run and the values. A generated thread id begins with the graph's name."""
     ended = served.starter("run", served.graph, "--input", '{"wait": false}', "--json")
     served.threads.append(ended.json["thread_id"])
     assert (ended.status, ended.err) == (0, "")
@@ -77,8 +77,8 @@ def test_run_as_json_prints_one_document(served: Project) -> None:
     assert ended.json["run_id"]
 
 
-def test_a_step_is_shown_as_soon_as_it_is_finished(served: Project) -> None:
-    """The first step is in the pipe while the second node still runs."""
+def test_a_step_is_printed_as_soon_as_it_has_finished(served: Project) -> None:
+    """`run` prints step 2 into a pipe while the next node still runs."""
     thread = served.thread()
     (served.folder / "go").unlink(missing_ok=True)
     command = [sys.executable, ROOT / "starter.py", "run", served.graph, "--input", '{"wait": true}']
@@ -91,8 +91,8 @@ def test_a_step_is_shown_as_soon_as_it_is_finished(served: Project) -> None:
     )
     assert running.stdout is not None
     with running, running.stdout as out:
-        shown = next(line for line in out if line.startswith("step 2"))
-        assert "first" in shown
+        printed = next(line for line in out if line.startswith("step 2"))
+        assert "first" in printed
         assert "second-ended" not in served.ran(thread)
         served.go()
         assert any(line.startswith("step 4") for line in out)
@@ -101,8 +101,8 @@ def test_a_step_is_shown_as_soon_as_it_is_finished(served: Project) -> None:
 
 
 @pytest.mark.parametrize("address", ["steps:graph", "./steps.py"])
-def test_run_by_address_brings_a_worker_of_its_own(project: Project, address: str) -> None:
-    """The nodes run in the command's process; nobody else has to serve the graph."""
+def test_run_by_address_starts_its_own_worker(project: Project, address: str) -> None:
+    """`run` with an address runs the nodes in its own process; no other worker is needed."""
     thread = project.thread()
     running = project.start(ROOT / "starter.py", "run", address, "--input", "{}", "--thread", thread)
     assert running.ended().status == 0, running.err
@@ -110,40 +110,40 @@ def test_run_by_address_brings_a_worker_of_its_own(project: Project, address: st
 
 
 def test_the_input_may_come_from_a_file_or_from_standard_input(served: Project) -> None:
-    """With @FILE, or -."""
+    """`run --input @FILE` reads a file, and `run --input -` standard input."""
     text = '{"log": ["déjà \\u20ac"]}'
     served.write("input.json", text)
     command = (ROOT / "starter.py", "run", served.graph, "--json", "--input")
     from_file = served.start(*command, "@input.json", "--thread", served.thread())
-    from_standard_input = served.start(*command, "-", "--thread", served.thread(), given=text)
+    from_standard_input = served.start(*command, "-", "--thread", served.thread(), stdin=text)
     for running in (from_file, from_standard_input):
         assert running.ended().json["values"]["log"][0] == "déjà €"
 
 
-def test_run_can_leave_before_the_end(served: Project) -> None:
-    """With --detach it prints the thread, and a worker does the rest."""
+def test_run_detached_does_not_wait_for_the_end(served: Project) -> None:
+    """`run --detach` prints the thread and ends; a worker runs the thread."""
     threads = [served.thread(), served.thread()]
-    given = ("run", served.graph, "--input", "{}", "--detach", "--thread")
-    as_json, shown = served.together((*given, threads[0], "--json"), (*given, threads[1]))
+    command = ("run", served.graph, "--input", "{}", "--detach", "--thread")
+    as_json, as_text = served.together((*command, threads[0], "--json"), (*command, threads[1]))
     assert (as_json.status, set(as_json.json)) == (0, {"thread_id", "run_id"})
-    assert shown.out.splitlines()[-1].startswith(f"thread {threads[1]}")
-    eventually(lambda: all("third" in served.ran(thread) for thread in threads))
+    assert as_text.out.splitlines()[-1].startswith(f"thread {threads[1]}")
+    eventually_sync(lambda: all("third" in served.ran(thread) for thread in threads))
 
 
-def test_a_failed_run_says_what_failed_where_and_how_to_go_on(served: Project, failed: tuple[str, Ended]) -> None:
-    """Steps that finished are shown; the error names node, cause, its place in the node, and the command to go on."""
+def test_a_failed_run_prints_the_error_and_the_command_to_resume(served: Project, failed: tuple[str, Ended]) -> None:
+    """A failed `run` prints the finished steps, then the error with node, cause and line, and the command to resume."""
     thread, ended = failed
     assert ended.status == 1
     assert [line.split()[1] for line in ended.out.splitlines() if line.startswith("step")] == ["0", "1", "2"]
-    error, place, mend = ended.err.splitlines()
+    error, place, hint = ended.err.splitlines()
     assert error.startswith(f"Error: Node 'second' of graph '{served.graph}' failed in step 3 of thread '{thread}'")
     assert "ConnectionError: no [red]route[/]." in error
     assert re.fullmatch(r'Raised at ".*steps\.py", line \d+, in second\.', place)
-    assert mend == f"What finished is kept. To go on: starter.py resume {thread}"
+    assert hint == f"What finished is kept. To go on: starter.py resume {thread}"
 
 
-def test_a_failed_run_as_json_is_an_error_on_standard_output(served: Project) -> None:
-    """One document with the error's type, message and parts; exit status 1."""
+def test_a_failed_run_as_json_prints_one_error_document(served: Project) -> None:
+    """A failed `run --json` prints the error's type, message and parts on standard output; the exit status is 1."""
     thread = served.thread()
     served.write("broken", "")
     ended = served.starter("run", served.graph, "--input", "{}", "--thread", thread, "--json")
@@ -155,8 +155,8 @@ def test_a_failed_run_as_json_is_an_error_on_standard_output(served: Project) ->
     assert (error["parts"]["thread_id"], error["parts"]["node"], error["parts"]["step"]) == (thread, "second", 3)
 
 
-def test_the_recursion_limit_ends_a_run_that_can_go_on(served: Project) -> None:
-    """The error says so, and how."""
+def test_a_run_ended_by_the_recursion_limit_can_be_resumed(served: Project) -> None:
+    """The error of a run that has met its recursion limit has the command to resume it."""
     thread = served.thread()
     ended = served.starter("run", served.graph, "--input", "{}", "--thread", thread, "--recursion-limit", 1)
     assert ended.status == 1
@@ -165,33 +165,33 @@ def test_the_recursion_limit_ends_a_run_that_can_go_on(served: Project) -> None:
     assert sorted(served.ran(thread)) == sorted([*STEPS, "second-ended"])
 
 
-def test_ctrl_c_leaves_the_thread_to_its_worker(served: Project) -> None:
-    """It ends at once with status 130, and says how to follow the thread; the worker finishes it."""
+def test_ctrl_c_ends_the_command_and_not_the_thread(served: Project) -> None:
+    """On Ctrl-C, `run` ends with status 130 and prints how to follow the thread, which its worker finishes."""
     thread = served.thread()
     (served.folder / "go").unlink(missing_ok=True)
     running = served.start(*(ROOT / "starter.py", "run", served.graph, "--input", '{"wait": true}', "--thread", thread))
-    running.says("step 2")
-    interrupted = time.monotonic()
+    running.wait_for("step 2")
     running.process.send_signal(signal.SIGINT)
     ended = running.ended()
-    assert time.monotonic() - interrupted < 3
+    assert "second-ended" not in served.ran(thread)
     assert ended.status == 130
     assert ended.err.splitlines() == [
         f"The thread goes on with its workers. To follow it: starter.py resume {thread}",
         "Interrupted.",
     ]
     served.go()
-    eventually(lambda: "third" in served.ran(thread))
+    eventually_sync(lambda: "third" in served.ran(thread))
 
 
-def test_ctrl_c_with_an_own_worker_leaves_the_thread_to_the_next(project: Project) -> None:
-    """The node that ran is run again by whoever resumes; the message has the command."""
+def test_ctrl_c_ends_the_commands_own_worker_too(project: Project) -> None:
+    """On Ctrl-C, `run` with an address prints the command to resume, which runs the interrupted node again."""
     thread = project.thread()
     arguments = ("run", "steps:graph", "--input", '{"wait": true}', "--thread", thread)
     running = project.start(ROOT / "starter.py", *arguments)
-    eventually(lambda: "second" in project.ran(thread))
+    eventually_sync(lambda: "second" in project.ran(thread))
     running.process.send_signal(signal.SIGINT)
-    ended = running.ended(within=5)
+    ended = running.ended()
+    assert "second-ended" not in project.ran(thread)
     assert ended.status == 130
     again = f"starter.py resume {thread} --graph steps:graph"
     assert f"The thread waits for a worker that has graph '{project.graph}'. To follow it: {again}" in ended.err
@@ -205,8 +205,8 @@ def test_ctrl_c_with_an_own_worker_leaves_the_thread_to_the_next(project: Projec
 # resume
 
 
-def test_resume_runs_only_what_did_not_finish(served: Project, failed: tuple[str, Ended]) -> None:
-    """It shows the steps from where the thread had failed, and the values."""
+def test_resume_runs_only_unfinished_tasks(served: Project, failed: tuple[str, Ended]) -> None:
+    """`resume` prints the steps after the last checkpoint, and the values."""
     thread, _ = failed
     before = len(served.ran(thread))
     ended = served.starter("resume", thread)
@@ -215,8 +215,8 @@ def test_resume_runs_only_what_did_not_finish(served: Project, failed: tuple[str
     assert served.ran(thread)[before:] == ["second", "second-ended", "third"]
 
 
-def test_resume_of_a_finished_thread_gives_its_values(served: Project, done: tuple[str, Ended]) -> None:
-    """Nothing runs."""
+def test_resume_of_a_finished_thread_prints_its_values(served: Project, done: tuple[str, Ended]) -> None:
+    """`resume` of a finished thread runs no node."""
     thread, _ = done
     before = served.ran(thread)
     ended = served.starter("resume", thread, "--json")
@@ -226,12 +226,12 @@ def test_resume_of_a_finished_thread_gives_its_values(served: Project, done: tup
 
 
 def test_resume_of_a_running_thread_follows_it(served: Project) -> None:
-    """Rather than refusing: whoever has lost sight of a thread finds it again."""
+    """An operator whose command was interrupted can follow the thread again."""
     thread = served.thread()
     (served.folder / "go").unlink(missing_ok=True)
     served.starter("run", served.graph, "--input", '{"wait": true}', "--thread", thread, "--detach")
     following = served.start(ROOT / "starter.py", "resume", thread)
-    following.says("step 2")
+    following.wait_for("step 2")
     served.go()
     ended = following.ended()
     assert (ended.status, ended.err) == (0, "")
@@ -239,7 +239,7 @@ def test_resume_of_a_running_thread_follows_it(served: Project) -> None:
     assert served.ran(thread).count("second") == 1
 
 
-def test_a_running_thread_takes_no_second_run(served: Project) -> None:
+def test_run_on_a_running_thread_is_refused(served: Project) -> None:
     """A thread has one writer."""
     thread = served.thread()
     (served.folder / "go").unlink(missing_ok=True)
@@ -254,8 +254,8 @@ def test_a_running_thread_takes_no_second_run(served: Project) -> None:
 # state, history, threads, graph
 
 
-def test_state_shows_where_a_thread_stands(served: Project, done: tuple[str, Ended]) -> None:
-    """Its status, the checkpoint, what is next, the values."""
+def test_state_prints_the_head_of_a_thread(served: Project, done: tuple[str, Ended]) -> None:
+    """`state` prints the status, the checkpoint, the nodes that are next, and the values."""
     thread, _ = done
     ended = served.starter("state", thread)
     lines = ended.out.splitlines()
@@ -266,34 +266,36 @@ def test_state_shows_where_a_thread_stands(served: Project, done: tuple[str, End
     assert json.loads("\n".join(lines[lines.index("values") + 1 :])) == {"log": [*STEPS]}
 
 
-def test_state_of_a_failed_thread_shows_the_error_and_what_finished(served: Project) -> None:
-    """As the tasks of its head."""
+def test_state_of_a_failed_thread_prints_the_tasks_of_its_head(served: Project) -> None:
+    """`state` of a failed thread prints a task with its error, and a task that has finished."""
     thread = served.thread()
     served.write("broken", "")
     served.starter("run", served.graph, "--input", "{}", "--thread", thread)
     (served.folder / "broken").unlink()
-    shown, as_json = served.together(("state", thread), ("state", thread, "--json"))
-    assert f"{thread}, graph {served.graph}, failed" in shown.out
-    assert "task        second: failed, ConnectionError: no [red]route[/]" in shown.out
-    assert "task        beside: finished" in shown.out
-    found = as_json.json
-    assert found["next"] == ["second"]
-    assert {task["name"]: task["error"] for task in found["tasks"]} == {
+    as_text, as_json = served.together(("state", thread), ("state", thread, "--json"))
+    assert f"{thread}, graph {served.graph}, failed" in as_text.out
+    assert "task        second: failed, ConnectionError: no [red]route[/]" in as_text.out
+    assert "task        beside: finished" in as_text.out
+    state = as_json.json
+    assert state["next"] == ["second"]
+    assert {task["name"]: task["error"] for task in state["tasks"]} == {
         "beside": None,
         "second": "ConnectionError: no [red]route[/]",
     }
 
 
 def test_state_as_json_is_the_snapshot(served: Project, done: tuple[str, Ended]) -> None:
-    """With the keys of a `StateSnapshot`."""
+    """`state --json` prints the keys of a `StateSnapshot`."""
     thread, _ = done
-    found = served.starter("state", thread, "--json").json
-    assert set(found) >= {"values", "next", "config", "metadata", "created_at", "parent_config", "tasks", "interrupts"}
-    assert (found["metadata"]["step"], found["metadata"]["source"]) == (4, "loop")
+    state = served.starter("state", thread, "--json").json
+    assert set(state) >= {"values", "next", "config", "metadata", "created_at", "parent_config", "tasks", "interrupts"}
+    assert (state["metadata"]["step"], state["metadata"]["source"]) == (4, "loop")
 
 
-def test_a_checkpoint_goes_by_its_step_its_id_or_the_end_of_it(served: Project, done: tuple[str, Ended]) -> None:
-    """Each leads to the same one."""
+def test_a_checkpoint_is_named_by_its_step_its_id_or_the_end_of_its_id(
+    served: Project, done: tuple[str, Ended]
+) -> None:
+    """A step, a checkpoint id and the end of the id name the same checkpoint."""
     thread, _ = done
     by_step = served.starter("state", thread, "--checkpoint", "2", "--json").json
     checkpoint_id = by_step["config"]["configurable"]["checkpoint_id"]
@@ -302,8 +304,8 @@ def test_a_checkpoint_goes_by_its_step_its_id_or_the_end_of_it(served: Project, 
     assert [ended.json for ended in served.together(*named)] == [by_step, by_step]
 
 
-def test_history_is_a_table_newest_first_across_runs(served: Project, failed: tuple[str, Ended]) -> None:
-    """Steps, sources, who wrote which channels, what is next, and an end of the checkpoint's id that names it."""
+def test_history_prints_a_table_of_all_runs(served: Project, failed: tuple[str, Ended]) -> None:
+    """A row of `history` has step, source, written channels, next nodes and the end of the checkpoint's id."""
     thread, _ = failed
     served.starter("resume", thread)
     ended = served.starter("history", thread)
@@ -317,59 +319,59 @@ def test_history_is_a_table_newest_first_across_runs(served: Project, failed: tu
 
 
 def test_history_as_json_is_a_list_of_snapshots(served: Project, done: tuple[str, Ended]) -> None:
-    """Newest first; --limit bounds it."""
+    """`history --json` prints the newest snapshot first, and at most as many as --limit."""
     thread, _ = done
-    found = served.starter("history", thread, "--limit", 3, "--json").json
-    assert [snapshot["metadata"]["step"] for snapshot in found] == [4, 3, 2]
-    assert found[0]["parent_config"] == found[1]["config"]
+    history = served.starter("history", thread, "--limit", 3, "--json").json
+    assert [snapshot["metadata"]["step"] for snapshot in history] == [4, 3, 2]
+    assert history[0]["parent_config"] == history[1]["config"]
 
 
-def test_history_needs_no_other_worker_when_it_is_given_the_graph(project: Project) -> None:
-    """With --graph ADDRESS; it answers, and takes no nodes of other threads."""
-    project.heartbeat = 2
+def test_history_with_the_address_of_the_graph_needs_no_worker(project: Project) -> None:
+    """`history --graph ADDRESS` answers its own query, and runs no nodes of other threads."""
+    project.heartbeat_timeout = SHORT_HEARTBEAT_TIMEOUT
     thread, waiting = project.thread(), project.thread()
     project.starter("run", "steps:graph", "--input", "{}", "--thread", thread)
     worker = project.worker()
     project.starter("run", project.graph, "--input", '{"wait": true}', "--thread", waiting, "--detach")
-    eventually(lambda: "second" in project.ran(waiting))
+    eventually_sync(lambda: "second" in project.ran(waiting))
     worker.kill()
     ended = project.starter("history", thread, "--values", "--graph", "steps.py:graph")
     assert (ended.status, ended.err) == (0, "")
     assert '{"log": ["first", "beside", "second", "third"]}' in ended.out
-    shown = project.starter("state", thread, "--checkpoint", "1", "--graph", "steps:graph", "--json")
-    assert shown.json["next"] == ["first"]
+    state = project.starter("state", thread, "--checkpoint", "1", "--graph", "steps:graph", "--json")
+    assert state.json["next"] == ["first"]
     assert project.ran(waiting).count("second") == 1
     project.go()
     assert project.starter("resume", waiting, "--graph", "steps:graph").status == 0
 
 
 def test_threads_lists_the_latest_first(served: Project, done: tuple[str, Ended], failed: tuple[str, Ended]) -> None:
-    """With graph, status, start and duration; as JSON with both times."""
+    """A row of `threads` has graph, status, start and duration; the JSON has the times of start and end."""
 
     def listed() -> dict[str, Any]:
-        found = served.starter("threads", "--graph", served.graph, "--limit", 100, "--json").json
-        return {thread["thread_id"]: thread for thread in found}
+        threads = served.starter("threads", "--graph", served.graph, "--limit", 100, "--json").json
+        return {thread["thread_id"]: thread for thread in threads}
 
-    eventually(lambda: {done[0], failed[0]} <= set(listed()))
-    found = listed()
-    assert (found[done[0]]["graph"], found[done[0]]["status"]) == (served.graph, "complete")
-    starts = [thread["started"] for thread in found.values()]
+    eventually_sync(lambda: {done[0], failed[0]} <= set(listed()))
+    threads = listed()
+    assert (threads[done[0]]["graph"], threads[done[0]]["status"]) == (served.graph, "complete")
+    starts = [thread["started"] for thread in threads.values()]
     assert starts == sorted(starts, reverse=True)
-    of_graph = ("threads", "--graph", served.graph)
-    shown, limited = served.together(of_graph, (*of_graph, "--limit", 1, "--json"))
-    assert ["thread", "graph", "status", "started", "took"] in [line.split() for line in shown.out.splitlines()]
+    command = ("threads", "--graph", served.graph)
+    as_text, limited = served.together(command, (*command, "--limit", 1, "--json"))
+    assert ["thread", "graph", "status", "started", "took"] in [line.split() for line in as_text.out.splitlines()]
     assert len(limited.json) == 1
 
 
-def test_no_threads_are_a_sentence_and_an_empty_list(served: Project) -> None:
-    """Neither is an error."""
-    shown, as_json = served.together(("threads", "--graph", "nobody"), ("threads", "--graph", "nobody", "--json"))
-    assert (shown.status, shown.out.split(" at ")[0]) == (0, "There are no threads of graph 'nobody'")
+def test_threads_without_any_thread_prints_a_sentence_or_an_empty_list(served: Project) -> None:
+    """`threads` without any thread is no error."""
+    as_text, as_json = served.together(("threads", "--graph", "nobody"), ("threads", "--graph", "nobody", "--json"))
+    assert (as_text.status, as_text.out.split(" at ")[0]) == (0, "There are no threads of graph 'nobody'")
     assert (as_json.status, as_json.json) == (0, [])
 
 
-def test_graph_draws_without_a_server(served: Project) -> None:
-    """As Mermaid; with --json as the spec; several with a title each, or as a list."""
+def test_graph_prints_a_drawing_without_a_server(served: Project) -> None:
+    """`graph` prints Mermaid, with titles for several graphs; `graph --json` prints the spec, or a list of specs."""
     served.write("both.py", 'from steps import builder\na = builder.compile(name="a")\nb = builder.compile(name="b")\n')
     drawn, spec, drawings, specs = served.together(
         *(("graph", "steps:graph"), ("graph", "steps.py", "--json"), ("graph", "both"), ("graph", "both", "--json")),
@@ -381,11 +383,11 @@ def test_graph_draws_without_a_server(served: Project) -> None:
     assert [spec["name"] for spec in specs.json] == ["a", "b"]
 
 
-# what is printed where
+# output
 
 
-def test_a_thread_id_is_printed_as_it_is(served: Project) -> None:
-    """Square brackets are no markup, and are quoted where they stand in an address."""
+def test_a_thread_id_is_printed_unchanged(served: Project) -> None:
+    """Square brackets are not markup, and are quoted in an address."""
     thread = "job[bold] [1/2]"
     ended = served.starter("run", served.graph, "--input", '{"log": ["[/] [red]"]}', "--thread", thread)
     served.threads.append(thread)
@@ -397,8 +399,10 @@ def test_a_thread_id_is_printed_as_it_is(served: Project) -> None:
     assert "http://ui.example/namespaces/default/workflows/job%5Bbold%5D%20%5B1%2F2%5D" in resumed.out
 
 
-def test_output_that_goes_elsewhere_has_no_colours_and_whole_lines(served: Project, done: tuple[str, Ended]) -> None:
-    """Whatever the width of the terminal: addresses and errors can be copied, rows are rows."""
+def test_output_that_is_redirected_has_no_colours_and_no_wrapped_lines(
+    served: Project, done: tuple[str, Ended]
+) -> None:
+    """Redirected output has complete lines at any width of the terminal: addresses and rows can be copied."""
     thread, _ = done
     ui = f"http://{'long.' * 20}example"
     resumed, history = served.together(("resume", thread), ("history", thread, "--values"), STEPGRAPH_WEB_UI=ui)
@@ -409,7 +413,7 @@ def test_output_that_goes_elsewhere_has_no_colours_and_whole_lines(served: Proje
 
 
 def test_a_narrow_terminal_loses_nothing(served: Project, done: tuple[str, Ended]) -> None:
-    """A table that would not fit becomes a paragraph for each row."""
+    """A table that does not fit is printed as a paragraph for each row."""
     thread, _ = done
     history, threads = served.together(("history", thread), ("threads", "--graph", served.graph), COLUMNS="40")
     assert "wrote       beside: log, second: log\n" in history.out
@@ -419,7 +423,7 @@ def test_a_narrow_terminal_loses_nothing(served: Project, done: tuple[str, Ended
 
 
 def test_a_terminal_gets_colours(served: Project, done: tuple[str, Ended]) -> None:
-    """And the same words."""
+    """On a terminal the text is the same, with colours."""
     thread, _ = done
     leader, follower = os.openpty()
     ended = subprocess.run(
@@ -428,29 +432,29 @@ def test_a_terminal_gets_colours(served: Project, done: tuple[str, Ended]) -> No
         env={**served.env, "TERM": "xterm", "COLUMNS": "80"},
         stdout=follower,
         check=True,
-        timeout=30,
+        timeout=PATIENCE,
     )
     os.close(follower)
-    shown = os.read(leader, 100_000).decode()
+    printed = os.read(leader, 100_000).decode()
     os.close(leader)
     assert ended.returncode == 0
-    assert "\x1b[1m" in shown
-    assert "step 4" in plain(shown)
+    assert "\x1b[1m" in printed
+    assert "step 4" in plain(printed)
 
 
 def test_a_terminal_without_unicode_loses_nothing(served: Project) -> None:
-    """What it cannot show is written as an escape; JSON stays JSON."""
-    given = ("run", served.graph, "--input", '{"log": ["\\u20ac"]}', "--thread")
-    shown, as_json = served.together(
-        (*given, served.thread()), (*given, served.thread(), "--json"), PYTHONIOENCODING="ascii"
+    """Characters that a terminal cannot print are escaped; JSON stays valid."""
+    command = ("run", served.graph, "--input", '{"log": ["\\u20ac"]}', "--thread")
+    as_text, as_json = served.together(
+        (*command, served.thread()), (*command, served.thread(), "--json"), PYTHONIOENCODING="ascii"
     )
-    assert (shown.status, shown.err) == (0, "")
-    assert '"\\u20ac"' in shown.out
+    assert (as_text.status, as_text.err) == (0, "")
+    assert '"\\u20ac"' in as_text.out
     assert as_json.json["values"]["log"][0] == "€"
 
 
-def test_a_reader_that_goes_away_is_no_error(served: Project, done: tuple[str, Ended]) -> None:
-    """As in: starter.py history THREAD | head -1"""
+def test_a_closed_pipe_is_no_error(served: Project, done: tuple[str, Ended]) -> None:
+    """A reader may close the pipe early, as in ``starter.py history THREAD | head -1``."""
     running = subprocess.Popen(
         [sys.executable, ROOT / "starter.py", "history", done[0], "--json"],
         cwd=served.folder,
@@ -461,12 +465,12 @@ def test_a_reader_that_goes_away_is_no_error(served: Project, done: tuple[str, E
     )
     assert running.stdout is not None
     running.stdout.close()
-    _, err = running.communicate(timeout=30)
+    _, err = running.communicate(timeout=PATIENCE)
     assert err == ""
 
 
 def test_help_names_every_command(served: Project) -> None:
-    """And a command without arguments shows it."""
+    """The help has every command, and is also printed without arguments."""
     helped, bare = served.together(("--help",), ())
     assert helped.status == 0
     for command in ("run", "resume", "state", "history", "threads", "graph", "demo"):
@@ -474,7 +478,7 @@ def test_help_names_every_command(served: Project) -> None:
     assert "Usage" in bare.out + bare.err
 
 
-# what goes wrong
+# errors
 
 WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
     "bad JSON": (("run", "GRAPH", "--input", '{"a": 1'), 1, r"The input is not JSON: Expecting .* Pass an object:"),
@@ -524,7 +528,7 @@ WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
 
 @pytest.fixture(scope="module")
 def refusals(served: Project, done: tuple[str, Ended], failed: tuple[str, Ended]) -> dict[str, Ended]:
-    """How every wrong command ended; run side by side, for each takes its time."""
+    """The results of all wrong commands, which run side by side to save time."""
     served.write("other.py", 'from steps import builder\ngraph = builder.compile(name="other")\n')
     (served.folder / "binary").write_bytes(b"\xff\xfe{")
     twice = served.thread()
@@ -540,36 +544,36 @@ def refusals(served: Project, done: tuple[str, Ended], failed: tuple[str, Ended]
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_what_cannot_be_done_is_refused_in_words(refusals: dict[str, Ended], wrong: str) -> None:
-    """Culprit, rule and mend on standard error; status 1, or 2 for a wrong usage; never a traceback."""
+def test_a_wrong_command_is_refused_with_a_message(refusals: dict[str, Ended], wrong: str) -> None:
+    """A wrong command prints a message on standard error, and no traceback. The status is 1, or 2 for wrong usage."""
     _, status, message = WRONG[wrong]
     ended = refusals[wrong]
-    said = " ".join(re.sub(r"[│╭╮╰╯─]", " ", ended.err).split())
-    assert ended.status == status, said
-    assert re.search(message, said), said
+    printed = " ".join(re.sub(r"[│╭╮╰╯─]", " ", ended.err).split())
+    assert ended.status == status, printed
+    assert re.search(message, printed), printed
     assert "Traceback" not in ended.out + ended.err
     if status == 1:
-        assert said.startswith("Error: ")
+        assert printed.startswith("Error: ")
         assert len(ended.err.splitlines()) <= 3
 
 
-def test_what_cannot_be_done_is_refused_as_json(served: Project) -> None:
-    """On standard output, where a program reads."""
+def test_a_wrong_command_with_json_prints_an_error_document(served: Project) -> None:
+    """A wrong command with --json prints the error on standard output, where a program reads it."""
     wrong = (("state", "nosuch"), ("run", "steps:graph", "--input", "{"), ("graph", "nosuch"))
     for ended in served.together(*((*arguments, "--json") for arguments in wrong)):
         assert (ended.status, ended.err) == (1, "")
         assert set(ended.json["error"]) == {"type", "message", "parts"}
 
 
-def test_a_namespace_that_is_not_there_is_named(served: Project) -> None:
-    """With the command that makes it."""
+def test_the_error_of_an_unknown_namespace_has_the_command_that_creates_it(served: Project) -> None:
+    """The error of an unknown namespace has the server, the namespace and the command that creates it."""
     ended = served.starter("threads", TEMPORAL_NAMESPACE="nosuch")
     assert ended.status == 1
     assert f"The Temporal server at {served.address} has no namespace 'nosuch'. Make it with `temporal" in ended.err
 
 
 def test_the_command_works_without_its_script(served: Project, server: WorkflowEnvironment) -> None:
-    """`pip install` gives it as `stepgraph`."""
+    """`pip install` installs `starter.py` as the command `stepgraph`."""
     command = Path(sys.executable).with_name("stepgraph")
     ended = subprocess.run(
         [command, "graph", "steps:graph"], cwd=served.folder, env=served.env, capture_output=True, text=True, check=True

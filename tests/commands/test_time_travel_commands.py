@@ -75,7 +75,7 @@ def test_a_thread_is_updated_forked_replayed_and_drawn(served: Project) -> None:
     ],
 )
 def test_an_impossible_command_is_refused_with_a_message(served: Project, arguments: list[str], message: str) -> None:
-    """The exit status is 1, and the thread does not change."""
+    """An impossible command prints a message and exits with status 1; the thread does not change."""
     thread = served.thread()
     served.starter("run", served.graph, "--input", "{}", "--thread", thread)
     ended = served.starter(*(thread if each == "THREAD" else each for each in arguments))

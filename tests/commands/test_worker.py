@@ -33,7 +33,7 @@ def run(project: Project, graph: str, thread: str, input_data: str = "{}", **env
 
 @pytest.mark.parametrize("how", ["repeated", "listed", "setting"])
 def test_a_worker_serves_the_graphs_of_its_addresses(project: Project, how: str) -> None:
-    """Addresses follow --graphs, which may be repeated, or come from STEPGRAPH_GRAPHS."""
+    """The addresses of graphs follow --graphs, which may be repeated, or come from STEPGRAPH_GRAPHS."""
     other = f"other-{project.graph}"
     project.write("inner/more.py", f"from steps import builder\ngraph = builder.compile(name={other!r})\n")
     more = "inner/more.py:graph"
@@ -56,7 +56,7 @@ def test_a_worker_serves_the_graphs_of_its_addresses(project: Project, how: str)
 
 
 async def test_a_worker_may_poll_one_task_queue_for_all(replayed: Project) -> None:
-    """The worker has --task-queue or STEPGRAPH_TASK_QUEUE; commands that start runs use the same setting."""
+    """A worker with --task-queue polls that queue only; commands that start runs use STEPGRAPH_TASK_QUEUE."""
     queue = f"all-{replayed.graph}"
     worker = replayed.worker("--graphs", "steps:graph", "--task-queue", queue)
     assert next(event for event in worker.events if event["event"] == "worker starts")["task_queues"] == [queue]
@@ -69,7 +69,7 @@ async def test_a_worker_may_poll_one_task_queue_for_all(replayed: Project) -> No
 
 
 async def test_every_line_of_the_json_log_has_its_keys(replayed: Project) -> None:
-    """They are graph, thread, run, step, node and checkpoint id, where these are known."""
+    """A line of the JSON log has graph, thread, run, step, node and checkpoint id, where these are known."""
     worker = replayed.worker()
     thread = replayed.thread()
     replayed.write("broken", "")
@@ -91,7 +91,7 @@ async def test_every_line_of_the_json_log_has_its_keys(replayed: Project) -> Non
 
 
 def test_the_console_log_is_readable_text(project: Project) -> None:
-    """The option is --log-format console."""
+    """With --log-format console the log is readable text."""
     worker = project.start(ROOT / "worker.py", "--graphs", "steps:graph", "--log-format", "console")
     worker.wait_for("worker starts")
     assert f"graphs=['{project.graph}']" in worker.err
@@ -101,7 +101,7 @@ def test_the_console_log_is_readable_text(project: Project) -> None:
 
 
 async def test_a_node_that_runs_at_sigterm_finishes(replayed: Project) -> None:
-    """The worker takes no new work meanwhile, ends with status 0, and another worker goes on."""
+    """After SIGTERM a worker finishes its node, takes no new work and ends with status 0; another worker goes on."""
     worker = replayed.worker("--graphs", "steps:graph", STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS=str(PATIENCE))
     thread, later = replayed.thread(), replayed.thread()
     run(replayed, replayed.graph, thread, '{"wait": true}')
@@ -123,7 +123,7 @@ async def test_a_node_that_runs_at_sigterm_finishes(replayed: Project) -> None:
 
 
 async def test_a_node_that_outlasts_the_graceful_shutdown_runs_again_on_another_worker(replayed: Project) -> None:
-    """After STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS it is interrupted, and the worker ends. Its idempotency key is the same."""
+    """After STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS a node is interrupted; another worker runs it with the same key."""
     worker = replayed.worker("--graphs", "steps:graph", STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS="0.5")
     thread = replayed.thread()
     run(replayed, replayed.graph, thread, '{"wait": true}')
@@ -143,7 +143,7 @@ async def test_a_node_that_outlasts_the_graceful_shutdown_runs_again_on_another_
 
 
 def test_a_second_signal_ends_a_worker_at_once(project: Project) -> None:
-    """The worker does not wait for its nodes then."""
+    """After a second signal a worker does not wait for its nodes."""
     worker = project.worker("--graphs", "steps:graph", STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS="86400")
     run(project, project.graph, project.thread(), '{"wait": true}')
     eventually_sync(lambda: "second" in project.ran())
@@ -154,7 +154,7 @@ def test_a_second_signal_ends_a_worker_at_once(project: Project) -> None:
 
 
 def test_check_reports_whether_a_worker_could_start(project: Project) -> None:
-    """The exit status is 0 if settings, graphs and the connection are in order, as health checks need it."""
+    """`--check` exits with 0 if settings, graphs and the connection are in order, as health checks need it."""
     checked = project.start(ROOT / "worker.py", "--graphs", "steps:graph", "--check").ended()
     assert checked.status == 0
     last = json.loads(checked.err.splitlines()[-1])
@@ -189,7 +189,7 @@ WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
 
 
 def test_a_worker_that_cannot_start_prints_the_reason(project: Project) -> None:
-    """The exit status is 1, without a traceback. Every other case here is with --check, which finds the same."""
+    """A worker that cannot start prints the reason and exits with 1. Every other case is with --check."""
     project.write(
         "twice.py", "from steps import builder\na = builder.compile(name='x')\nb = builder.compile(name='x')\n"
     )
@@ -210,7 +210,7 @@ def test_a_worker_that_cannot_start_prints_the_reason(project: Project) -> None:
 
 
 def test_the_command_works_without_its_script(project: Project) -> None:
-    """`pip install` installs it as `stepgraph-worker`."""
+    """`pip install` installs `worker.py` as the command `stepgraph-worker`."""
     command = Path(sys.executable).with_name("stepgraph-worker")
     ended = subprocess.run([command, "--help"], capture_output=True, text=True, check=True, env=project.env)
     assert "--graphs" in ended.stdout

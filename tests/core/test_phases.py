@@ -35,7 +35,15 @@ def test_a_command_starts_an_idle_thread_and_stops_no_stopping_one(phase: Phase)
     assert phase.after_command(runs=True) is (Phase.RUNNING if starts else phase)
 
 
+def test_a_run_that_is_being_opened_refuses_updates_until_it_is_open() -> None:
+    """An input that cancels the nodes, queued meanwhile, does not let an update in beside a local activity."""
+    aborting = Phase.OPENING.after_cancel_input()
+    assert not aborting.accepts_updates
+    assert aborting.after_cancel_input() is aborting
+    assert aborting.after_opening(runs=True) is aborting.after_opening(runs=False) is Phase.STOPPING
+
+
 @pytest.mark.parametrize("phase", Phase)
-def test_an_update_leaves_a_held_thread_held(phase: Phase) -> None:
+def test_an_update_leaves_a_holding_run_holding(phase: Phase) -> None:
     """After an update no node runs, except in a run that goes on by itself and had just finished."""
     assert phase.after_command(runs=False) is (Phase.RUNNING if phase is Phase.FINISHED else phase)

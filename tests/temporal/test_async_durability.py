@@ -82,7 +82,7 @@ def comparable(snapshots: list[StateSnapshot]) -> list[Any]:
 
 @pytest.mark.usefixtures("_no_time_limit")
 async def test_a_long_loop_is_a_few_activities(stage: Stage) -> None:
-    """The history has every super-step, each with its own time, and equals the history made in memory."""
+    """The history of fused super-steps has each of them, with its own time, and equals the history made in memory."""
     graph = loop()
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
@@ -101,7 +101,7 @@ async def test_a_long_loop_is_a_few_activities(stage: Stage) -> None:
 async def test_settings_limit_fused_steps_and_the_length_of_a_run(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run continues as new after some super-steps, of which fused ones count a quarter each."""
+    """Settings limit the super-steps of an activity and of a run, for which a fused super-step counts a quarter."""
     monkeypatch.setenv("STEPGRAPH_FUSED_STEPS", "10")
     monkeypatch.setenv("STEPGRAPH_CONTINUE_AS_NEW_STEPS", "15")
     graph = loop()
@@ -138,7 +138,7 @@ async def test_a_node_may_have_another_durability_than_its_graph(stage: Stage) -
 
 
 async def test_a_failure_in_fused_steps_names_its_node_and_step(stage: Stage) -> None:
-    """The super-steps before it are kept, and a resume goes on from there."""
+    """The super-steps before a failed node are kept, and a resume goes on from there."""
     broken = True
     ran: list[str] = []
 
@@ -175,7 +175,7 @@ async def test_a_failure_in_fused_steps_names_its_node_and_step(stage: Stage) ->
 
 @pytest.mark.usefixtures("_no_time_limit")
 async def test_a_node_is_retried_within_fused_steps(stage: Stage) -> None:
-    """Its retry policy applies, and no further activity is needed."""
+    """The retry policy of a node applies, and a retry needs no further activity."""
     attempts: list[int] = []
 
     def node(state: State, config: Any) -> dict[str, Any]:
@@ -217,7 +217,7 @@ async def test_fused_steps_stop_at_interrupts_and_breakpoints(stage: Stage) -> N
 
 
 async def test_the_recursion_limit_and_reducer_errors_end_fused_steps(stage: Stage) -> None:
-    """The run fails and leaves its record, so the thread can be resumed."""
+    """A run that ends at the recursion limit or with a reducer's error leaves its record, so it can be resumed."""
     graph = loop()
     client, config = stage.use(graph), stage.thread(recursion_limit=7)
     async with stage.serving(graph):
@@ -293,7 +293,7 @@ async def test_cancelled_fused_steps_keep_what_has_finished(stage: Stage) -> Non
 
 
 async def test_another_worker_goes_on_with_the_fused_steps_of_one_that_stops(stage: Stage) -> None:
-    """The worker stops at a boundary between super-steps, so no node runs twice."""
+    """A worker that is told to stop ends its fused super-steps after the current one, so no node runs twice."""
     ran: list[int] = []
 
     async def node(state: State) -> dict[str, Any]:
@@ -364,7 +364,7 @@ async def test_after_a_fault_in_fused_steps_the_workflow_runs_tasks_individually
 
 @pytest.mark.usefixtures("_no_time_limit")
 async def test_fused_steps_end_before_their_results_grow_too_large(stage: Stage) -> None:
-    """The large state is queried by the next activity, also where nothing is in the cache."""
+    """Results that grow too large end the fused super-steps. The next activity queries the state if no cache has it."""
 
     def node(state: State) -> dict[str, Any]:
         return {"n": 1, "log": ["x" * 100_000]}

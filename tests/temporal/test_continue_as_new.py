@@ -44,7 +44,7 @@ class State(TypedDict):
 
 
 def counting(turns: int) -> CompiledGraph:
-    """Return a graph whose node runs as many turns."""
+    """Return a graph whose node runs until it has counted that many turns."""
     builder = StateGraph(State)
     builder.add_node("turn", lambda state: {"turns": state["turns"] + 1})
     builder.add_edge(START, "turn")
@@ -72,25 +72,25 @@ async def test_interrupts_answers_and_refused_signals_go_from_run_to_run(stage: 
     count = 12
     ran: list[str] = []
 
-    def asks(state: State) -> dict[str, Any]:
-        return {"log": [interrupt(f"question {n}") for n in range(count)]}
+    def ask(state: State) -> dict[str, Any]:
+        return {"log": [interrupt(f"value {n}") for n in range(count)]}
 
     def beside(state: State) -> dict[str, Any]:
         ran.append("beside")
         return {"turns": 1}
 
     builder = StateGraph(State)
-    builder.add_node("asks", asks)
+    builder.add_node("ask", ask)
     builder.add_node("beside", beside)
-    builder.add_edge(START, "asks").add_edge(START, "beside").add_edge("asks", END).add_edge("beside", END)
+    builder.add_edge(START, "ask").add_edge(START, "beside").add_edge("ask", END).add_edge("beside", END)
     graph = builder.compile(name="asking")
     client, config = stage.use(graph), stage.thread()
     thread_id = config["configurable"]["thread_id"]
     async with stage.serving(graph):
         result = await client.ainvoke({"text": "x", "log": []}, config)
-        await stage.client.get_workflow_handle(thread_id).signal(RESUME, {"resume": {"0" * 16: "to nobody"}})
+        await stage.client.get_workflow_handle(thread_id).signal(RESUME, {"resume": {"0" * 16: "unexpected"}})
         for n in range(count):
-            assert [pending.value for pending in result["__interrupt__"]] == [f"question {n}"]
+            assert [pending.value for pending in result["__interrupt__"]] == [f"value {n}"]
             assert any("0000" in error for error in (await client.aget_state(config)).errors)
             result = await client.ainvoke(Command(resume=f"answer {n}"), config)
         history = [each async for each in client.aget_state_history(config)]
@@ -103,7 +103,7 @@ async def test_interrupts_answers_and_refused_signals_go_from_run_to_run(stage: 
 
 async def test_a_thread_that_waits_takes_any_number_of_updates(stage: Stage) -> None:
     """Updates run no node, in whichever run they are made; each returns its checkpoint, and the interrupt stays."""
-    graph = chain(State, {"asks": lambda state: {"text": interrupt("well?")}}, name="updated")
+    graph = chain(State, {"ask": lambda state: {"text": interrupt("well?")}}, name="updated")
     client, config = stage.use(graph), stage.thread()
     thread_id = config["configurable"]["thread_id"]
     async with stage.serving(graph):
@@ -113,7 +113,7 @@ async def test_a_thread_that_waits_takes_any_number_of_updates(stage: Stage) -> 
             assert (await client.aget_state(config)).config == updated
         runs = await stage.runs(thread_id)
         head = await client.aget_state(config)
-        assert (head.next, [pending.value for pending in head.interrupts]) == (("asks",), ["well?"])
+        assert (head.next, [pending.value for pending in head.interrupts]) == (("ask",), ["well?"])
         result = await client.ainvoke(Command(resume="done"), config)
         history = [each async for each in client.aget_state_history(config)]
     assert len(runs) > 2
@@ -123,10 +123,10 @@ async def test_a_thread_that_waits_takes_any_number_of_updates(stage: Stage) -> 
 
 async def test_a_breakpoint_that_was_passed_stays_passed(stage: Stage) -> None:
     """The thread does not stop there again if the run continues as new before the super-step is complete."""
-    graph = chain(State, {"asks": lambda state: {"log": [str(interrupt(n)) for n in range(8)]}}, name="passing")
+    graph = chain(State, {"ask": lambda state: {"log": [str(interrupt(n)) for n in range(8)]}}, name="passing")
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
-        await client.ainvoke({"text": "x"}, config, interrupt_before=["asks"])
+        await client.ainvoke({"text": "x"}, config, interrupt_before=["ask"])
         result = await client.ainvoke(None, config)
         for n in range(8):
             assert [pending.value for pending in result["__interrupt__"]] == [n]
@@ -144,8 +144,8 @@ async def test_callers_wait_while_runs_continue_as_new(stage: Stage) -> None:
         started = asyncio.ensure_future(client.ainvoke({"text": "x", "turns": 0}, config))
         run = await eventually(lambda: client.aget_run(config))
         assert run is not None
-        found, queued, result = await asyncio.gather(
+        attached, queued, result = await asyncio.gather(
             run.result(), client.ainvoke({"turns": 19}, config, on_busy="enqueue"), started
         )
         assert len(await stage.runs(config["configurable"]["thread_id"])) > 2
-    assert found["turns"] == result["turns"] == queued["turns"] == 20
+    assert attached["turns"] == result["turns"] == queued["turns"] == 20

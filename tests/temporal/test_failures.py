@@ -44,7 +44,7 @@ def says(word: str, runs: list[str], fails: int = 0) -> Callable[[Words], dict[s
 
 
 async def test_a_finished_sibling_is_kept_and_not_run_again(stage: Stage) -> None:
-    """Its result is in the task and in the head's values; the checkpoint does not change until the step is complete."""
+    """A finished task has its result, which is also in the head's values. The checkpoint itself does not change."""
     runs: list[str] = []
     graph = side_by_side(
         Words, {"a": says("a", runs), "b": says("b", runs, fails=2)}, says("last", runs), name="siblings"
@@ -71,13 +71,13 @@ async def test_large_values_of_finished_siblings_are_in_the_state_but_not_in_the
     large = "x" * (PENDING_LIMIT + 1)
     errors = [OSError("failed")]
 
-    def asks(state: Words) -> dict[str, Any]:
+    def shy(state: Words) -> dict[str, Any]:
         answer = interrupt("?")
         if errors:
             raise errors.pop()
         return {"words": [answer]}
 
-    nodes = {"big": lambda state: {"words": [large]}, "shy": asks}
+    nodes = {"big": lambda state: {"words": [large]}, "shy": shy}
     graph = side_by_side(Words, nodes, lambda state: None, name="large_sibling")
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
@@ -121,7 +121,7 @@ async def test_a_sibling_finishes_although_another_has_failed(stage: Stage) -> N
 
 
 async def test_the_error_of_several_failed_nodes_names_them_all(stage: Stage) -> None:
-    """The error is that of the first task, by the name of its node, and its message names the others."""
+    """Of several failed nodes, the first by name gives the error, whose message names the others."""
     runs: list[str] = []
     graph = side_by_side(
         Words, {"b": says("b", runs, fails=1), "a": says("a", runs, fails=1)}, says("last", runs), name="both"
@@ -157,7 +157,7 @@ async def test_a_retry_policy_retries_the_exceptions_it_names(stage: Stage) -> N
 async def test_an_exception_that_no_retry_policy_names_is_not_retried(
     stage: Stage, error: type[Exception], attempts: int
 ) -> None:
-    """The error says how many attempts were made."""
+    """A retry policy names exception types; others are not retried. The error says how many attempts were made."""
 
     async def failing(state: Words) -> None:
         raise error("for good")
@@ -174,7 +174,7 @@ async def test_an_exception_that_no_retry_policy_names_is_not_retried(
 
 
 async def test_an_exception_of_an_unusual_type_reaches_the_caller(stage: Stage) -> None:
-    """Its constructor cannot be called again, or it usually ends an iteration, a loop or a process."""
+    """An exception reaches the caller although its constructor needs arguments, or it usually ends a process."""
 
     class Demanding(Exception):
         def __init__(self, response: Any, *, code: int) -> None:
@@ -201,7 +201,7 @@ async def test_an_exception_of_an_unusual_type_reaches_the_caller(stage: Stage) 
 
 
 async def test_the_error_of_a_failing_reducer_names_its_channel(stage: Stage) -> None:
-    """The run fails, not its workflow task; once the reducer is fixed, a resume applies what the nodes wrote."""
+    """A failing reducer fails the run, not its workflow task. A resume applies the writes once the reducer is fixed."""
     fixed = []
 
     def picky(current: int, update: int) -> int:
@@ -231,7 +231,7 @@ async def test_the_error_of_a_failing_reducer_names_its_channel(stage: Stage) ->
 
 
 async def test_two_writers_without_a_reducer_leave_the_thread_readable(stage: Stage) -> None:
-    """The error names channel, nodes, step and a fix; the thread takes a new input."""
+    """The error of two writers names channel, nodes, step and a fix. The thread takes a new input."""
     both = [True]
 
     def writes(name: str) -> Callable[[Words], dict[str, Any]]:
@@ -249,7 +249,7 @@ async def test_two_writers_without_a_reducer_leave_the_thread_readable(stage: St
 
 
 async def test_the_recursion_limit_stops_a_loop_and_a_resume_goes_on(stage: Stage) -> None:
-    """The limit is for one invoke; the thread keeps the last checkpoint."""
+    """The recursion limit is for one invoke; the thread keeps the last checkpoint."""
 
     class Count(TypedDict):
         n: int
@@ -331,7 +331,7 @@ async def test_the_error_of_a_worker_without_the_node_names_it(stage: Stage) -> 
 @pytest.mark.usefixtures("frequent_heartbeats")
 @pytest.mark.parametrize("how", ["terminate", "cancel"])
 async def test_a_run_ended_from_outside_is_resumed_by_a_replay(stage: Stage, how: str) -> None:
-    """The run left no record, so its history is replayed."""
+    """A run that was terminated or cancelled has left no record, so its history is replayed."""
     runs: list[str] = []
     begun, go_on = asyncio.Event(), asyncio.Event()
 
@@ -346,7 +346,7 @@ async def test_a_run_ended_from_outside_is_resumed_by_a_replay(stage: Stage, how
     thread_id = config["configurable"]["thread_id"]
     async with stage.serving(graph):
         run = await client.astart({"words": []}, config)
-        await begun.wait()
+        await eventually(begun.is_set)
         handle = stage.client.get_workflow_handle(thread_id)
         await (handle.terminate() if how == "terminate" else handle.cancel())
         with pytest.raises(RunEndedError, match="resume the thread") as caught:

@@ -7,7 +7,7 @@ from operator import add
 from typing import Annotated, Any, TypedDict
 
 import pytest
-from temporalio.client import WorkflowExecutionStatus
+from temporalio.client import WorkflowExecutionStatus, WorkflowUpdateFailedError
 
 from stepgraph import interrupt
 from stepgraph.client import GraphClient
@@ -81,7 +81,7 @@ async def test_inputs_begin_in_the_order_in_which_they_came(stage: Stage) -> Non
 
 
 async def test_several_callers_may_wait_for_one_queued_input(stage: Stage) -> None:
-    """They may wait and watch before the input's run exists; each gets the steps of that run only."""
+    """Callers of a queued input may wait and watch before its run exists; each gets the steps of that run only."""
     gate = Gate("watched")
     client, config = stage.use(gate.graph), stage.thread()
     async with stage.serving(gate.graph):
@@ -128,7 +128,7 @@ async def test_queued_inputs_need_no_client_that_waits(stage: Stage) -> None:
 
 
 async def test_a_failed_input_does_not_stop_the_queue(stage: Stage) -> None:
-    """Its caller gets the error. The next input begins, and discards the pending tasks; the history has the error."""
+    """The caller of a failed input gets the error. The next input begins, and discards the pending tasks."""
     gate = Gate("failing")
     client, config = stage.use(gate.graph), stage.thread()
     async with stage.serving(gate.graph):
@@ -150,7 +150,7 @@ async def test_a_failed_input_does_not_stop_the_queue(stage: Stage) -> None:
 
 
 async def test_a_queued_input_discards_the_interrupt_before_it(stage: Stage) -> None:
-    """The caller of the input before it gets the interrupt."""
+    """A queued input begins although the thread waits at an interrupt, which the caller of the input before has got."""
     gate = Gate("asking")
     client, config = stage.use(gate.graph), stage.thread()
     async with stage.serving(gate.graph):
@@ -191,7 +191,7 @@ async def test_a_run_ended_from_outside_ends_its_input_queue(stage: Stage, how: 
 
 
 async def test_an_input_that_cancels_the_running_nodes_begins_next(stage: Stage) -> None:
-    """It begins before the queued inputs, which keep their order."""
+    """An input that cancels the running nodes begins before the queued inputs, which keep their order."""
     gate = Gate("urgent")
     client, config = stage.use(gate.graph), stage.thread()
     async with stage.serving(gate.graph):
@@ -206,7 +206,7 @@ async def test_an_input_that_cancels_the_running_nodes_begins_next(stage: Stage)
 
 
 async def test_the_input_queue_is_limited(stage: Stage) -> None:
-    """The limits are of number and of bytes. An input that does not fit the state is not queued at all."""
+    """The input queue has limits of number and of bytes. An input that does not fit the state is not queued."""
     gate = Gate("full")
     client, config = stage.use(gate.graph), stage.thread()
     plain = GraphClient(stage.client, "full", task_queue=stage.task_queue)
@@ -226,7 +226,7 @@ async def test_the_input_queue_is_limited(stage: Stage) -> None:
 
 
 async def test_the_input_queue_survives_continue_as_new(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that began with a queued input may continue as new, too."""
+    """Queued inputs go from run to run. A run that began with one may continue as new, too."""
     monkeypatch.setenv("STEPGRAPH_CONTINUE_AS_NEW_STEPS", "2")
     go_on = asyncio.Event()
 
@@ -244,3 +244,31 @@ async def test_the_input_queue_survives_continue_as_new(stage: Stage, monkeypatc
         assert results == [lines[:4], lines[:8], lines]
         statuses = [run.status for run in await stage.runs(config["configurable"]["thread_id"])]
         assert statuses.count(WorkflowExecutionStatus.CONTINUED_AS_NEW) > 2
+
+
+async def test_no_update_is_accepted_while_a_run_opens_even_if_an_input_cancels_its_nodes(stage: Stage) -> None:
+    """A signal may queue such an input before the thread is open, when an update cannot be checked yet."""
+    gate = Gate("opening")
+    gate.open()
+    stage.use(gate.graph)
+    config = stage.thread()
+    handle = await stage.client.start_workflow(
+        gate.graph.name,
+        args=[{"lines": ["a"]}],
+        id=config["configurable"]["thread_id"],
+        task_queue=stage.task_queue,
+        start_signal="invoke",
+        start_signal_args=[{"input": {"lines": ["b"]}, "on_busy": "cancel"}],
+    )
+    update = asyncio.ensure_future(handle.execute_update("invoke", {"input": {"nope": 7}, "on_busy": "enqueue"}))
+    await asyncio.sleep(0.5)  # the update then waits for the first workflow task; a later one is refused as well
+    async with stage.serving(gate.graph):
+        with pytest.raises(WorkflowUpdateFailedError):
+            await update
+        client = GraphClient(stage.client, gate.graph.name, task_queue=stage.task_queue)
+
+        async def is_done() -> bool:
+            state = await client.aget_state(config)
+            return state.values.get("lines", [])[-1:] == ["B"]
+
+        await eventually(is_done)

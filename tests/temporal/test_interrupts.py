@@ -78,7 +78,7 @@ async def test_interrupts_of_parallel_nodes_are_answered_in_any_order(stage: Sta
     runs: list[str] = []
     builder = StateGraph(Review)
 
-    def asks(name: str) -> Any:
+    def asking(name: str) -> Any:
         def node(state: Review) -> dict[str, Any]:
             runs.append(name)
             return {"notes": [f"{name}: {interrupt(name)}"]}
@@ -90,7 +90,7 @@ async def test_interrupts_of_parallel_nodes_are_answered_in_any_order(stage: Sta
         return {"notes": ["plain"]}
 
     for name in ("a", "b"):
-        builder.add_node(name, asks(name)).add_edge(START, name).add_edge(name, END)
+        builder.add_node(name, asking(name)).add_edge(START, name).add_edge(name, END)
     builder.add_node(plain).add_edge(START, "plain").add_edge("plain", END)
     graph = builder.compile(name="parallel_interrupts")
     client, config = stage.use(graph), stage.thread()
@@ -172,7 +172,7 @@ async def test_a_waiting_thread_takes_updates_and_inputs(stage: Stage) -> None:
 
 
 async def test_a_thread_that_waits_survives_its_worker(stage: Stage) -> None:
-    """Another worker goes on with it; if the run was terminated while it waited, the next run takes the answer."""
+    """Another worker goes on with a waiting thread. If its run was terminated, the next run takes the answer."""
     graph = review_graph([])
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
@@ -186,7 +186,7 @@ async def test_a_thread_that_waits_survives_its_worker(stage: Stage) -> None:
 
 
 async def test_an_update_of_a_terminated_waiting_thread_keeps_its_answers(stage: Stage) -> None:
-    """The record has the interrupts and the answers that the node has had."""
+    """The record of a thread has the interrupts and the answers that the waiting node has had."""
     graph = review_graph([])
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):

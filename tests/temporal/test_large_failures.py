@@ -29,7 +29,7 @@ def failing(text: str) -> Callable[[State], None]:
 
 @pytest.mark.parametrize("characters", [100_000, 3_000_000, 5_000_000])
 async def test_an_exception_with_a_long_text_is_cut(stage: Stage, characters: int) -> None:
-    """The exception keeps its type, and the run ends after one attempt."""
+    """An exception with a long text keeps its type, and the run ends after one attempt."""
     builder = StateGraph(State).add_node("fail", failing("x" * characters))
     graph = builder.add_edge(START, "fail").add_edge("fail", END).compile(name="wordy")
     client, config = stage.use(graph), stage.thread()
@@ -43,7 +43,7 @@ async def test_an_exception_with_a_long_text_is_cut(stage: Stage, characters: in
 
 
 async def test_many_long_failures_at_once_are_shortened(stage: Stage) -> None:
-    """The run ends, the thread can be read, and every task has its error; only the texts are shorter."""
+    """After many long failures the run ends, the thread can be read, and every task has its error, with less text."""
     builder = StateGraph(State)
     names = [f"fail_{number:02}" for number in range(99)]
     for name in names:

@@ -26,8 +26,8 @@ from tests.storing import BUCKET, client_with_storage, object_keys, payloads_in,
 
 MEGABYTE = 1_000_000
 
-SHORT_TASK_SECONDS = 10
-"""How long the server waits for a workflow task of a worker that has stopped; Temporal's default, instead of 60."""
+SHORT_TASK_SECONDS = 5
+"""Instead of 60. The SDK reports only a workflow task's first failure; the server waits that long for the second."""
 
 
 class State(TypedDict):
@@ -67,7 +67,7 @@ def history_bytes(history: WorkflowHistory) -> int:
 
 @pytest.mark.parametrize("megabytes", [5, 50])
 async def test_a_large_state_fails_resumes_and_is_read(large: Stage, tmp_path: Path, megabytes: int) -> None:
-    """The thread keeps the results beside a failed task, and every checkpoint can be read."""
+    """A thread with a large state keeps the results beside a failed task, and every checkpoint can be read."""
     size = megabytes * MEGABYTE
     attempts: list[int] = []
 
@@ -105,7 +105,7 @@ async def test_a_large_state_fails_resumes_and_is_read(large: Stage, tmp_path: P
 
 
 async def test_a_large_record_is_kept_in_external_storage(large: Stage, stage: Stage, tmp_path: Path) -> None:
-    """Its values are in the history already, as the run's writes. A small record is plain JSON in the run's result."""
+    """The values of a large record are in the history already, as writes. A small record is plain JSON."""
     graph = StateGraph(State).add_node(load).add_edge(START, "load").add_edge("load", END).compile(name="repeats")
     for size, place, payloads in ((20_000, large, 0), (150_000, large, 1), (150_000, stage, 1)):
         client, config = place.use(graph), place.thread()
@@ -176,7 +176,7 @@ async def test_a_run_with_large_states_continues_as_new(large: Stage, monkeypatc
 
 
 async def test_a_node_in_another_process_queries_a_large_state(large: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The answer comes from external storage in one piece."""
+    """The answer to a query for a large state comes from external storage in one piece."""
     monkeypatch.setattr("stepgraph.execution.state_cache.StateCache.get", lambda *_: None)
 
     def measure(state: State) -> dict[str, Any]:
@@ -196,7 +196,7 @@ class Documents(TypedDict):
 async def test_a_state_of_many_small_parts_is_not_taken_for_a_deadlock(
     server: WorkflowEnvironment, tmp_path: Path
 ) -> None:
-    """Committing it takes longer than the 2 seconds after which the SDK reports a deadlock by default."""
+    """Committing many small parts takes longer than the 2 seconds after which the SDK reports a deadlock by default."""
     part = {"id": 1, "title": "a title", "score": 0.5, "tags": ["a", "b"], "body": "lorem ipsum " * 3}
     count = 200_000  # 20 MB
 
@@ -223,7 +223,7 @@ async def test_a_write_beyond_the_limit_of_external_storage_is_refused(large: St
 
 
 async def test_without_external_storage_the_error_names_the_setting(stage: Stage) -> None:
-    """The thread keeps the last checkpoint, from which it goes on once storage is configured."""
+    """A thread whose state is too large keeps the last checkpoint, from which it goes on once storage is configured."""
     graph = chain(load)
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
@@ -236,7 +236,7 @@ async def test_without_external_storage_the_error_names_the_setting(stage: Stage
 
 
 async def test_a_thread_that_failed_without_storage_is_resumed_with_it(stage: Stage, tmp_path: Path) -> None:
-    """The node whose result was too large runs again."""
+    """After storage has been configured, the node whose result was too large runs again."""
     graph = chain(load)
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
@@ -380,7 +380,7 @@ async def test_a_large_state_is_kept_in_s3(server: WorkflowEnvironment, bucket: 
 async def test_an_open_run_survives_an_outage_of_s3(
     server: WorkflowEnvironment, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its workflow tasks fail, and are retried until S3 answers again."""
+    """Workflow tasks of an open run fail while S3 does not answer, and are retried until it does."""
     monkeypatch.setattr(driver, "RETRY_DELAYS_SECONDS", ())
     monkeypatch.setattr("stepgraph.client.run_starter.WORKFLOW_TASK_SECONDS", SHORT_TASK_SECONDS)
     stage = Stage(client_with_storage(server.client, bucket))
@@ -418,7 +418,7 @@ async def test_a_replayer_without_the_storage_names_the_setting(large: Stage, tm
 
 
 async def test_a_client_without_the_code_reads_large_states(large: Stage) -> None:
-    """The values are plain JSON data."""
+    """A client without the schema gets large values as plain JSON data."""
     graph = chain(load)
     client, config = large.use(graph), large.thread()
     async with large.serving(graph):

@@ -54,7 +54,7 @@ def _short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_short_runs")
 async def test_a_long_thread_continues_as_new(stage: Stage) -> None:
-    """The caller waits for the last run; the history, and the limit on steps, go on across the runs."""
+    """The caller of a long thread waits for its last run. The history and the recursion limit span the runs."""
     graph = talks(30, 10)
     client, config = stage.use(graph), stage.thread(recursion_limit=30)
     async with stage.serving(graph):
@@ -73,7 +73,7 @@ async def test_a_long_thread_continues_as_new(stage: Stage) -> None:
 
 @pytest.mark.usefixtures("_short_runs")
 async def test_the_latest_checkpoints_of_a_long_closed_thread_need_no_worker(stage: Stage) -> None:
-    """They are in its record, also for `before` and a filter. Older checkpoints need a worker, which replays a run."""
+    """The record has the latest checkpoints, also for `before` and a filter. Older ones need a worker."""
     graph = talks(30, 10)
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
@@ -134,7 +134,7 @@ async def test_siblings_with_a_large_state_fit_into_one_workflow_task(stage: Sta
 
 
 async def test_nodes_that_are_not_async_run_side_by_side(stage: Stage) -> None:
-    """They run on threads: both are in the node at once, and do not block the worker."""
+    """Nodes that are not async run on threads: both are in their node at once, and do not block the worker."""
     meeting = threading.Barrier(2, timeout=PATIENCE)
 
     def meets(state: Chat) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class Log(TypedDict):
 
 
 async def test_a_second_invoke_on_a_running_thread_is_refused(stage: Stage) -> None:
-    """The error names the run, which goes on; every client can wait for its result."""
+    """The error of a second invoke names the run, which goes on; every client can wait for its result."""
     go_on = asyncio.Event()
 
     async def slow(state: Log) -> dict[str, Any]:
@@ -44,7 +44,7 @@ async def test_a_second_invoke_on_a_running_thread_is_refused(stage: Stage) -> N
 
 @pytest.mark.parametrize("existing", [False, True])
 async def test_of_many_invokes_at_once_one_is_accepted(stage: Stage, existing: bool) -> None:
-    """The others are refused, on a new thread and on a finished one; no input is applied to an outdated record."""
+    """Of many invokes at once, all but one are refused, and no input is applied to an outdated record."""
     graph = chain(Log, {"node": lambda state: {"lines": ["ran"]}}, name="race")
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
@@ -85,7 +85,7 @@ async def test_many_threads_at_once_do_not_mix(stage: Stage) -> None:
 
 @pytest.mark.parametrize("thread_id", ["x" * 255, "😀" * 63], ids=["ascii", "escaped"])
 async def test_a_thread_id_may_have_its_maximum_length(stage: Stage, thread_id: str) -> None:
-    """The server takes it as a workflow id, and as a search attribute: the origin of a fork."""
+    """The server takes the longest thread id as a workflow id, and as a search attribute: the origin of a fork."""
     graph = chain(Log, {"node": lambda state: {"lines": ["ran"]}}, name="long-named")
     client, config, fork = stage.use(graph), config_for(thread_id), stage.thread()
     stage.threads.append(thread_id)
@@ -96,7 +96,7 @@ async def test_a_thread_id_may_have_its_maximum_length(stage: Stage, thread_id: 
 
 
 async def test_further_inputs_go_on_with_the_thread(stage: Stage) -> None:
-    """Steps and values go on; an input on an unfinished thread discards its pending tasks."""
+    """After a further input, steps and values go on. On an unfinished thread, it discards the pending tasks."""
     fail = [True]
 
     def node(state: Log) -> dict[str, Any]:
@@ -130,7 +130,7 @@ async def test_further_inputs_go_on_with_the_thread(stage: Stage) -> None:
 
 
 async def test_resuming_a_finished_thread_returns_its_values(stage: Stage) -> None:
-    """The resume starts no run, and needs no worker."""
+    """Resuming a finished thread starts no run, and needs no worker."""
     graph = chain(Log, {"node": lambda state: {"lines": ["ran"]}}, name="done")
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
@@ -140,7 +140,7 @@ async def test_resuming_a_finished_thread_returns_its_values(stage: Stage) -> No
 
 
 async def test_a_history_can_be_read_in_parts(stage: Stage) -> None:
-    """It takes a limit, a filter by metadata, and a checkpoint to begin before; also across runs."""
+    """A history takes a limit, a filter by metadata, and a checkpoint to begin before; also across runs."""
     graph = chain(Log, {"one": lambda s: {"lines": ["1"]}, "two": lambda s: None}, name="parts")
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):

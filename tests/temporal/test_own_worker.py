@@ -147,7 +147,7 @@ async def test_graphs_share_a_worker_with_other_workflows(stage: Stage) -> None:
 
 
 async def test_the_workflow_id_of_another_workflow_is_refused_as_a_thread_id(stage: Stage) -> None:
-    """The error names the type of the workflow that has the id."""
+    """A thread id that another workflow has as its id is refused. The error names the workflow's type."""
     graph = Pipeline().graph()
     client = stage.use(graph)
     async with stage.serving(graph, workflows=[Letter], activities=[title_of]):
@@ -221,7 +221,7 @@ async def scenario(stage: Stage, pipeline: Pipeline) -> dict[str, Any]:
         pipeline.slow = True
         pipeline.started.clear()
         run = await client.astart({"query": "y"}, config)
-        await pipeline.started.wait()
+        await eventually(pipeline.started.is_set)
         assert (await client.aget_state(config)).values["sources"] == ["x.pdf", "y.pdf"]
         await stage.client.get_workflow_handle(run.thread_id, run_id=run.run_id).terminate("a test")
         with pytest.raises(RunEndedError):
@@ -392,7 +392,7 @@ def typed(calls: list[str]) -> CompiledGraph:
 
 
 async def test_typed_values_keep_their_types(stage: Stage) -> None:
-    """A client with the schema gets them from invokes, states and histories; nodes get them after a resume, too."""
+    """A client with the schema gets typed values from invokes, states and histories; nodes get them, too."""
     calls: list[str] = []
     graph = typed(calls)
     client, config = stage.use(graph), stage.thread()
@@ -419,7 +419,7 @@ async def test_typed_values_keep_their_types(stage: Stage) -> None:
 
 
 async def test_values_of_a_client_without_the_schema_are_plain_json(stage: Stage) -> None:
-    """It needs only the graph's name. Input and values are JSON data; other inputs are refused before a run starts."""
+    """A client without the schema sends and gets JSON data. Other inputs are refused before a run starts."""
     calls: list[str] = []
     graph = typed(calls)
     stage.use(graph)
@@ -466,7 +466,7 @@ async def test_an_input_that_does_not_fit_is_refused_by_the_worker(stage: Stage)
 
 
 async def test_a_graph_without_a_worker_is_refused(stage: Stage) -> None:
-    """An `UnknownGraphError` names the graph and the task queue; no run is started."""
+    """An invoke of a graph without a worker raises an `UnknownGraphError`, and starts no run."""
     config = stage.thread()
     client = GraphClient(stage.client, "nobodys")
     with pytest.raises(UnknownGraphError, match=r"nobody polls task queue 'stepgraph\.nobodys'") as caught:
@@ -477,7 +477,7 @@ async def test_a_graph_without_a_worker_is_refused(stage: Stage) -> None:
 
 
 async def test_a_graph_that_the_worker_lacks_is_refused_by_it(stage: Stage) -> None:
-    """The worker polls the task queue for other graphs, and its error suggests one of them."""
+    """If a worker polls the task queue for other graphs only, its error suggests one of them."""
     graph = Pipeline().graph()
     stage.use(graph)
     client = GraphClient(stage.client, "reserch", task_queue=stage.task_queue)
@@ -488,7 +488,7 @@ async def test_a_graph_that_the_worker_lacks_is_refused_by_it(stage: Stage) -> N
 
 
 async def test_a_thread_of_another_graph_is_refused(stage: Stage) -> None:
-    """Every call, on an open and on a closed thread, raises an error that names both graphs, and starts no run."""
+    """Every call on a thread of another graph, open or closed, raises an error that names both, and starts no run."""
     pipeline = Pipeline()
     pipeline.slow = True
     graph, other = pipeline.graph(), typed([])
@@ -508,7 +508,7 @@ async def test_a_thread_of_another_graph_is_refused(stage: Stage) -> None:
 
     async with stage.serving(graph, other):
         run = await client.astart({"query": "x"}, config)
-        await pipeline.started.wait()
+        await eventually(pipeline.started.is_set)
         await refused()
         pipeline.go_on.set()
         assert await run.result() == FINISHED
@@ -520,7 +520,7 @@ async def test_a_thread_of_another_graph_is_refused(stage: Stage) -> None:
 
 
 async def test_a_plugin_refuses_what_is_not_a_list_of_graphs() -> None:
-    """The message names the argument, and says what to pass instead."""
+    """The error of a wrong argument names it, and says what to pass instead."""
     graph = Pipeline().graph()
     graphs: Any
     for graphs, message in (
@@ -538,7 +538,7 @@ async def test_a_plugin_refuses_what_is_not_a_list_of_graphs() -> None:
 
 
 async def test_a_second_plugin_is_refused(stage: Stage) -> None:
-    """A worker takes one plugin, and so does a replayer; the message names the graphs of both."""
+    """A worker takes one plugin, and so does a replayer; the error of a second one names the graphs of both."""
     plugins = [GraphPlugin([Pipeline().graph()]), GraphPlugin([typed([])])]
     message = r"for 'research', and for 'typed'. Give all graphs to one: GraphPlugin\(\[a, b\]\)"
     with pytest.raises(GraphDefinitionError, match=message):
@@ -554,7 +554,7 @@ async def test_a_second_plugin_is_refused(stage: Stage) -> None:
 
 
 async def test_the_same_plugin_twice_is_refused(stage: Stage) -> None:
-    """A worker has the plugins of its client already."""
+    """A worker has the plugins of its client already, so it refuses the same plugin."""
     plugin = GraphPlugin([Pipeline().graph()])
     own = Client(**{**stage.client.config(), "plugins": [plugin]})
     with (

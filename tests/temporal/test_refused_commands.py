@@ -58,7 +58,7 @@ async def state_and_history(client: GraphClient, config: dict[str, Any]) -> list
 
 @pytest.mark.parametrize("with_schema", [True, False])
 async def test_an_invalid_update_or_fork_starts_no_run(stage: Stage, with_schema: bool) -> None:
-    """It is refused on a closed thread, for a client with the graph's schema and for one without."""
+    """An invalid update or fork of a closed thread is refused before a run starts, also without the graph's schema."""
     graph = routed()
     client, config = stage.use(graph), stage.thread()
     if not with_schema:
@@ -89,7 +89,7 @@ async def test_an_invalid_update_or_fork_starts_no_run(stage: Stage, with_schema
 
 
 async def test_an_update_that_fails_in_its_run_changes_nothing(stage: Stage) -> None:
-    """If a reducer or a router raises, the run completes with the error, and makes no checkpoint."""
+    """If a reducer or a router raises in an update, its run completes with the error, and makes no checkpoint."""
     graph = routed()
     client, config = stage.use(graph), stage.thread()
     thread_id, new = config["configurable"]["thread_id"], stage.thread()["configurable"]["thread_id"]
@@ -117,7 +117,7 @@ async def test_an_update_that_fails_in_its_run_changes_nothing(stage: Stage) -> 
 
 
 async def test_a_failed_thread_can_be_resumed_after_a_refused_update(stage: Stage) -> None:
-    """The thread keeps its error and the results of finished tasks; the resume runs only the failed one."""
+    """A refused update leaves a failed thread its error and results; a resume then runs only the failed task."""
     runs: list[str] = []
 
     def good(state: State) -> dict[str, Any]:
@@ -173,7 +173,7 @@ async def test_a_checkpoint_has_the_outcomes_of_its_tasks_from_later_runs(stage:
 
 
 async def test_of_many_replays_at_once_one_is_accepted(stage: Stage) -> None:
-    """The others are refused like any second writer; they do not wait until the first has ended."""
+    """Of many replays at once, all but one are refused like any second writer, without waiting for the first."""
     graph = chain(State, {"node": lambda state: {"lines": ["ran"]}}, name="replayed")
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):

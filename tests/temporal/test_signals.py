@@ -91,7 +91,7 @@ def checkpoint(config: Any) -> dict[str, Any]:
 
 
 async def test_a_client_without_the_schema_can_do_everything(stage: Stage) -> None:
-    """It updates, forks onto the same and onto a new thread, replays and answers. Only the workers have the graph."""
+    """A client without the schema updates, forks, replays and answers. Only the workers have the graph."""
     calls: list[str] = []
     graph = shop(calls)
     stage.use(graph)

@@ -133,7 +133,7 @@ async def test_a_state_reaches_a_node_of_the_same_process(
     answers: set[str],
     workflows: int,
 ) -> None:
-    """It is part of the activity's input, or comes from the cache without a query, or from a query in pages."""
+    """A state is part of the activity's input, or comes from the cache without a query, or from a query in pages."""
     monkeypatch.setenv("STEPGRAPH_INLINE_BYTES", inline)
     monkeypatch.setenv("STEPGRAPH_STATE_CACHE_BYTES", cache)
     graph = growing()
@@ -169,7 +169,7 @@ async def test_a_state_reaches_a_node_of_another_process(
 async def test_a_state_reaches_several_processes_of_which_one_is_killed(
     stage: Stage, value_queries: ValueQueries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each process has other checkpoints in its cache; the one that is left goes on from those that it has."""
+    """Each process has other checkpoints in its cache; the remaining one goes on from those in its own."""
     task_queue = f"{stage.task_queue}-nodes"
     graph = growing(task_queue, heartbeat_timeout=4)
     notes = tmp_path / "turns"
@@ -198,7 +198,7 @@ async def test_a_worker_keeps_no_more_runs_in_memory_than_configured(
 ) -> None:
     """Waiting threads that the worker has evicted go on like those that it has in memory."""
     monkeypatch.setenv("STEPGRAPH_MAX_CACHED_WORKFLOWS", "2")
-    graph = chain(State, {"asks": lambda state: {"log": [interrupt("well?")]}}, name="waiting")
+    graph = chain(State, {"ask": lambda state: {"log": [interrupt("well?")]}}, name="waiting")
     client, configs = stage.use(graph), [stage.thread() for _ in range(6)]
     worker = graph_worker(stage.client, [graph], task_queue=stage.task_queue, grace=timedelta(seconds=1))
     assert worker.config(active_config=True)["max_cached_workflows"] == 2

@@ -88,7 +88,7 @@ class Slow:
 
 @pytest.mark.parametrize("kind", ["sync", "async", "fused"])
 async def test_an_invoke_that_cancels_nodes_waits_until_they_have_stopped(stage: Stage, kind: NodeKind) -> None:
-    """The old super-step and the new one never run side by side."""
+    """An invoke with ``on_busy="cancel"`` begins after the cancelled nodes have stopped, never beside them."""
     slow = Slow(kind, cleanup_seconds=1.0)
     client, config = stage.use(slow.graph), stage.thread()
     async with stage.serving(slow.graph):
@@ -105,7 +105,7 @@ async def test_an_invoke_that_cancels_nodes_waits_until_they_have_stopped(stage:
 @pytest.mark.usefixtures("frequent_heartbeats")
 @pytest.mark.parametrize("kind", ["sync", "async", "fused"])
 async def test_temporals_cancel_stops_the_node_and_keeps_finished_tasks(stage: Stage, kind: NodeKind) -> None:
-    """The run ends as cancelled once the node has stopped, and the thread can be resumed."""
+    """A cancelled run ends once its node has stopped, and the thread can be resumed."""
     slow = Slow(kind)
     client, config = stage.use(slow.graph), stage.thread()
     async with stage.serving(slow.graph):
@@ -127,7 +127,7 @@ async def test_temporals_cancel_stops_the_node_and_keeps_finished_tasks(stage: S
 async def test_a_node_may_finish_although_it_is_cancelled(
     stage: Stage, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The thread keeps its result, unless it goes on for longer than cancelled nodes may."""
+    """The result of a node that finishes after its cancellation is kept, unless the node takes too long."""
     if how == "refuses":
         monkeypatch.setattr("stepgraph_workflows.super_steps.STOP_TIMEOUT", timedelta(seconds=2))
     begun, release = threading.Event(), threading.Event()
@@ -149,7 +149,7 @@ async def test_a_node_may_finish_although_it_is_cancelled(
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
         running = await client.astart({"lines": ["a"]}, config)
-        await asyncio.to_thread(begun.wait)
+        await eventually(begun.is_set)
         second = await client.ainvoke({"lines": ["b"]}, config, on_busy="cancel")
         first = await running.result()
         release.set()

@@ -16,6 +16,7 @@ from stepgraph.client import GraphClient
 from stepgraph.errors import NodeError, NoWorkerError
 from stepgraph.graph.compiled import CompiledGraph
 from tests.conftest import Stage, dev_server
+from tests.patience import eventually
 from tests.temporal.terminal import Terminal, thread_id
 
 FINISHED = {"query": "x", "sources": ["a.pdf", "b.pdf"], "analysis": "2 agree", "summary": "x: 2 agree"}
@@ -111,7 +112,7 @@ async def test_a_graph_is_started_by_its_name(stage: Stage, terminal: Terminal) 
 
 
 async def test_the_second_input_of_a_start_has_options(stage: Stage, terminal: Terminal) -> None:
-    """A recursion limit given there ends the run; a resume goes on."""
+    """The second input of a start has options: a recursion limit ends the run, and a resume goes on."""
     pipeline = Pipeline()
     graph = pipeline.graph()
     client, config = stage.use(graph), stage.thread()
@@ -128,7 +129,7 @@ async def test_the_second_input_of_a_start_has_options(stage: Stage, terminal: T
 async def test_a_failed_thread_is_resumed_by_a_start_without_input(
     stage: Stage, terminal: Terminal, arguments: tuple[str, ...]
 ) -> None:
-    """The thread goes on at the node that failed, whoever started it; finished nodes do not run again."""
+    """A start without input resumes the thread at the node that failed; finished nodes do not run again."""
     pipeline = Pipeline()
     pipeline.failures = 1
     graph = pipeline.graph()
@@ -145,7 +146,7 @@ async def test_a_failed_thread_is_resumed_by_a_start_without_input(
 
 
 async def test_a_failed_start_by_hand_is_resumed_by_the_client(stage: Stage, terminal: Terminal) -> None:
-    """The failure names node, step and thread; the client resumes from the last checkpoint."""
+    """The failure of a start by hand names node, step and thread. The client resumes from the last checkpoint."""
     pipeline = Pipeline()
     pipeline.failures = 1
     graph = pipeline.graph()
@@ -170,7 +171,7 @@ async def test_a_failed_start_by_hand_is_resumed_by_the_client(stage: Stage, ter
 async def test_a_start_without_input_on_an_unknown_thread_says_that_it_needs_one(
     stage: Stage, terminal: Terminal
 ) -> None:
-    """The run fails with an `EmptyInputError`, and the thread can be used afterwards."""
+    """A start without input on an unknown thread fails with an `EmptyInputError`. The thread can be used afterwards."""
     pipeline = Pipeline()
     graph = pipeline.graph()
     client, config = stage.use(graph), stage.thread()
@@ -198,7 +199,7 @@ MISFITS = {
 async def test_an_input_that_does_not_fit_fails_its_run_and_not_the_thread(
     stage: Stage, terminal: Terminal, arguments: list[str], reason: str
 ) -> None:
-    """An `InvalidInputError` names what is wrong; an existing thread keeps its checkpoints, and can be resumed."""
+    """An input that does not fit fails its run with an `InvalidInputError`. An existing thread can be resumed."""
     pipeline = Pipeline()
     pipeline.failures = 1
     graph = pipeline.graph()
@@ -232,7 +233,7 @@ async def test_a_thread_that_never_began_takes_an_input_that_fits(stage: Stage, 
 
 
 async def test_a_start_with_a_mistyped_graph_suggests_the_right_one(stage: Stage, terminal: Terminal) -> None:
-    """The run fails with an `UnknownGraphError`; an existing thread keeps its checkpoints, and can be resumed."""
+    """A start with a mistyped graph fails with an `UnknownGraphError`. An existing thread can be resumed."""
     pipeline = Pipeline()
     pipeline.failures = 1
     graph = pipeline.graph()
@@ -253,7 +254,7 @@ async def test_a_start_with_a_mistyped_graph_suggests_the_right_one(stage: Stage
 
 
 async def test_a_start_with_a_mistyped_graph_leaves_a_new_thread_free(stage: Stage, terminal: Terminal) -> None:
-    """The thread belongs to the first graph that made a checkpoint on it."""
+    """A thread belongs to the first graph that made a checkpoint on it."""
     graph = Pipeline().graph()
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
@@ -284,7 +285,7 @@ async def test_a_start_on_a_thread_of_another_graph_is_refused(stage: Stage, ter
 
 
 async def test_a_second_start_is_a_further_input(stage: Stage, terminal: Terminal) -> None:
-    """Step numbers continue, and the client reads the checkpoints of all runs, whoever started them."""
+    """A second start is a further input: step numbers continue, and the client reads the checkpoints of all runs."""
     pipeline = Pipeline()
     graph = pipeline.graph()
     client, config = stage.use(graph), stage.thread()
@@ -313,7 +314,7 @@ async def test_a_start_while_the_thread_runs_is_refused_by_temporal(stage: Stage
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
         run_id = await terminal.start(config, "research", '{"query": "x"}')
-        await pipeline.started.wait()
+        await eventually(pipeline.started.is_set)
         again = ("workflow", "start", "--type", "research", "--task-queue", stage.task_queue)
         again += ("--workflow-id", thread_id(config), "--input", '{"query": "y"}')
         refused = await terminal.run(*again, "--fail-existing")
@@ -362,7 +363,7 @@ async def test_the_state_is_read_by_query(stage: Stage, terminal: Terminal) -> N
         pipeline.slow = True
         pipeline.started.clear()
         await terminal.start(config, "research")
-        await pipeline.started.wait()
+        await eventually(pipeline.started.is_set)
         running = await terminal.query(config, "get_state")
         assert running["config"] == head["config"]
         assert running["tasks"][0]["error"] is None
@@ -429,7 +430,7 @@ GARBAGE = {
 async def test_a_query_with_a_bad_argument_returns_an_error(
     stage: Stage, terminal: Terminal, query: str, argument: str, message: str
 ) -> None:
-    """The answer has an error with a message; the thread is not affected."""
+    """A query with a bad argument returns an error with a message, and does not affect the thread."""
     graph = greeting()
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
@@ -455,7 +456,7 @@ async def test_a_run_ended_by_hand_in_the_middle_of_a_node_is_resumed(
     status = {"terminate": WorkflowExecutionStatus.TERMINATED, "cancel": WorkflowExecutionStatus.CANCELED}[how]
     async with stage.serving(graph):
         run_id = await terminal.start(config, "research", '{"query": "x"}')
-        await pipeline.started.wait()
+        await eventually(pipeline.started.is_set)
         ended = await terminal.run("workflow", how, "--workflow-id", thread_id(config))
         assert ended.status == 0, ended.err
         await terminal.result(config)
@@ -485,7 +486,7 @@ async def test_a_run_ended_by_hand_is_resumed_by_hand(stage: Stage, terminal: Te
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
         await terminal.start(config, "research", '{"query": "x"}')
-        await pipeline.started.wait()
+        await eventually(pipeline.started.is_set)
         await terminal.run("workflow", how, "--workflow-id", thread_id(config))
         await terminal.result(config)
         pipeline.slow = False
@@ -497,7 +498,7 @@ async def test_a_run_ended_by_hand_is_resumed_by_hand(stage: Stage, terminal: Te
 
 
 async def test_a_run_terminated_before_a_worker_ran_it_changes_nothing(stage: Stage, terminal: Terminal) -> None:
-    """State, history and resume use the run before it."""
+    """After a run that no worker has run, state, history and resume use the run before it."""
     pipeline = Pipeline()
     pipeline.failures = 1
     graph = pipeline.graph()
@@ -527,7 +528,7 @@ async def test_a_thread_whose_terminated_run_has_no_worker_is_not_begun_anew(tmp
         config = first.thread()
         async with first.serving(graph):
             run = await first.use(graph).astart({"query": "x"}, config)
-            await pipeline.started.wait()
+            await eventually(pipeline.started.is_set)
             await server.client.get_workflow_handle(thread_id(config), run_id=run.run_id).terminate()
             pipeline.slow = False
             pipeline.go_on.set()

@@ -78,7 +78,7 @@ async def test_an_update_of_a_checkpoint_is_the_new_head(stage: Stage) -> None:
 
 
 async def test_a_replay_runs_the_nodes_after_a_checkpoint_again(stage: Stage) -> None:
-    """The checkpoint may be of an earlier run; the replay begins with a fork of it."""
+    """A replay runs the nodes after a checkpoint again, also of an earlier run. It begins with a fork."""
     runs: list[str] = []
     graph = pipeline(runs)
     client, config = stage.use(graph), stage.thread()
@@ -227,7 +227,7 @@ async def test_while_a_thread_runs_updates_take_effect_at_the_next_boundary(stag
 
 
 async def test_bad_updates_are_refused_and_change_nothing(stage: Stage) -> None:
-    """Nodes, values and checkpoints are unknown, or several nodes could be the author."""
+    """A bad update has an unknown node, value or checkpoint, or several nodes could be its author."""
     graph = pipeline([])
     client, config = stage.use(graph), stage.thread()
     thread_id = config["configurable"]["thread_id"]
@@ -258,7 +258,7 @@ async def test_bad_updates_are_refused_and_change_nothing(stage: Stage) -> None:
 
 
 async def test_an_update_starts_a_thread_that_does_not_exist(stage: Stage) -> None:
-    """The update has the effect of an input: the first nodes are due."""
+    """An update of a thread that does not exist has the effect of an input: the first nodes are due."""
     graph = pipeline([])
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):

@@ -36,7 +36,7 @@ async def page_and_attributes(stage: Stage, config: dict[str, Any]) -> tuple[str
 
 
 async def test_the_page_of_a_waiting_thread_has_its_interrupt_and_how_to_answer(stage: Stage) -> None:
-    """The page has the interrupt, the signal's JSON and the last super-steps; search attributes find the thread."""
+    """The page of a waiting thread has the interrupt, the signal's JSON and the last super-steps. A search finds it."""
     graph = review_graph()
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
@@ -62,7 +62,7 @@ async def test_the_page_of_a_waiting_thread_has_its_interrupt_and_how_to_answer(
 
 
 async def test_a_failed_thread_is_found_by_its_status(stage: Stage) -> None:
-    """The page names the node and its error."""
+    """The page of a failed thread names the node and its error. A search attribute has the status."""
     builder = StateGraph(Review)
 
     def broken(state: Review) -> None:

@@ -1,7 +1,10 @@
-"""The Temporal workflow that runs a graph: the loop, the queries, the hand-over to the thread's next run.
+"""The Temporal workflow that runs a graph: its loop, its updates, signals and queries, and the start of the next run.
 
-`workflow_for` makes the workflow class for a worker that serves certain graphs. What happens next is decided by
-`stepgraph.engine`; this package awaits it.
+Owns when tasks, commands and continue-as-new take effect. Knows nothing of what a graph means (`stepgraph.engine`) or
+of how a node is called (`stepgraph_activities`).
+
+Read in this order: `graph_workflow`, `run_loop`, `phases`, `run_state`, `super_steps`, `task_dispatch`,
+`fused_dispatch`. `workflow_for` makes the workflow class of a worker that serves certain graphs.
 """
 
 from stepgraph_workflows.graph_workflow import workflow_for

@@ -13,7 +13,14 @@ from stepgraph.engine.thread import Thread
 from stepgraph.errors import InvalidUpdateError, StepgraphError
 from stepgraph.execution.apply_command import apply_command
 from stepgraph.execution.registry import GraphRegistry
-from stepgraph.protocol.commands import CommandKind, InvokeCommand, ResumeCommand, ThreadCommand, UpdateCommand
+from stepgraph.protocol.commands import (
+    CommandKind,
+    InvokeCommand,
+    ResumeCommand,
+    ThreadCommand,
+    UpdateCommand,
+    runs_nodes,
+)
 from stepgraph.protocol.snapshot import config_for
 from stepgraph.serde.error_text import first_line
 from stepgraph_workflows.local_activities import COMMAND_IO
@@ -51,7 +58,7 @@ class PendingCommand:
     @property
     def runs(self) -> bool:
         """Whether nodes run after the command; after an update none do."""
-        return self.kind != "update"
+        return runs_nodes(self.kind)
 
     def refuse(self, error: StepgraphError) -> None:
         """Report the error to whoever sent the command."""
@@ -98,18 +105,14 @@ class CommandQueue:
         while self._pending:
             self._pending.popleft().refuse(error)
 
-    async def apply_all(
-        self, thread: Thread, registry: GraphRegistry, config: Mapping[str, Any]
-    ) -> list[PendingCommand]:
-        """Apply every command that waits, and those that arrive meanwhile; return them in that order."""
-        finished = []
-        while self._pending:
-            pending = self._current = self._pending.popleft()
-            try:
-                await apply_command(thread, registry, config, pending.kind, pending.command, io=COMMAND_IO)
-                pending.config, pending.done = config_for(thread.thread_id, thread.head_id), True
-            except StepgraphError as error:
-                pending.refuse(error)
-            finished.append(pending)
-        self._current = None
-        return finished
+    async def apply_next(self, thread: Thread, registry: GraphRegistry, config: Mapping[str, Any]) -> PendingCommand:
+        """Apply the command that has waited longest, and return it with what came of it."""
+        pending = self._current = self._pending.popleft()
+        try:
+            await apply_command(thread, registry, config, pending.kind, pending.command, io=COMMAND_IO)
+            pending.config, pending.done = config_for(thread.thread_id, thread.head_id), True
+        except StepgraphError as error:
+            pending.refuse(error)
+        finally:
+            self._current = None
+        return pending

@@ -9,7 +9,7 @@ from temporalio import workflow
 
 from stepgraph.engine.recent_history import with_recent_history
 from stepgraph.engine.record import record_of
-from stepgraph.engine.thread import Thread
+from stepgraph.engine.thread_view import ThreadView
 from stepgraph.protocol.commands import QueuedInput
 from stepgraph.protocol.opening import RunSettings
 from stepgraph.protocol.start_options import ContinuedRun, StartOptions
@@ -26,7 +26,7 @@ MAX_ERROR_CHARACTERS = 500
 """Characters kept of each error of a refused signal."""
 
 
-def should_continue_as_new(thread: Thread, settings: RunSettings, length: float) -> bool:
+def should_continue_as_new(thread: ThreadView, settings: RunSettings, length: float) -> bool:
     """Return whether the run has become long to replay, or the server suggests to continue as new.
 
     Continue-as-new writes the state twice: as the end of one history and the beginning of the next. So a suggestion is
@@ -51,7 +51,7 @@ def should_continue_as_new(thread: Thread, settings: RunSettings, length: float)
 
 
 def next_start_options(
-    thread: Thread,
+    thread: ThreadView,
     *,
     caller: str | None,
     config: dict[str, Any],

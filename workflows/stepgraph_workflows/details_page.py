@@ -7,14 +7,16 @@ import json
 from collections.abc import Sequence
 
 from stepgraph.engine.checkpoint import Checkpoint, InterruptRequest
-from stepgraph.engine.thread import Thread
+from stepgraph.engine.thread_view import ThreadView
 
 SHOWN_STEPS = 10
 MAX_TEXT = 500
 """Characters of an interrupt's value, or of a cell, that are shown."""
 
 
-def page(thread: Thread, *, running: bool, errors: Sequence[str], queued_inputs: int, step_rows: dict[str, str]) -> str:
+def page(
+    thread: ThreadView, *, running: bool, errors: Sequence[str], queued_inputs: int, step_rows: dict[str, str]
+) -> str:
     """Return the page: the status, the interrupts with how to answer them, the last super-steps, refused signals.
 
     Args:
@@ -37,7 +39,7 @@ def page(thread: Thread, *, running: bool, errors: Sequence[str], queued_inputs:
     return "\n\n".join(parts)
 
 
-def status(thread: Thread, *, running: bool) -> str:
+def status(thread: ThreadView, *, running: bool) -> str:
     """Return the thread's status: ``running``, ``waiting``, ``failed`` or ``complete``."""
     if thread.waiting_interrupts or thread.paused:
         return "waiting" if not running else "running"
@@ -46,14 +48,14 @@ def status(thread: Thread, *, running: bool) -> str:
     return "complete" if thread.finished else "running" if running else "waiting"
 
 
-def waits_for(thread: Thread) -> str | None:
+def waits_for(thread: ThreadView) -> str | None:
     """Return the first node that waits at an interrupt or breakpoint."""
     if waiting := sorted(thread.waiting_by_task()):
         return waiting[0]
     return thread.head.triggers[0] if thread.paused and thread.head else None
 
 
-def _summary(thread: Thread, running: bool) -> str:
+def _summary(thread: ThreadView, running: bool) -> str:
     head = thread.head
     if head is None:
         return "Nothing has happened on this thread yet."
@@ -77,7 +79,7 @@ def _interrupt(request: InterruptRequest, *, several: bool) -> str:
     )
 
 
-def _steps(thread: Thread, step_rows: dict[str, str]) -> str:
+def _steps(thread: ThreadView, step_rows: dict[str, str]) -> str:
     rows = {
         checkpoint.id: step_rows.get(checkpoint.id) or _step_row(checkpoint)
         for checkpoint in itertools.islice(thread.newest_first(), SHOWN_STEPS)

@@ -19,7 +19,7 @@ from stepgraph.protocol.opening import RunSettings
 from stepgraph.temporal.payloads import from_raw, to_raw
 from stepgraph_workflows.task_dispatch import (
     CANCELLED,
-    ENTRY_ROUTERS,
+    START_NODE,
     failure_of,
     travels_inline,
     unreadable_answer,
@@ -43,7 +43,7 @@ def can_fuse(thread: Thread, tasks: tuple[Task, ...]) -> bool:
 
 async def run_fused(thread: Thread, settings: RunSettings, config: dict[str, Any], max_steps: int) -> FusedStepsResult:
     """Execute up to ``max_steps`` super-steps from the head. If the activity fails, every task of the head fails."""
-    nodes = [node for node in thread.spec.nodes if thread.spec.fuses(node.name)] or [ENTRY_ROUTERS]
+    nodes = [node for node in thread.spec.nodes if thread.spec.fuses(node.name)] or [START_NODE]
     try:
         answer = await workflow.execute_activity(
             steps_type(thread.spec.name),

@@ -10,8 +10,8 @@ commits::
         thread.commit()
 
 That loop is `RunLoop`; what it shares with the handlers below is `RunState`. Commands from clients are queued on
-arrival and applied between super-steps. What a run accepts at any moment is its phase's to say
-(`stepgraph_workflows.phases`). Every way out leaves the thread's record:
+arrival and applied between super-steps. The run's phase decides what the run accepts
+(`stepgraph_workflows.phases`). A run that ends by itself leaves the thread's record:
 
 * the graph has finished: the record is the result;
 * something failed: the record is in the failure's details, beside the error;
@@ -19,7 +19,8 @@ arrival and applied between super-steps. What a run accepts at any moment is its
 * the history has grown: the record is in the arguments of the next run (continue-as-new);
 * inputs are queued: likewise, with the next of them, and with the error if something failed.
 
-Nothing here raises anything but a `FailureError`, because any other exception fails the workflow task again and again.
+The run raises only `FailureError` and, when Temporal cancels it, `CancelledError`: any other exception fails the
+workflow task again and again.
 """
 
 from __future__ import annotations
@@ -133,9 +134,9 @@ class GraphWorkflow:
     @workflow.update(name=WAIT_UNTIL_IDLE)
     async def wait_until_idle(self) -> RawValue:
         """Answer once the thread is idle, or once its run is about to end or to continue as new."""
-        await workflow.wait_condition(lambda: self._state.is_idle or self._state.phase.is_over)
+        await workflow.wait_condition(lambda: self._state.is_idle or self._state.phase.releases_callers)
         thread = self._state.restored_thread
-        if thread is None or self._state.phase.is_over or not (thread.waiting_interrupts or thread.paused):
+        if thread is None or self._state.phase.releases_callers or not (thread.waiting_interrupts or thread.paused):
             return to_raw(IdleAnswer())
         if thread.state_size > IDLE_ANSWER_BYTES:
             return to_raw(IdleAnswer(query_record=True))
@@ -210,7 +211,7 @@ class GraphWorkflow:
     @workflow.query(name=CHECK)
     def check(self, request: RawValue = NO_ARGUMENT) -> RawValue:
         """Return the error with which the thread's next run would refuse a command, as far as this one can see."""
-        return query_answers.check(self._state.restored_thread, self._state.registry, request)
+        return query_answers.check(self._state.restored_thread, lambda: self._state.registry, request)
 
     # What handlers share
 
@@ -231,7 +232,9 @@ class GraphWorkflow:
     def _refuse_if_not_ready(self) -> None:
         """Refuse an update that the phase does not accept, or a local activity forbids; its client sends it again."""
         if not self._state.phase.accepts_updates or self._state.commands.is_applying:
-            raise ApplicationError("The run is not ready yet; ask again.", type=UPDATE_NOT_READY, non_retryable=True)
+            raise ApplicationError(
+                "The run cannot accept an update now. Send it again.", type=UPDATE_NOT_READY, non_retryable=True
+            )
 
     async def _apply(self, kind: CommandKind, payload: dict[str, Any] | None) -> RawValue:
         """Queue a command, and return the config of the checkpoint that it makes."""

@@ -64,7 +64,7 @@ async def _read_checkpoint(request: ReadRequest) -> Record:
     return Record.model_validate(answer)
 
 
-async def _ask_routers(request: RouteRequest) -> tuple[str, ...]:
+async def _call_routers(request: RouteRequest) -> tuple[str, ...]:
     summary = f"routers of {request.task.node}"
     try:
         return tuple(await _call(ROUTE, request, timedelta(minutes=5), _ONCE, summary))
@@ -72,7 +72,7 @@ async def _ask_routers(request: RouteRequest) -> tuple[str, ...]:
         raise _own_error(error) from error
 
 
-COMMAND_IO = CommandIO(read_checkpoint=_read_checkpoint, ask_routers=_ask_routers)
+COMMAND_IO = CommandIO(read_checkpoint=_read_checkpoint, call_routers=_call_routers)
 """What commands need beyond their thread, by local activities."""
 
 

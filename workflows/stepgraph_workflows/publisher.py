@@ -8,7 +8,7 @@ from typing import Any
 from temporalio import workflow
 from temporalio.common import SearchAttributeUpdate
 
-from stepgraph.engine.thread import Thread
+from stepgraph.engine.thread_view import ThreadView
 from stepgraph.temporal.logs import get_logger
 from stepgraph.temporal.search_attributes import FORKED_FROM, GRAPH, STATUS, WAITS_FOR
 from stepgraph_workflows import details_page
@@ -33,7 +33,7 @@ class Publisher:
         if not workflow.unsafe.is_replaying():
             self._log.info(event, **values)
 
-    def show_details(self, thread: Thread, *, running: bool, errors: Sequence[str], queued_inputs: int) -> None:
+    def show_details(self, thread: ThreadView, *, running: bool, errors: Sequence[str], queued_inputs: int) -> None:
         """Set the page that the Web UI shows under User Metadata."""
         page = details_page.page(
             thread, running=running, errors=errors, queued_inputs=queued_inputs, step_rows=self._step_rows
@@ -41,7 +41,7 @@ class Publisher:
         workflow.set_current_details(page)
 
     def update_search_attributes(
-        self, thread: Thread, *, running: bool, more: Sequence[SearchAttributeUpdate[Any]] = ()
+        self, thread: ThreadView, *, running: bool, more: Sequence[SearchAttributeUpdate[Any]] = ()
     ) -> None:
         """Upsert the search attributes that have changed. The namespace must have them, or the workflow task fails."""
         status = details_page.status(thread, running=running)
@@ -63,7 +63,7 @@ def graph_attribute(graph: str) -> SearchAttributeUpdate[Any]:
     return GRAPH.value_set(graph)
 
 
-def origin_attributes(thread: Thread) -> list[SearchAttributeUpdate[Any]]:
+def origin_attributes(thread: ThreadView) -> list[SearchAttributeUpdate[Any]]:
     """Return the search attribute that names the thread which this one was forked from, if it was."""
     origin = thread.head.forked_from if thread.head else None
     return [FORKED_FROM.value_set(origin)] if origin is not None else []

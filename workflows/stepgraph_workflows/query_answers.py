@@ -10,7 +10,7 @@ from temporalio.common import RawValue
 
 from stepgraph.engine.difference import difference
 from stepgraph.engine.record import Record, record_of
-from stepgraph.engine.thread import Thread
+from stepgraph.engine.thread_view import ThreadView
 from stepgraph.errors import StepgraphError
 from stepgraph.execution.apply_command import check_command_on_closed
 from stepgraph.execution.registry import GraphRegistry
@@ -30,8 +30,8 @@ from stepgraph.serde.plain_json import json_size
 from stepgraph.temporal.payloads import from_raw, to_raw
 
 
-def state(thread: Thread | None, argument: RawValue, errors: Sequence[str], *, in_one_piece: bool) -> RawValue:
-    """Answer with a snapshot: of the checkpoint asked for, or of the head with the errors of refused signals.
+def state(thread: ThreadView | None, argument: RawValue, errors: Sequence[str], *, in_one_piece: bool) -> RawValue:
+    """Answer with a snapshot: of the requested checkpoint, or of the head with the errors of refused signals.
 
     The answer is `None` if the thread has no checkpoint. ``in_one_piece``: external storage takes large answers.
     """
@@ -46,7 +46,7 @@ def state(thread: Thread | None, argument: RawValue, errors: Sequence[str], *, i
     return _answer(StateRequest, argument, snapshot, in_one_piece=in_one_piece)
 
 
-def history(thread: Thread | None, restored: Record | None, argument: RawValue, *, in_one_piece: bool) -> RawValue:
+def history(thread: ThreadView | None, restored: Record | None, argument: RawValue, *, in_one_piece: bool) -> RawValue:
     """Answer with the run's checkpoints, newest first, and with those before them that the restored record has.
 
     The answer is `None` if the run has not restored its thread yet.
@@ -83,7 +83,7 @@ def history(thread: Thread | None, restored: Record | None, argument: RawValue, 
     return _answer(HistoryRequest, argument, page, in_one_piece=in_one_piece)
 
 
-def _newest_first(thread: Thread, restored: Record | None) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
+def _newest_first(thread: ThreadView, restored: Record | None) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
     """Yield each checkpoint's id, and a function that makes its snapshot."""
     for checkpoint in thread.newest_first():
         yield checkpoint.id, functools.partial(snapshot_data, thread, checkpoint)
@@ -93,8 +93,8 @@ def _newest_first(thread: Thread, restored: Record | None) -> Iterator[tuple[str
             yield recent.checkpoint.id, functools.partial(dict, snapshot)
 
 
-def record(thread: Thread | None, restored: Record | None, argument: RawValue, *, in_one_piece: bool) -> RawValue:
-    """Answer with the record that the run would leave now, or with that of the checkpoint asked for."""
+def record(thread: ThreadView | None, restored: Record | None, argument: RawValue, *, in_one_piece: bool) -> RawValue:
+    """Answer with the record that the run would leave now, or with that of the requested checkpoint."""
 
     def data(request: StateRequest) -> dict[str, Any] | None:
         if thread is None:
@@ -108,17 +108,17 @@ def record(thread: Thread | None, restored: Record | None, argument: RawValue, *
     return _answer(StateRequest, argument, data, in_one_piece=in_one_piece)
 
 
-def check(thread: Thread | None, registry: GraphRegistry, argument: RawValue) -> RawValue:
+def check(thread: ThreadView | None, registry: Callable[[], GraphRegistry], argument: RawValue) -> RawValue:
     """Answer with `None`, or with the error with which the thread's next run would refuse a command."""
 
     def refusal(request: CheckRequest) -> None:
         if thread is not None:
-            check_command_on_closed(thread, registry, request.kind, request.command)
+            check_command_on_closed(thread, registry(), request.kind, request.command)
 
     return _answer(CheckRequest, argument, refusal, in_one_piece=False)
 
 
-def values(thread: Thread | None, argument: RawValue, *, in_one_piece: bool) -> RawValue:
+def values(thread: ThreadView | None, argument: RawValue, *, in_one_piece: bool) -> RawValue:
     """Answer with the values at a checkpoint, or with the difference from those that the client has."""
 
     def values_or_difference(request: ValuesRequest) -> dict[str, Any]:

@@ -17,9 +17,8 @@ from stepgraph.engine.record import Record, record_of
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import InvalidInputError, StepgraphError, ThreadBusyError
 from stepgraph.execution.apply_command import apply_command
-from stepgraph.protocol.commands import CommandKind, InvokeCommand, ThreadCommand
-from stepgraph.protocol.names import WORKFLOW_TASK_SECONDS
-from stepgraph.protocol.start_options import CommandRefused, ContinuedRun, StartOptions
+from stepgraph.protocol.commands import CommandKind, InvokeCommand, ThreadCommand, runs_nodes
+from stepgraph.protocol.start_options import WORKFLOW_TASK_SECONDS, CommandRefused, ContinuedRun, StartOptions
 from stepgraph.protocol.thread_errors import nothing_to_resume
 from stepgraph.temporal import sdk_internals
 from stepgraph.temporal.payloads import failure, to_raw
@@ -45,7 +44,7 @@ class RunLoop:
 
     def __init__(self, state: RunState) -> None:
         self._state = state
-        self._super_steps = SuperSteps(should_stop=lambda: state.phase.is_stopped)
+        self._super_steps = SuperSteps(should_stop=lambda: state.phase.stops_nodes)
 
     async def run(self, args: Sequence[RawValue]) -> RawValue:
         """Run from the first act to the last. The result is the thread's record, or a `CommandRefused`."""
@@ -70,7 +69,7 @@ class RunLoop:
     async def _start(self, args: Sequence[RawValue]) -> str | None:
         """Open the thread, restore it, and do what the run was started for; return which client started the run.
 
-        The options end with this method: an open run must not hold the record that was in them.
+        ``options`` is local to this method, so that an open run does not keep the record in it in memory.
         """
         state = self._state
         state.publisher.bind_log(workflow.info())
@@ -96,8 +95,7 @@ class RunLoop:
         if runs is None:
             runs = continued.runs_due_tasks
             self._take_input(thread, input_data, continued)
-        if state.phase is Phase.OPENING:  # a signal may have asked to stop already
-            state.phase = Phase.RUNNING if runs else Phase.HOLDING
+        state.phase = state.phase.after_opening(runs=runs)
         if continued.record is None:  # otherwise the run before has published them
             state.publish(more=[graph_attribute(thread.spec.name), *origin_attributes(thread)])
         elif continued.queued_input_id is not None:
@@ -118,11 +116,11 @@ class RunLoop:
                     await apply_command(thread, state.registry, state.config, kind, command, io=COMMAND_IO)
                 except StepgraphError as error:
                     raise StartCommandRefusedError(error) from error
-                return kind != "update"
+                return runs_nodes(kind)
         return None
 
     def _take_input(self, thread: Thread, input_data: Any, continued: ContinuedRun) -> None:
-        """Accept the input; without one, go on from the head, past a breakpoint if a caller asked for that."""
+        """Accept the input; without one, go on from the head, past a breakpoint if a caller requested that."""
         state = self._state
         if input_data is not None:
             thread.accept_input(state.registry.schema.check_input(thread.spec.name, input_data))
@@ -132,26 +130,24 @@ class RunLoop:
             thread.pass_breakpoint()
 
     async def _loop(self, caller: str | None) -> None:
-        """Run super-step after super-step, with the commands that arrive in between, until nothing is left to do."""
+        """Loop until nothing is left to do: apply commands; stop; continue as new; run due tasks; wait; finish."""
         state, thread, settings = self._state, self._state.thread, self._state.settings
         while True:
             await self._apply_commands()
-            if state.phase.is_stopped:
+            if state.phase.stops_nodes:
                 state.phase = Phase.STOPPED
-                if not await self._command_before_quiet():
+                if not await self._command_or_all_answered():
                     return
             elif should_continue_as_new(thread, settings, self._super_steps.length(thread)):
                 await self._continue_as_new(caller)
             elif state.phase is Phase.RUNNING and (tasks := thread.due()):
                 await self._run_tasks(tasks)
-            elif state.phase is Phase.RUNNING and thread.complete:
-                self._commit()
             elif (thread.waiting_interrupts or thread.paused) and not state.inputs:
                 await self._wait_for_command()
             else:
                 if state.phase is Phase.RUNNING:
                     state.phase = Phase.FINISHED
-                if not await self._command_before_quiet():
+                if not await self._command_or_all_answered():
                     return
 
     async def _run_tasks(self, tasks: tuple[Task, ...]) -> None:
@@ -177,9 +173,10 @@ class RunLoop:
         )
 
     async def _apply_commands(self) -> None:
-        """Apply the queued commands, and enter the phase that they lead to."""
+        """Apply the queued commands, and enter the phase that each of them leads to."""
         state, thread = self._state, self._state.thread
-        for pending in await state.commands.apply_all(thread, state.registry, state.config):
+        while state.commands:
+            pending = await state.commands.apply_next(thread, state.registry, state.config)
             if pending.error is not None:
                 continue
             if isinstance(pending.command, InvokeCommand):
@@ -213,10 +210,10 @@ class RunLoop:
         """Continue as new once every caller has its answer; return if a command arrives meanwhile: it goes first."""
         state, thread, before = self._state, self._state.thread, self._state.phase
         state.phase = Phase.CONTINUING
-        await self._command_before_quiet()
-        if state.phase is Phase.CONTINUING:  # a signal may have asked to stop
+        await self._command_or_all_answered()
+        if state.phase is Phase.CONTINUING:  # a signal may have requested that running nodes are cancelled
             state.phase = before
-        if state.commands or state.phase.is_stopped:
+        if state.commands or state.phase.stops_nodes:
             return
         state.publisher.log("run continues as new", step=thread.head.step if thread.head else None)
         options = next_start_options(
@@ -230,7 +227,7 @@ class RunLoop:
         seconds = timedelta(seconds=WORKFLOW_TASK_SECONDS) if thread.uses_external_storage else None
         workflow.continue_as_new(args=self._arguments(None, options), task_timeout=seconds)
 
-    async def _command_before_quiet(self) -> bool:
+    async def _command_or_all_answered(self) -> bool:
         """Wait for a command, or until no caller waits for an answer any more; return whether a command came."""
         state = self._state
         await workflow.wait_condition(lambda: bool(state.commands) or workflow.all_handlers_finished())
@@ -242,7 +239,7 @@ class RunLoop:
         state.phase = Phase.ENDING
         while state.commands or not workflow.all_handlers_finished():
             state.commands.refuse_all(ThreadBusyError("The run ended before this command was applied. Send it again."))
-            await self._command_before_quiet()
+            await self._command_or_all_answered()
 
     def _end(self, error: StepgraphError | None, *, is_refusal: bool) -> RawValue:
         """Leave the thread's record, and the error if there is one; or begin the next input of the queue."""

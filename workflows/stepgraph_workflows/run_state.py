@@ -81,14 +81,14 @@ class RunState:
 
     @property
     def _is_running(self) -> bool:
-        """Whether the thread goes on by itself, as far as its status and its page say."""
+        """Whether nodes run now, or will run without another command."""
         return self.phase is not Phase.HOLDING
 
     def queue_input(self, id: str, command: InvokeCommand) -> None:
         """Queue an input for when the thread is idle; have the running nodes cancelled if its sender wants that."""
         self.inputs.add(id, command)
-        if command.on_busy == "cancel" and self.phase is not Phase.ENDING:
-            self.phase = Phase.STOPPING
+        if command.on_busy == "cancel":
+            self.phase = self.phase.after_cancel_input()
         if self.restored_thread is not None:
             self.show_details()
 

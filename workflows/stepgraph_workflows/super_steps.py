@@ -35,7 +35,7 @@ class SuperSteps:
         """How many super-steps of this run were fused."""
         self._may_fuse = True
         """Whether the workers have the spec that the run was started with."""
-        self._run_individually: str | None = None
+        self._unfused_checkpoint: str | None = None
         """The checkpoint whose tasks must not be fused."""
 
     def length(self, thread: Thread) -> float:
@@ -51,7 +51,7 @@ class SuperSteps:
         Raises:
             asyncio.CancelledError: Temporal has cancelled the run, and the nodes have ended.
         """
-        if self._may_fuse and self._run_individually != thread.head_id and can_fuse(thread, tasks):
+        if self._may_fuse and self._unfused_checkpoint != thread.head_id and can_fuse(thread, tasks):
             return await self._run_fused(thread, settings, config)
         await self._run_tasks(thread, tasks, settings, config)
         return ""
@@ -66,7 +66,7 @@ class SuperSteps:
         commit_fused(thread, result)
         self._fused_count += len(result.steps)
         self._may_fuse = not result.spec_mismatch
-        self._run_individually = thread.head_id if result.run_individually else None
+        self._unfused_checkpoint = thread.head_id if result.run_individually else None
         self._raise_if_cancelled()
         return result.ran
 

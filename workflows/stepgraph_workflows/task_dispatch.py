@@ -21,13 +21,13 @@ from stepgraph.execution.state_cache import process_cache
 from stepgraph.protocol.activity_input import to_activity_input
 from stepgraph.protocol.names import activity_type
 from stepgraph.protocol.opening import RunSettings
-from stepgraph.protocol.task_request import ENTRY_TIMEOUT, task_request
+from stepgraph.protocol.task_request import START_TIMEOUT, task_request
 from stepgraph.temporal.payloads import from_raw, to_raw
 
 CANCELLED = "asyncio.exceptions:CancelledError"
 """The error type of a cancelled task's failure."""
 
-ENTRY_ROUTERS = NodeSpec(name=START, timeout=ENTRY_TIMEOUT, heartbeat_timeout=30.0)
+START_NODE = NodeSpec(name=START, timeout=START_TIMEOUT, heartbeat_timeout=30.0)
 """The options with which the routers of the start node run."""
 
 
@@ -35,7 +35,7 @@ async def run_task_activity(
     thread: Thread, task: Task, settings: RunSettings, config: dict[str, Any], groups: Sequence[workflow.EventGroup]
 ) -> None:
     """Execute one task to its end, and record its result or failure in the thread."""
-    node = ENTRY_ROUTERS if task.node == START else thread.spec.node(task.node)
+    node = START_NODE if task.node == START else thread.spec.node(task.node)
     request = task_request(thread, task, config, with_state=travels_inline(thread, settings))
     thread.start(task)
     try:

@@ -31,7 +31,7 @@ def external_storage(address: str | Path) -> ExternalStorage:
     Raises:
         StepgraphError: the address has another form, or boto3 is not installed.
 
-    Example:
+    Examples:
         >>> from temporalio.converter import DataConverter
         >>> converter = DataConverter(external_storage=external_storage("/mnt/threads"))
     """
