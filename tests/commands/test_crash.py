@@ -41,8 +41,8 @@ def waiting_thread(project: Project) -> str:
         tasks = project.starter("state", thread, "--json").json["tasks"]
         return {task["name"]: task["result"] is not None for task in tasks} == {"beside": True, "second": False}
 
+    eventually_sync(lambda: "second" in project.ran(thread))
     eventually_sync(is_half_done)
-    assert "second" in project.ran(thread)
     return thread
 
 
@@ -91,6 +91,7 @@ async def test_fused_steps_go_on_from_the_last_heartbeat(replayed: Project) -> N
         return b"beside" in b"".join(payload.data for each in pending for payload in each.heartbeat_details.payloads)
 
     await eventually(has_reported_beside)
+    await eventually(lambda: "second" in replayed.ran(thread))
     worker.kill()
     replayed.worker()
     eventually_sync(lambda: replayed.ran(thread).count("second") == 2)

@@ -128,6 +128,7 @@ async def test_a_node_that_outlasts_the_graceful_shutdown_runs_again_on_another_
     thread = replayed.thread()
     run(replayed, replayed.graph, thread, '{"wait": true}')
     eventually_sync(lambda: "second" in replayed.ran(thread))
+    eventually_sync(lambda: ("node done", "beside") in ((event["event"], event.get("node")) for event in worker.events))
     assert worker.terminate().status == 0
     assert "second-ended" not in replayed.ran(thread)
     stopping = [event for event in worker.events if event["event"] in ("worker drains", "node interrupted")]
