@@ -66,7 +66,8 @@ class _Call:
         finally:
             with self._lock:
                 self._thread = None
-                _raise_in(current_thread, None)  # an error still pending must not hit the thread's next function
+                if self._stopped:
+                    _withdraw_from_current_thread()
 
     def stop(self) -> None:
         """Raise `asyncio.CancelledError` in the function. A blocking call outside Python delays it until it returns."""
@@ -76,8 +77,25 @@ class _Call:
                 _raise_in(self._thread, asyncio.CancelledError)
 
 
-def _raise_in(thread: int, error: type[BaseException] | None) -> None:
-    """Schedule an error to be raised in a thread. `None` withdraws an error that has not been raised yet."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread), None if error is None else ctypes.py_object(error)
-    )
+class _WithdrawnError(BaseException):
+    """Takes the place of an error that is not to be raised any more."""
+
+
+def _withdraw_from_current_thread() -> None:
+    """Take back an error that is still to be raised in this thread, so that it does not hit the next function there.
+
+    The error is replaced by another one, which is raised and caught here. To set none would leave Python's flag for
+    errors from outside set: Python 3.11 then checks for them at each call for ever, and hangs where a debugger or a
+    coverage tool traces it.
+    """
+    try:
+        _raise_in(threading.get_ident(), _WithdrawnError)
+        while True:  # it is raised at the next instruction that checks
+            pass
+    except _WithdrawnError:
+        pass
+
+
+def _raise_in(thread: int, error: type[BaseException]) -> None:
+    """Schedule an error to be raised in a thread."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
