@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from stepgraph.graph.compiled import CompiledGraph
     from stepgraph.hosting.plugin import GraphPlugin
     from stepgraph.protocol.interrupts import Command, Interrupt
+    from stepgraph.protocol.overwrite import Overwrite
     from stepgraph.protocol.snapshot import StateSnapshot, TaskSnapshot
 
 __version__ = "0.1.0"
@@ -33,6 +34,7 @@ _MODULES = {
     "GraphPlugin": "stepgraph.hosting.plugin",
     "GraphRun": "stepgraph.client",
     "Interrupt": "stepgraph.protocol.interrupts",
+    "Overwrite": "stepgraph.protocol.overwrite",
     "RetryPolicy": "stepgraph.execution.retry",
     "START": "stepgraph.engine.constants",
     "StateGraph": "stepgraph.graph.builder",
@@ -51,6 +53,7 @@ __all__ = [
     "GraphPlugin",
     "GraphRun",
     "Interrupt",
+    "Overwrite",
     "RetryPolicy",
     "StateGraph",
     "StateSnapshot",

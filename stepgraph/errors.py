@@ -7,6 +7,7 @@
     ├── InvalidUpdateError (ValueError)       a channel cannot take a value    at the call, or at the node
     │   ├── InvalidInputError                 the input does not fit the state
     │   ├── SerializationError                a value would change when it is stored
+    │   ├── ChannelTypeError                  a recorded value does not fit the type of this code
     │   └── PayloadTooLargeError              a value is larger than Temporal carries
     ├── NodeError                             a node failed and is not retried at run time
     │   └── MissingNodeError                  no worker has the node's code
@@ -22,9 +23,9 @@
     │   └── CheckpointExpiredError            retention has removed it
     ├── UnknownGraphError (LookupError)       no worker serves the graph, or no module defines it
     ├── StorageError                          external storage is missing, fails, or lacks a payload
+    ├── UnknownFormatError                    another version of stepgraph wrote the data
     └── ServerError                           Temporal does not answer
-        ├── NoServerError                     no server can be reached or started
-        └── NoWorkerError                     no worker polls the task queue
+        └── NoServerError                     no server can be reached or started
 
 A message names the culprit, the rule and the fix. The data in it are the error's parts, which are attributes, too. An
 error crosses a process boundary as JSON data, ``{"type", "message", "parts"}`` (`StepgraphError.to_wire`), and is
@@ -97,8 +98,20 @@ class SerializationError(InvalidUpdateError):
     """A value would not be the same after it was stored as JSON. Parts: ``channel``, ``value_type``."""
 
 
+class ChannelTypeError(InvalidUpdateError):
+    """A recorded value does not come back unchanged under the type that the code at hand declares for its channel.
+
+    Parts: ``channel``, ``declared``, the type of the code at hand; and ``recorded``, the type that the value was
+    recorded under, where it is known.
+    """
+
+
 class PayloadTooLargeError(InvalidUpdateError):
     """A value, or the whole state, exceeds what Temporal carries. Parts: ``channel``, ``size``, ``limit`` in bytes."""
+
+
+class UnknownFormatError(StepgraphError):
+    """Another version of stepgraph wrote the data. Parts: ``format``, its name, and ``version``."""
 
 
 class NodeError(StepgraphError):
@@ -115,7 +128,10 @@ class MissingNodeError(NodeError):
 
 
 class ReducerError(StepgraphError):
-    """A reducer raised, or returned a value that its channel cannot hold. Parts: ``channel``, ``node``, ``step``."""
+    """A reducer raised, or returned a value that its channel cannot hold.
+
+    Parts: ``channel``, ``node``, ``step``; and ``missing``, if the worker's code has no such reducer.
+    """
 
 
 class GraphRecursionError(StepgraphError, RecursionError):
@@ -170,10 +186,6 @@ class NoServerError(ServerError):
     """No Temporal server can be reached or started. Part: ``address``."""
 
 
-class NoWorkerError(ServerError):
-    """No worker polls the task queue. Part: ``task_queue``."""
-
-
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return the end of a message about an unknown name, with a leading space.
 
@@ -201,15 +213,19 @@ def _json_parts(parts: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
-def from_wire(data: dict[str, Any]) -> StepgraphError:
+def from_wire(data: dict[str, Any], *, as_own_type: bool = True) -> StepgraphError:
     """Return the error that `StepgraphError.to_wire` described, as the same class.
 
     A `NodeError` is also of the node's own exception type, if that is imported in this process. An unknown type, as a
     newer stepgraph may send it, becomes a `StepgraphError`.
+
+    Args:
+        data: the error as JSON data.
+        as_own_type: whether to look for the node's exception type. Not in a workflow: that is code of the graph.
     """
     cls = _CLASSES.get(data.get("type", ""), StepgraphError)
     message, parts = data.get("message", ""), data.get("parts") or {}
-    if cls is NodeError and (error := _as_node_exception(message, parts)) is not None:
+    if cls is NodeError and as_own_type and (error := _as_node_exception(message, parts)) is not None:
         return error
     return cls(message, **parts)
 

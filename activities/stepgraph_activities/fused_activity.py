@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from temporalio import activity
 from temporalio.common import RawValue
 
+from stepgraph.errors import UnknownFormatError
 from stepgraph.execution.fused_steps import FusedSteps
 from stepgraph.execution.registry import GraphRegistry
 from stepgraph.protocol.fused_run import FusedStepsRequest, FusedStepsResult
@@ -65,9 +66,7 @@ class FusedStepsActivity:
                 state,
                 run_sync=partial(run_on_thread, self._executor),
                 clock=lambda: datetime.now(UTC).isoformat(),
-                limit=size_limit(
-                    uses_external_storage=request.uses_external_storage and uses_storage(activity.client())
-                ),
+                limit=size_limit(uses_external_storage=request.storage and uses_storage(activity.client())),
             )
             if (progress := _reported_progress(info)) is not None:
                 fused_steps.restore_progress(progress)
@@ -81,7 +80,7 @@ class FusedStepsActivity:
             so_far = fused_steps.result if fused_steps is not None else FusedStepsResult()
             result = so_far.model_copy(update={"run_individually": True})
         for task_id, node_failure in result.failures.items():
-            bound.warning("node failed", node=task_id, error=node_failure.summary)
+            bound.warning("node failed", task=task_id, error=node_failure.summary)
         bound.info("steps done", ran=result.ran)
         return to_raw(_to_json(result))
 
@@ -103,7 +102,7 @@ async def _run(fused_steps: FusedSteps, info: activity.Info, bound: Any) -> None
 
 
 def _to_json(result: FusedStepsResult) -> object:
-    return result.model_dump(mode="json", exclude_defaults=True)
+    return result.to_json()
 
 
 def _reported_progress(info: activity.Info) -> FusedStepsResult | None:
@@ -112,5 +111,5 @@ def _reported_progress(info: activity.Info) -> FusedStepsResult | None:
         return None
     try:
         return FusedStepsResult.model_validate(info.heartbeat_details[0])
-    except ValidationError:  # reported by a worker with another version of stepgraph
+    except (ValidationError, UnknownFormatError):  # reported by a worker with another version of stepgraph
         return None

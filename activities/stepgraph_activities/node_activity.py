@@ -18,20 +18,19 @@ from temporalio.common import RawValue
 
 from stepgraph.engine.checkpoint import TaskResult
 from stepgraph.engine.failures import failure_from
-from stepgraph.errors import MissingNodeError
+from stepgraph.errors import ChannelTypeError, MissingNodeError, UnknownFormatError
 from stepgraph.execution.registry import GraphRegistry
+from stepgraph.execution.run_code import RunCode
 from stepgraph.execution.run_node import run_task
-from stepgraph.protocol.task_request import TaskRequest
+from stepgraph.protocol.task_request import TaskAnswer, TaskRequest
 from stepgraph.serde.sizes import size_limit
 from stepgraph.temporal.logs import get_logger
 from stepgraph.temporal.payloads import failure, to_raw
 from stepgraph.temporal.storage import uses_storage
 from stepgraph_activities.cancellable_thread import run_on_thread
 from stepgraph_activities.heartbeats import heartbeats
-from stepgraph_activities.state_source import StateUnavailableError, load_state
-
-MISSING_NODE_ATTEMPTS = 4
-"""Attempts before a run fails because workers lack the node. During a deployment old and new workers poll together."""
+from stepgraph_activities.other_worker import missing_graph, other_worker_delay
+from stepgraph_activities.state_source import StateUnavailableError, load_spec, load_state
 
 log = get_logger("node")
 
@@ -65,26 +64,19 @@ class NodeActivity:
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # a node must not end its worker
             self._fail(error, request, info.attempt, bound)
         bound.info("node done", wrote=sorted({name for write in result.writes for name in write}))
-        return to_raw(result.model_dump(mode="json", exclude_defaults=True))
+        return to_raw(TaskAnswer(**dict(result)))
 
     async def _result(self, request: TaskRequest, attempt: int) -> TaskResult:
         registry = self._graphs.get(request.graph)
         if registry is None:
-            raise MissingNodeError(
-                f"This worker polls task queue {activity.info().task_queue!r} but has no graph {request.graph!r}; "
-                f"it has {', '.join(map(repr, sorted(self._graphs)))}. Give it that graph, then resume.",
-                graph=request.graph,
-                node=request.node,
-                run_spec=request.spec_hash,
-                worker_spec=None,
-            )
+            raise missing_graph(self._graphs, request, request.node)
         return await run_task(
-            registry,
+            RunCode(registry, await load_spec(registry, request)),
             request,
             await load_state(request),
             run_sync=partial(run_on_thread, self._executor),
             attempt=attempt,
-            limit=size_limit(uses_external_storage=request.uses_external_storage and uses_storage(activity.client())),
+            limit=size_limit(uses_external_storage=request.storage and uses_storage(activity.client())),
         )
 
     def _fail(self, error: BaseException, request: TaskRequest, attempt: int, bound: Any) -> NoReturn:
@@ -106,8 +98,8 @@ class NodeActivity:
         """Return how long to wait before another attempt, or `None` if the failure is final."""
         if isinstance(error, StateUnavailableError):
             return timedelta(seconds=1)
-        if isinstance(error, MissingNodeError):
-            return timedelta(seconds=attempt) if attempt < MISSING_NODE_ATTEMPTS else None
+        if isinstance(error, MissingNodeError | ChannelTypeError | UnknownFormatError):
+            return other_worker_delay(attempt)
         registry = self._graphs.get(request.graph)
         node = registry.nodes.get(request.node) if registry is not None else None
         seconds = node.retry_delay(error, attempt) if node is not None else None

@@ -1,4 +1,4 @@
-"""Gets the values that a task reads: from its input, from this process's cache, or by a query to the workflow.
+"""Gets the values that the graph's code reads: from the request, from this process's cache, or by a query.
 
 Each source is tried when the one before it does not have the values. The last one, a query for the whole state, works
 whenever a worker answers for the workflow.
@@ -6,7 +6,7 @@ whenever a worker answers for the workflow.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -17,17 +17,26 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from stepgraph.engine.difference import Difference
+from stepgraph.engine.changes import Difference
+from stepgraph.engine.spec import GraphSpec
 from stepgraph.errors import StorageError
-from stepgraph.execution.state_cache import CachedState, process_cache
-from stepgraph.protocol.names import GET_VALUES
-from stepgraph.protocol.queries import ValuesRequest
+from stepgraph.execution.registry import GraphRegistry
+from stepgraph.protocol.apply_writes_request import ApplyWritesRequest, AuthorWrites, PendingWrites
+from stepgraph.protocol.names import GET_SPEC, GET_VALUES, GET_WRITES
+from stepgraph.protocol.queries import Query, StateRequest, ValuesRequest
 from stepgraph.serde.json_values import JsonValues
 from stepgraph.temporal.payloads import to_raw
 from stepgraph.temporal.query_pages import query_all_pages
+from stepgraph.temporal.state_cache import CachedState, process_cache
 
 QUERY_TIMEOUT = timedelta(seconds=20)
 """How long the query for one page may take."""
+
+MAX_SPECS = 100
+"""How many specs of other deployments a process keeps."""
+
+_specs: dict[str, GraphSpec] = {}
+"""Specs that runs have recorded under other code, by hash."""
 
 
 class StateUnavailableError(Exception):
@@ -44,6 +53,10 @@ class StateReference(Protocol):
     @property
     def checkpoint_id(self) -> str:
         """The checkpoint."""
+
+    @property
+    def spec_hash(self) -> str:
+        """The hash of the run's spec."""
 
     @property
     def thread_id(self) -> str:
@@ -85,14 +98,42 @@ async def _query_difference(request: StateReference, cached: CachedState) -> Jso
         return None
 
 
+async def load_spec(graph: GraphRegistry, request: StateReference) -> GraphSpec:
+    """Return the spec that the request's run has recorded. The run is queried only if the code here has another one.
+
+    Raises:
+        StateUnavailableError: the run did not answer.
+    """
+    if request.spec_hash == graph.spec.hash:
+        return graph.spec
+    if request.spec_hash not in _specs:
+        spec = GraphSpec.model_validate(await _query(request, GET_SPEC, lambda page: Query(page=page)))
+        if len(_specs) >= MAX_SPECS:
+            _specs.clear()
+        _specs[request.spec_hash] = spec
+    return _specs[request.spec_hash]
+
+
+async def load_writes(request: ApplyWritesRequest) -> tuple[AuthorWrites, ...]:
+    """Return what the tasks at the head of the request's run wrote. `StateUnavailableError` if it does not answer."""
+    answer = await _query(request, GET_WRITES, lambda page: StateRequest(page=page))
+    return PendingWrites.model_validate(answer).authors
+
+
 async def _query_values(request: StateReference, *, since: str | None) -> dict[str, Any]:
     """Query the workflow for all values or, with ``since``, for what differs from that checkpoint's values."""
+    return await _query(
+        request, GET_VALUES, lambda page: ValuesRequest(checkpoint_id=request.checkpoint_id, since=since, page=page)
+    )
+
+
+async def _query(request: StateReference, query: str, argument: Callable[[int], Query]) -> dict[str, Any]:
+    """Query the workflow of a request; ``argument`` makes the query's argument for a page."""
     handle = activity.client().get_workflow_handle(request.thread_id, run_id=request.run_id)
 
     async def query_page(page: int) -> RawValue:
-        values_request = ValuesRequest(checkpoint_id=request.checkpoint_id, since=since, page=page)
         response: RawValue = await handle.query(
-            GET_VALUES, to_raw(values_request.to_json()), result_type=RawValue, rpc_timeout=QUERY_TIMEOUT
+            query, to_raw(argument(page)), result_type=RawValue, rpc_timeout=QUERY_TIMEOUT
         )
         return response
 

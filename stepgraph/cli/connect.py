@@ -78,7 +78,7 @@ async def open_graph(graph: GraphReference, *, announce: bool) -> AsyncIterator[
 
 @asynccontextmanager
 async def open_thread(
-    thread: str, graph: GraphReference | None, *, announce: bool = False, reads_only: bool = False
+    thread: str, graph: GraphReference | None = None, *, announce: bool = False
 ) -> AsyncIterator[tuple[GraphConnection, Run]]:
     """Connect to a server and yields a client for a thread's graph, and the thread's latest run.
 
@@ -86,7 +86,6 @@ async def open_thread(
         thread: the thread id, as typed.
         graph: the graph; by default the one that the thread belongs to, served by other workers.
         announce: whether to print which server is used.
-        reads_only: whether a worker for the graph's code answers queries only, and runs no nodes.
 
     Raises:
         ThreadError: there is no such thread.
@@ -100,7 +99,7 @@ async def open_thread(
             thread_id=thread_id,
         )
     graph = graph or GraphReference(run.graph)
-    async with _graph_connection(temporal, server, graph, reads_only=reads_only) as connection:
+    async with _graph_connection(temporal, server, graph) as connection:
         yield connection, run
 
 
@@ -113,16 +112,14 @@ async def _connect(*, announce: bool) -> tuple[Client, TemporalServer]:
 
 @asynccontextmanager
 async def _graph_connection(
-    temporal: Client, server: TemporalServer, graph: GraphReference, *, reads_only: bool = False
+    temporal: Client, server: TemporalServer, graph: GraphReference
 ) -> AsyncIterator[GraphConnection]:
     client = GraphClient(temporal, graph.name, check_workers=graph.code is None)
     connection = GraphConnection(client, server, graph.address)
     if graph.code is None:
         yield connection
         return
-    async with graph_worker(
-        temporal, [graph.code.registry], task_queue=client.task_queue, grace=SHORT_GRACE, reads_only=reads_only
-    ):
+    async with graph_worker(temporal, [graph.code.registry], task_queue=client.task_queue, grace=SHORT_GRACE):
         yield connection
 
 

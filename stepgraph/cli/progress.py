@@ -6,7 +6,6 @@ import asyncio
 import json
 import shlex
 from datetime import datetime
-from typing import Any
 
 from rich.markup import escape
 
@@ -16,12 +15,14 @@ from stepgraph.client import FinishedRun, GraphRun, QueuedRun
 from stepgraph.errors import (
     GraphRecursionError,
     NodeError,
-    NoWorkerError,
     ReducerError,
     RunEndedError,
     StepgraphError,
 )
 from stepgraph.protocol.interrupts import Interrupt
+
+WORKER_CHECK_SECONDS = 5.0
+"""The pause between two looks for a worker that serves the thread."""
 
 
 async def follow(run: GraphRun, connection: GraphConnection, *, detach: bool, as_json: bool) -> None:
@@ -48,7 +49,7 @@ async def follow(run: GraphRun, connection: GraphConnection, *, detach: bool, as
     result = asyncio.ensure_future(run.result())
     try:
         if not as_json:
-            await _print_steps(run, result)
+            await _print_steps(run)
         values = await result
     except asyncio.CancelledError:
         state = (
@@ -79,25 +80,29 @@ async def follow(run: GraphRun, connection: GraphConnection, *, detach: bool, as
         rendering.print_line(f"[dim]           to answer: {escape(resume)} --answer ...{option}[/]")
 
 
-async def _print_steps(run: GraphRun, result: asyncio.Future[Any]) -> None:
-    """Print each super-step as it finishes, until the run has ended. Waits for a worker if there is none."""
-    printed: set[str | None] = set()
+async def _print_steps(run: GraphRun) -> None:
+    """Print each super-step as it finishes, until the run has ended. Says so once while no worker takes it up."""
     previous_time: datetime | None = None
-    is_waiting = False
+    telling = asyncio.ensure_future(_tell_of_missing_worker(run))
+    try:
+        async for snapshot in run.watch():
+            time = datetime.fromisoformat(snapshot.created_at) if snapshot.created_at else None
+            took = time - previous_time if time and previous_time else None
+            rendering.print_line(rendering.step_line(snapshot, took))
+            previous_time = time
+    finally:
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+
+
+async def _tell_of_missing_worker(run: GraphRun) -> None:
+    """Print a line as soon as no worker serves the run's thread, once."""
     while True:
-        try:
-            async for snapshot in run.watch():
-                if snapshot.checkpoint_id in printed:
-                    continue
-                printed.add(snapshot.checkpoint_id)
-                time = datetime.fromisoformat(snapshot.created_at) if snapshot.created_at else None
-                took = time - previous_time if time and previous_time else None
-                rendering.print_line(rendering.step_line(snapshot, took))
-                previous_time = time
+        if not await run.has_worker():
+            rendering.print_line(
+                f"[dim]No worker serves thread {escape(repr(run.thread_id))}. Start one that has its graph: "
+                "worker.py --graphs MODULE:VARIABLE. Waiting.[/]",
+                to=rendering.errors,
+            )
             return
-        except NoWorkerError as error:
-            if result.done():  # the result is read without a worker
-                return
-            if not is_waiting:
-                rendering.print_line(f"[dim]{escape(str(error))} Waiting.[/]", to=rendering.errors)
-                is_waiting = True
+        await asyncio.sleep(WORKER_CHECK_SECONDS)

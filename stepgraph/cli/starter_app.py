@@ -28,7 +28,6 @@ from stepgraph.cli.arguments import (
 from stepgraph.cli.checkpoint_ref import config_at
 from stepgraph.cli.connect import (
     checked_thread_id,
-    graph_at,
     graph_called,
     open_graph,
     open_thread,
@@ -129,11 +128,10 @@ async def state(
     checkpoint: Annotated[
         str | None, typer.Option(metavar="NAME", help="A checkpoint: its id, the end of it, or a step.")
     ] = None,
-    graph: GraphOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Shows a thread's current state, or the state at a checkpoint."""
-    async with open_thread(thread, graph_at(graph), reads_only=True) as (connection, run):
+    async with open_thread(thread) as (connection, run):
         config = await config_at(connection.client, run.thread_id, checkpoint)
         snapshot = await connection.client.aget_state(config)
     if as_json:
@@ -151,11 +149,10 @@ async def history(
     limit: Annotated[int | None, typer.Option(metavar="COUNT", min=1, help="How many checkpoints at the most.")] = None,
     values: Annotated[bool, typer.Option("--values", help="Show the values, too.")] = False,
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Draw it as a Mermaid flowchart.")] = False,
-    graph: GraphOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Shows a thread's checkpoints, newest first, across its runs."""
-    async with open_thread(thread, graph_at(graph), reads_only=True) as (connection, run):
+    async with open_thread(thread) as (connection, run):
         newest_first = connection.client.aget_state_history(config_for(run.thread_id), limit=limit)
         snapshots = [snapshot async for snapshot in newest_first]
     if mermaid:

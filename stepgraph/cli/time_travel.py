@@ -28,6 +28,9 @@ Values = Annotated[
     typer.Option(metavar="JSON", help="The state's keys to set: a JSON object, @FILE, or - for standard input."),
 ]
 AsNode = Annotated[str | None, typer.Option(metavar="NODE", help="In whose name; by default the last writer's.")]
+TaskId = Annotated[
+    str | None, typer.Option(metavar="ID", help="Which task the values are the result of, if its node is due twice.")
+]
 Checkpoint = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="A checkpoint: its id, the end of it, or a step; by default the head."),
@@ -49,6 +52,7 @@ async def update(
     thread: ThreadArgument,
     values: Values = None,
     as_node: AsNode = None,
+    task_id: TaskId = None,
     checkpoint: Checkpoint = None,
     graph: GraphOption = None,
     as_json: AsJson = False,
@@ -58,7 +62,7 @@ async def update(
     async with open_thread(thread, graph_at(graph)) as (connection, run):
         client = connection.client
         config = await config_at(client, run.thread_id, checkpoint)
-        updated = await client.aupdate_state(config, changes, as_node=as_node)
+        updated = await client.aupdate_state(config, changes, as_node=as_node, task_id=task_id)
         head = await client.aget_state(config_for(run.thread_id))
     if as_json:
         rendering.print_json({**updated["configurable"], "next": list(head.next)})
@@ -111,11 +115,10 @@ async def replay(
 async def tree(
     thread: ThreadArgument,
     diff: Annotated[bool, typer.Option("--diff", help="Show what each changed against its parent.")] = False,
-    graph: GraphOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Draws a thread's checkpoints as the tree they are, with its head and its forks."""
-    async with open_thread(thread, graph_at(graph), reads_only=True) as (connection, run):
+    async with open_thread(thread) as (connection, run):
         client = connection.client
         config = config_for(run.thread_id)
         snapshots = [snapshot async for snapshot in client.aget_state_history(config)]

@@ -6,10 +6,11 @@ process got its connection: a graph is its name here, with at most the schema of
 
 Other packages import from `stepgraph.client` only. Read first: `graph_client` (the methods), `invocations` and
 `update_commands` (what they do to an open, a closed and a new thread), `graph_run` (waiting for a run), then
-`thread_reader` (snapshots).
+`thread_reader` (snapshots) and `run_queries` (answers of workers, or of a replay).
 """
 
 from stepgraph.client.graph_client import GraphClient
 from stepgraph.client.graph_run import FinishedRun, GraphRun, QueuedRun
+from stepgraph.client.run_queries import query_run_or_replay
 
-__all__ = ["FinishedRun", "GraphClient", "GraphRun", "QueuedRun"]
+__all__ = ["FinishedRun", "GraphClient", "GraphRun", "QueuedRun", "query_run_or_replay"]

@@ -73,6 +73,7 @@ class GraphClient:
         self.task_queue = task_queue or text_setting("STEPGRAPH_TASK_QUEUE") or task_queue_of(graph)
         self._schema = schema
         self._channels = schema.channels if schema is not None else None
+        self._types = schema.channels.types_hash if schema is not None else ""
         self._threads = Threads(self.client, graph, self.task_queue, self._channels, check_workers)
 
     async def ainvoke(
@@ -107,15 +108,18 @@ class GraphClient:
             return await resume_thread(self._threads, run_config, resume)
         input_data = self._encode(input)
         command = invoke_command(run_config, input_data, interrupt_before, interrupt_after, on_busy=on_busy)
+        command = command.model_copy(update={"types": self._types})
         return await invoke_thread(self._threads, run_config, command)
 
-    async def aupdate_state(self, config: Config, values: Any, as_node: str | None = None) -> dict[str, Any]:
+    async def aupdate_state(
+        self, config: Config, values: Any, as_node: str | None = None, task_id: str | None = None
+    ) -> dict[str, Any]:
         """Write values to the state, and return the config of the checkpoint that this makes.
 
         See `CompiledGraph.update_state` for the arguments and the errors.
         """
         run_config = parse_config(config)
-        command = update_command(run_config, values, as_node, self._encode)
+        command = update_command(run_config, values, as_node, self._encode, types=self._types, task_id=task_id)
         return await update_thread(self._threads, run_config, command)
 
     async def abulk_update_state(self, config: Config, supersteps: Supersteps) -> dict[str, Any]:
@@ -124,7 +128,7 @@ class GraphClient:
         See `CompiledGraph.bulk_update_state` for the arguments and the errors.
         """
         run_config = parse_config(config)
-        command = bulk_update_command(run_config, supersteps, self._encode)
+        command = bulk_update_command(run_config, supersteps, self._encode, types=self._types)
         return await update_thread(self._threads, run_config, command)
 
     async def afork(
@@ -149,7 +153,7 @@ class GraphClient:
     ) -> GraphRun:
         """Start a fork, and return its run without waiting for the result. See `CompiledGraph.fork`."""
         run_config = parse_config(config)
-        command = update_command(run_config, values, as_node, self._encode)
+        command = update_command(run_config, values, as_node, self._encode, types=self._types)
         if thread_id is None:
             return await fork_thread(self._threads, run_config, command)
         return await fork_to_new_thread(self._threads, run_config, parse_thread_id(thread_id), command)
@@ -174,13 +178,12 @@ class GraphClient:
     async def aget_state(self, config: Config) -> StateSnapshot:
         """Return the snapshot of a thread's head, or of the checkpoint that the config names.
 
-        The snapshot of a thread that does not exist is empty. The head of a closed thread is read without a worker,
-        unless its run was ended from outside or left a record that was too large to be complete.
+        The snapshot of a thread that does not exist is empty. No worker is needed: where none answers, the history of
+        the run is replayed in this process.
 
         Raises:
             CheckpointNotFoundError: the thread has no such checkpoint.
             CheckpointExpiredError: retention has removed the run that made the checkpoint.
-            NoWorkerError: a worker is needed, and none answers.
         """
         run_config = parse_config(config)
         latest = self._threads.latest(run_config.thread_id)

@@ -17,9 +17,10 @@ from temporalio.common import RawValue
 from temporalio.service import RPCError
 
 from stepgraph.client.thread_reader import read_history, read_idle_record, read_values
-from stepgraph.engine.channels import Channels
+from stepgraph.engine.ids import run_id_of
 from stepgraph.engine.record import Record
 from stepgraph.errors import RunEndedError, StepgraphError
+from stepgraph.execution.channels import Channels
 from stepgraph.protocol.commands import IdleAnswer
 from stepgraph.protocol.interrupts import Interrupt
 from stepgraph.protocol.names import WAIT_UNTIL_IDLE
@@ -28,6 +29,7 @@ from stepgraph.protocol.start_options import StartOptions
 from stepgraph.temporal.executions import latest_run, start_options
 from stepgraph.temporal.payloads import from_raw
 from stepgraph.temporal.run_outcome import RunOutcome, await_outcome
+from stepgraph.temporal.task_queues import has_workers
 
 POLL_SECONDS = 0.25
 """The pause between two looks at the history, and between two attempts at `WAIT_UNTIL_IDLE`."""
@@ -71,6 +73,8 @@ class GraphRun:
     async def result(self) -> dict[str, Any]:
         """Wait until the thread is idle, and return its values.
 
+        A value that does not come back unchanged under the types of this process's code is JSON data.
+
         Interrupts that wait for an answer are listed under ``__interrupt__``, each an `Interrupt`. If the run continues
         as new, the result is that of the run which continues it.
 
@@ -83,7 +87,8 @@ class GraphRun:
         record = await self.record()
         values = await read_values(self._client, record)
         if self._channels:
-            values = self._channels.decode(values)
+            readable, _ = self._channels.readable(values, {**record.checkpoint.stamps, **record.pending_stamps})
+            values = {name: readable[name] for name in self._channels.names if name in readable}
         interrupts = head_in_record(record)["interrupts"]
         return {**values, "__interrupt__": [Interrupt(**each) for each in interrupts]} if interrupts else values
 
@@ -142,6 +147,11 @@ class GraphRun:
                 pass  # the run has ended, which `_wait_for_end` reports, or no worker answers for the moment
             await asyncio.sleep(POLL_SECONDS)
 
+    async def has_worker(self) -> bool:
+        """Return whether a worker polls the run's task queue, or has done so within the last minutes."""
+        run = await latest_run(self._client, self.thread_id, self._run_ids[-1])
+        return run is None or await has_workers(self._client, run.task_queue)
+
     async def watch(self) -> AsyncIterator[StateSnapshot]:
         """Yield every checkpoint that the run makes, oldest first, until the thread is idle.
 
@@ -160,7 +170,7 @@ class GraphRun:
                     checkpoint_id = snapshot["config"]["configurable"]["checkpoint_id"]
                     if checkpoint_id == last_seen:
                         break
-                    if checkpoint_id.rpartition(".")[0] in self._run_ids:
+                    if run_id_of(checkpoint_id) in self._run_ids:
                         new.append(snapshot)
                     elif new:  # the checkpoints from here on are of earlier runs
                         break
@@ -211,6 +221,11 @@ class QueuedRun(GraphRun):
         await self._wait_for_start()
         return await super().record()
 
+    async def has_worker(self) -> bool:
+        """Return whether a worker polls the run's task queue, or has done so within the last minutes."""
+        run = await latest_run(self._client, self.thread_id, self._run_ids[-1])
+        return run is None or await has_workers(self._client, run.task_queue)
+
     async def watch(self) -> AsyncIterator[StateSnapshot]:
         """Wait until the input's run begins, then yield every checkpoint that it makes, oldest first."""
         await self._wait_for_start()
@@ -249,6 +264,11 @@ class FinishedRun(GraphRun):
     async def record(self) -> Record:
         """Return the record of the thread's last run."""
         return self._record
+
+    async def has_worker(self) -> bool:
+        """Return whether a worker polls the run's task queue, or has done so within the last minutes."""
+        run = await latest_run(self._client, self.thread_id, self._run_ids[-1])
+        return run is None or await has_workers(self._client, run.task_queue)
 
     async def watch(self) -> AsyncIterator[StateSnapshot]:
         """Yield the thread's head."""

@@ -13,13 +13,14 @@ from temporalio.client import Client
 
 from stepgraph.client.graph_run import GraphRun
 from stepgraph.client.run_starter import start_next_run
-from stepgraph.client.thread_reader import has_workers, read_closed_record
-from stepgraph.engine.channels import Channels
+from stepgraph.client.thread_reader import read_closed_record
 from stepgraph.engine.record import Record
 from stepgraph.errors import GraphMismatchError, UnknownGraphError
+from stepgraph.execution.channels import Channels
 from stepgraph.protocol.config import RunConfig
 from stepgraph.temporal.executions import Run, latest_run, was_picked_up
 from stepgraph.temporal.run_outcome import outcome_of
+from stepgraph.temporal.task_queues import has_workers
 
 POLLER_CHECKS = 4
 """How many times to ask the server for pollers of the task queue: a worker that has just started is listed late."""
@@ -57,7 +58,7 @@ class Threads:
         Args:
             run: the thread's latest run, which is closed.
             needed: whether to look further if the run's last event holds no record. Otherwise the result is `None`,
-                except after a run that was ended from outside, which a worker then replays.
+                except after a run that was ended from outside, which is then replayed.
         """
         record = (await outcome_of(self.client, run)).record
         if record is None and (needed or run.ended_externally):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stepgraph.engine.channels import size_by_channel
 from stepgraph.errors import InvalidInputError
 from stepgraph.execution.state_schema import StateSchema
 from stepgraph.protocol.method_arguments import as_plain_json
 from stepgraph.serde.error_text import type_name
+from stepgraph.serde.json_values import size_by_channel
 from stepgraph.serde.sizes import PAYLOAD_LIMIT, check_size
 
 

@@ -52,19 +52,23 @@ async def invoke_thread(threads: Threads, config: RunConfig, command: InvokeComm
 async def _start(threads: Threads, config: RunConfig, command: InvokeCommand, *, after: Run | None) -> GraphRun:
     """Start the next run of a thread for an invoke; a finished thread with nothing to resume needs none."""
     input_data = command.input
-    breaks: dict[str, Any] = {"interrupt_before": command.interrupt_before, "interrupt_after": command.interrupt_after}
+    options: dict[str, Any] = {
+        "interrupt_before": command.interrupt_before,
+        "interrupt_after": command.interrupt_after,
+        "types": command.types,
+    }
     if command.checkpoint_id is not None:
         if after is None:
             raise no_such_thread(config.thread_id, NOTHING_TO_REPLAY)
-        return await threads.start(config, None, after=after, fork=command.as_fork(), **breaks)
+        return await threads.start(config, None, after=after, fork=command.as_fork(), **options)
     if after is None:
         if input_data is None:
             raise no_such_thread(config.thread_id, NOTHING_TO_RESUME)
-        return await threads.start(config, input_data, after=None, **breaks)
+        return await threads.start(config, input_data, after=None, **options)
     record = await threads.record_after(after, needed=input_data is None)
     if input_data is None and record is not None and not record.next:
         return FinishedRun(threads.client, record, threads.channels)
-    return await threads.start(config, input_data, after=after, **breaks)
+    return await threads.start(config, input_data, after=after, **options)
 
 
 async def resume_thread(threads: Threads, config: RunConfig, command: ResumeCommand) -> GraphRun:

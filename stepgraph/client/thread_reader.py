@@ -1,7 +1,7 @@
-"""Reads snapshots, histories and records of threads.
+"""Reads snapshots, histories and records of threads. Needs neither a worker nor the code of the graph.
 
-Owns where an answer comes from: the record that a closed run left in its last event, which needs no worker, or a query,
-which a worker answers by replaying the run. Owns what a query without an answer means: `NoWorkerError`.
+Owns where an answer comes from: the record that a closed run left in its last event; a query, which a worker answers;
+or a replay of the run's history in this process, where no worker answers.
 """
 
 from __future__ import annotations
@@ -9,41 +9,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import suppress
-from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-from temporalio.client import Client, WorkflowQueryFailedError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.client import Client
 
+from stepgraph.client.run_queries import Replays, query_run_or_replay
+from stepgraph.engine.ids import run_id_of
 from stepgraph.engine.recent_history import RECENT_STEPS
 from stepgraph.engine.record import Record, outcomes_from
-from stepgraph.errors import CheckpointNotFoundError, NoWorkerError, StepgraphError
+from stepgraph.errors import CheckpointNotFoundError
 from stepgraph.protocol.names import GET_HISTORY, GET_RECORD, GET_STATE
 from stepgraph.protocol.snapshot import head_in_record, history_in_record, matches_filter
 from stepgraph.temporal.executions import Run, latest_run, run_before, was_picked_up
-from stepgraph.temporal.records import load_record, query_run, run_holding
-from stepgraph.temporal.rpc import retried
+from stepgraph.temporal.records import load_record, run_holding
 from stepgraph.temporal.run_outcome import current_outcome, outcome_of
-
-T = TypeVar("T")
-
-WORKER_CHECK_DELAY = timedelta(seconds=2)
-"""How long a query may go unanswered before the reader asks the server whether any worker polls the task queue."""
-
-UNANSWERED_STATUSES = (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.CANCELLED)
-"""With these the server reports that no worker answered a query in time, or that none polls the task queue."""
 
 
 async def read_closed_record(client: Client, run: Run) -> Record | None:
-    """Return the record that a closed run left; `None` if the thread has no checkpoint.
-
-    Raises:
-        NoWorkerError: the run was ended from outside, so it must be replayed, and no worker does that.
-    """
-    return await _await_answer(client, run, load_record(client, run))
+    """Return the record that a closed run left; `None` if the thread has no checkpoint."""
+    return await load_record(client, run, query=query_run_or_replay)
 
 
 async def read_current_head(
@@ -80,7 +64,7 @@ async def read_head(client: Client, run: Run) -> dict[str, Any] | None:
         if run.ended_externally and not await was_picked_up(client, run):
             previous = await run_before(client, run)
             return await read_head(client, previous) if previous is not None else None
-    snapshot: dict[str, Any] | None = await query_worker(client, run, GET_STATE, {})
+    snapshot: dict[str, Any] | None = await query_run_or_replay(client, run, GET_STATE, {})
     if snapshot is None and (previous := await run_before(client, run)) is not None:  # not yet restored in this run
         return await read_head(client, previous)
     return snapshot
@@ -96,7 +80,10 @@ async def read_idle_record(client: Client, thread_id: str, run_id: str) -> Recor
     run = await latest_run(client, thread_id, run_id)
     if run is None or not run.is_open:
         return None
-    record = Record.model_validate(await query_worker(client, run, GET_RECORD, {}))
+    data = await query_run_or_replay(client, run, GET_RECORD, {})
+    if data is None:
+        return None
+    record = Record.model_validate(data)
     return record if record.paused or outcomes_from(record).waiting_by_task() else None
 
 
@@ -108,7 +95,7 @@ async def read_values(client: Client, record: Record) -> dict[str, Any]:
     snapshot = head_in_record(record)
     run = await latest_run(client, record.thread_id, record.run_id) if "pending_values" in record.omitted else None
     if run is not None:
-        head = await query_worker(client, run, GET_STATE, {})
+        head = await query_run_or_replay(client, run, GET_STATE, {})
         if head["config"] == snapshot["config"]:  # otherwise the thread has gone on since the record was made
             snapshot = head
     values: dict[str, Any] = snapshot["values"]
@@ -135,10 +122,10 @@ async def read_checkpoint(client: Client, latest: Run | None, thread_id: str, ch
     request = {"checkpoint_id": checkpoint_id}
     for run in await _later_runs_at(client, maker, latest, checkpoint_id):
         with suppress(CheckpointNotFoundError):
-            later_snapshot: dict[str, Any] | None = await query_worker(client, run, GET_STATE, request)
+            later_snapshot: dict[str, Any] | None = await query_run_or_replay(client, run, GET_STATE, request)
             if later_snapshot is not None:
                 return later_snapshot
-    snapshot: dict[str, Any] = await query_worker(client, maker, GET_STATE, request)
+    snapshot: dict[str, Any] = await query_run_or_replay(client, maker, GET_STATE, request)
     return snapshot
 
 
@@ -169,7 +156,7 @@ async def _may_have_ended_at(client: Client, run: Run, checkpoint_id: str) -> bo
     if run.is_open:
         return False
     record = (await outcome_of(client, run)).record
-    return record is None or (record.checkpoint.id == checkpoint_id and bool(record.checkpoint.triggers))
+    return record is None or (record.checkpoint.id == checkpoint_id and bool(record.checkpoint.tasks))
 
 
 async def read_history(
@@ -186,6 +173,7 @@ async def read_history(
     """
     run = await run_holding(client, thread_id, before) if before else await latest_run(client, thread_id)
     seen: set[str] = set()
+    replays: Replays = {}
     while run is not None and (limit is None or len(seen) < limit):
         if run.ended_externally and not await was_picked_up(client, run):
             run = await run_before(client, run)
@@ -193,8 +181,8 @@ async def read_history(
         # One more than is missing: the checkpoint from which a run was continued is in both runs.
         remaining = None if limit is None else limit - len(seen) + bool(seen)
         request = {"limit": remaining, "before": before, "filter": dict(filter) if filter else None}
-        page = await _history_in_last_event(client, run, request) or await query_worker(
-            client, run, GET_HISTORY, request
+        page = await _history_in_last_event(client, run, request) or await query_run_or_replay(
+            client, run, GET_HISTORY, request, replays
         )
         if page is None:  # the run has not restored the thread yet
             run = await run_before(client, run)
@@ -205,7 +193,7 @@ async def read_history(
                 seen.add(checkpoint_id)
                 yield snapshot
         before = page["more_before"]
-        next_run_id = before.rpartition(".")[0] if before is not None else page["previous_run_id"]
+        next_run_id = run_id_of(before) if before is not None else page["previous_run_id"]
         if next_run_id != run.run_id:
             run = await latest_run(client, thread_id, next_run_id) if next_run_id is not None else None
 
@@ -228,53 +216,3 @@ async def _history_in_last_event(client: Client, run: Run, request: Mapping[str,
     if len(matching) < request["limit"]:
         return None
     return {"snapshots": matching, "more_before": None, "previous_run_id": None}
-
-
-async def query_worker(client: Client, run: Run, query: str, request: Mapping[str, Any]) -> Any:
-    """Return the answer to a query, as JSON data.
-
-    Raises:
-        NoWorkerError: no worker polls the run's task queue, or none answered in time.
-        StepgraphError: the run's worker could not answer, or answered with this error.
-    """
-    return await _await_answer(client, run, query_run(client, run, query, request))
-
-
-async def _await_answer(client: Client, run: Run, query: Coroutine[Any, Any, T]) -> T:
-    """Await a query. After `WORKER_CHECK_DELAY`, raise `NoWorkerError` at once if no worker polls the task queue."""
-    answer = asyncio.ensure_future(query)
-    try:
-        done, _ = await asyncio.wait([answer], timeout=WORKER_CHECK_DELAY.total_seconds())
-        if not done and not await has_workers(client, run.task_queue):
-            raise no_worker_error(run)
-        return await answer
-    except WorkflowQueryFailedError as error:
-        raise StepgraphError(f"Thread {run.thread_id!r} could not be read: {error}", thread_id=run.thread_id) from error
-    except RPCError as error:
-        if error.status in UNANSWERED_STATUSES:
-            raise no_worker_error(run) from error
-        raise
-    finally:
-        answer.cancel()
-
-
-async def has_workers(client: Client, task_queue: str) -> bool:
-    """Return whether a worker has polled the task queue for workflow tasks within the last minutes."""
-    request = DescribeTaskQueueRequest(
-        namespace=client.namespace,
-        task_queue=TaskQueue(name=task_queue),
-        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-    )
-    answer = await retried(lambda: client.workflow_service.describe_task_queue(request))
-    return bool(answer.pollers)
-
-
-def no_worker_error(run: Run) -> NoWorkerError:
-    """Return the error for a query that no worker answers."""
-    return NoWorkerError(
-        f"No worker answered for thread {run.thread_id!r} on task queue {run.task_queue!r}. If none polls that queue, "
-        f"start one that has graph {run.graph!r}: worker.py --graphs MODULE:VARIABLE.",
-        thread_id=run.thread_id,
-        task_queue=run.task_queue,
-        graph=run.graph,
-    )

@@ -102,8 +102,8 @@ async def _check_by_query(
 ) -> None:
     """Raise the error of a command that is known to be wrong before a run is started for it.
 
-    A worker answers the query, since it has the graph's code. If it cannot answer, because it is too slow or its code
-    does not replay the history, the started run checks the command.
+    A worker answers the query, since it has the spec that the next run will be started with. If it does not answer in
+    time, the started run checks the command.
     """
     if command.checkpoint_id is not None and latest is not None:
         latest = await run_holding(threads.client, latest.thread_id, command.checkpoint_id)

@@ -21,10 +21,10 @@ class Breakpoints(NamedTuple):
 
         It never pauses where no node is due, nor where the input has not been written yet.
         """
-        if not checkpoint.triggers or checkpoint.triggers == (START,):
+        if not checkpoint.tasks or checkpoint.takes_input:
             return False
         writers = [name for name in checkpoint.writes or () if name != START] if checkpoint.source == "loop" else []
-        return _matches(self.before, checkpoint.triggers) or _matches(self.after, writers)
+        return _matches(self.before, checkpoint.nodes) or _matches(self.after, writers)
 
 
 def breakpoints_for(spec: GraphSpec, before: Sequence[str] | None, after: Sequence[str] | None) -> Breakpoints:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from typing import Any
 
-from stepgraph.engine.channels import NOTHING, Channel, Channels, size_by_channel
-from stepgraph.engine.difference import common_prefix_length
-from stepgraph.serde.json_values import JsonValues, concatenate_lists
+from pydantic_core import to_json
+
+from stepgraph.engine.changes import NOTHING
+from stepgraph.serde.json_values import JsonValues, concatenate_lists, size_by_channel
 from stepgraph.serde.sizes import PAYLOAD_LIMIT, check_size
 
 
@@ -17,13 +19,11 @@ class EncodedState:
     A channel whose value did not change is not encoded again. Of a list that only grew, the new items are encoded.
 
     Args:
-        channels: the graph's channels.
         subject: whose state it is, for the error about a state that is too large.
         limit: bytes of JSON that the state may have.
     """
 
-    def __init__(self, channels: Channels, subject: str, *, limit: int = PAYLOAD_LIMIT) -> None:
-        self._channels = channels
+    def __init__(self, subject: str, *, limit: int = PAYLOAD_LIMIT) -> None:
         self._subject = subject
         self._limit = limit
         self.bytes_encoded = 0
@@ -46,10 +46,7 @@ class EncodedState:
             PayloadTooLargeError: the new values are too large; the previous ones stay.
         """
         encoded = JsonValues(
-            {
-                name: self._text(self._channels[name], value, previous.get(name, NOTHING))
-                for name, value in values.items()
-            }
+            {name: self._text(name, value, previous.get(name, NOTHING)) for name, value in values.items()}
         )
         check_size(self._subject, encoded.sizes, limit=self._limit)
         self.values = encoded
@@ -69,18 +66,21 @@ class EncodedState:
         """Drop all values: the thread has no checkpoint."""
         self.values = JsonValues({})
 
-    def _text(self, channel: Channel, value: Any, previous: Any) -> bytes:
-        previous_text = self.values.texts.get(channel.name) if previous is not NOTHING else None
+    def _text(self, name: str, value: Any, previous: Any) -> bytes:
+        previous_text = self.values.texts.get(name) if previous is not NOTHING else None
         if previous_text is not None and value is previous:
             return previous_text
-        if (
-            previous_text is not None
-            and channel.codec.concatenates
-            and common_prefix_length(value, previous) == len(previous)
-        ):
-            added = channel.codec.text(value[len(previous) :])
+        if previous_text is not None and _is_longer_list(value, previous):
+            added = to_json(value[len(previous) :])
             self.bytes_encoded += len(added)
             return concatenate_lists(previous_text, added)
-        text = channel.codec.text(value)
+        text = to_json(value)
         self.bytes_encoded += len(text)
         return text
+
+
+def _is_longer_list(value: Any, previous: Any) -> bool:
+    """Return whether a list begins with all items of another: with the same objects, not with equal ones."""
+    if not isinstance(value, list) or not isinstance(previous, list) or len(value) < len(previous):
+        return False
+    return all(map(operator.is_, value, previous))

@@ -2,17 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from stepgraph.engine.changes import Change, Written
+from stepgraph.engine.constants import START
+from stepgraph.engine.ids import task_id
+from stepgraph.serde.formats import Data
 
 Source = Literal["input", "loop", "update", "fork"]
 """Why a checkpoint was made."""
 
 SEVERAL = "$writes"
 """The key under which a snapshot lists several writes of one task to one channel, as LangGraph does."""
+
+
+class Task(Data):
+    """One node call inside a super-step."""
+
+    id: str
+    """The same in every attempt, every run, and every checkpoint that carries the task over."""
+    node: str
+    checkpoint_id: str
+    """The checkpoint where the task was first planned."""
+    sent: bool = False
+    """Whether another task sent it. It then has an input of its own; a triggered task reads the state."""
+    input: Any = None
+    """That input, as JSON data."""
+
+
+class Send(Data):
+    """A node that a task wants to run in the next super-step, with an input of its own."""
+
+    node: str
+    input: Any = None
+
+
+def new_tasks(checkpoint_id: str, triggers: Sequence[str], sends: Sequence[Send] = ()) -> tuple[Task, ...]:
+    """Return the tasks that are planned at a checkpoint: those sent, in their order, then those triggered, by name.
+
+    Their writes are applied in this order.
+    """
+    sent = (
+        Task(
+            id=task_id(checkpoint_id, send.node, path=str(number)),
+            node=send.node,
+            checkpoint_id=checkpoint_id,
+            sent=True,
+            input=send.input,
+        )
+        for number, send in enumerate(sends)
+    )
+    triggered = (
+        Task(id=task_id(checkpoint_id, node), node=node, checkpoint_id=checkpoint_id) for node in sorted(set(triggers))
+    )
+    return (*sent, *triggered)
+
+
+def planned_anew(checkpoint_id: str, tasks: Sequence[Task]) -> tuple[Task, ...]:
+    """Return tasks for another checkpoint that does the same again: their ids are new."""
+    sends = [Send(node=task.node, input=task.input) for task in tasks if task.sent]
+    return new_tasks(checkpoint_id, [task.node for task in tasks if not task.sent], sends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,62 +77,70 @@ class Checkpoint:
     created_at: str
     """ISO 8601, UTC."""
     values: Mapping[str, Any]
-    """The values of the channels, of their declared types."""
-    triggers: tuple[str, ...] = ()
-    """The nodes that the checkpoint has due, by name."""
+    """The values of the channels, as JSON data."""
+    tasks: tuple[Task, ...] = ()
+    """The tasks that the checkpoint has due. Their writes are applied in this order."""
     joins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """For each incomplete join, by its key: the sources that have finished."""
     writes: Mapping[str, Any] | None = None
-    """By node, what was written to get from the parent to this checkpoint, as JSON data."""
+    """By node, what was written to get from the parent to this checkpoint, as JSON data. A list, if the node had
+    several tasks."""
     input: Mapping[str, Any] | None = None
     """The caller's input, as JSON data. The start node writes it in the next super-step. Only on input checkpoints."""
+    input_stamps: Mapping[str, str] = field(default_factory=dict)
+    """The stamps under which the input was encoded, by channel."""
     forked_from: str | None = None
     """The thread id of the parent if it is on another thread."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """For each channel with a custom fold: the id of the checkpoint that last changed it."""
+    stamps: Mapping[str, str] = field(default_factory=dict)
+    """For each channel: under which type and reducer its value was last proven (`ChannelSpec.stamp`)."""
 
     @classmethod
     def from_data(cls, data: CheckpointData, values: Mapping[str, Any]) -> Checkpoint:
-        """Return a checkpoint from JSON data and from its decoded values."""
+        """Return a checkpoint from JSON data and its values."""
         return cls(values=values, **dict(data))
 
     def to_data(self) -> CheckpointData:
         """Return the checkpoint as JSON data, without its values."""
         return CheckpointData(**{name: getattr(self, name) for name in CheckpointData.model_fields})
 
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes of the tasks, in order; one that is due several times is listed several times."""
+        return tuple(task.node for task in self.tasks)
 
-class CheckpointData(BaseModel):
+    @property
+    def takes_input(self) -> bool:
+        """Whether the only task is the start node's, which writes the input."""
+        return self.nodes == (START,)
+
+
+class CheckpointData(Data):
     """A `Checkpoint` as JSON data, without its values."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: str
     parent_id: str | None = None
     step: int
     source: Source
     created_at: str
-    triggers: tuple[str, ...] = ()
+    tasks: tuple[Task, ...] = ()
     joins: dict[str, tuple[str, ...]] = {}
     writes: dict[str, Any] | None = None
     input: dict[str, Any] | None = None
+    input_stamps: dict[str, str] = {}
     forked_from: str | None = None
+    versions: dict[str, str] = {}
+    stamps: dict[str, str] = {}
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes of the tasks, in order."""
+        return tuple(task.node for task in self.tasks)
 
 
-class Task(BaseModel):
-    """One node call inside a super-step."""
-
-    model_config = ConfigDict(frozen=True)
-
-    id: str
-    """Unique among the tasks of its checkpoint, and the same in every run and every attempt."""
-    node: str
-    checkpoint_id: str
-    step: int
-    """The step of the checkpoint that the task's result goes into."""
-
-
-class InterruptRequest(BaseModel):
+class InterruptRequest(Data):
     """A node's request for an answer from outside, made by ``interrupt(value)``."""
-
-    model_config = ConfigDict(frozen=True)
 
     id: str
     value: Any = None
@@ -93,10 +152,8 @@ class InterruptRequest(BaseModel):
     """When the timeout ends: ISO 8601, UTC."""
 
 
-class TaskInterrupts(BaseModel):
+class TaskInterrupts(Data):
     """The interrupts of one task, in the order of its node's calls, and the answers to all of them or all but one."""
-
-    model_config = ConfigDict(frozen=True)
 
     requests: tuple[InterruptRequest, ...] = ()
     answers: tuple[Any, ...] = ()
@@ -107,17 +164,32 @@ class TaskInterrupts(BaseModel):
         return self.requests[-1] if len(self.requests) > len(self.answers) else None
 
 
-class TaskResult(BaseModel):
-    """What a task's run ended with: its writes and its routers' destinations, or an interrupt."""
-
-    model_config = ConfigDict(frozen=True)
+class TaskResult(Data):
+    """What a task's run ended with: its writes and where they lead, or an interrupt."""
 
     writes: tuple[dict[str, Any], ...] = ()
     """Values by channel, as JSON data: one mapping for each that the node returned."""
     goto: tuple[str, ...] = ()
     """The nodes that its routers chose."""
+    sends: tuple[Send, ...] = ()
+    """The nodes that run next with an input of their own."""
+    unrouted: bool = False
+    """Whether its routers have not been asked yet, because a reducer failed on what they would see."""
+    changes: dict[str, Change | Written] = {}
+    """For channels with a custom fold: what the task's own writes make of the value that the task started from."""
+    changes_from: dict[str, str] = {}
+    """The version of each of these values (`Checkpoint.versions`). The engine sets it."""
+    stamps: dict[str, str] = {}
+    """The stamps of channels that the task wrote or proved; empty if all of them are what the run's spec declares."""
+    proved: bool = False
+    """Whether its code proved all values of the checkpoint, because they were recorded under other types."""
     interrupt: InterruptRequest | None = None
     """The request that the node waits for. If set, the task has not finished."""
+
+    @property
+    def channels(self) -> frozenset[str]:
+        """The names of the channels that the task wrote."""
+        return frozenset(name for write in self.writes for name in write)
 
     @property
     def merged(self) -> dict[str, Any] | None:
@@ -133,11 +205,22 @@ class TaskResult(BaseModel):
                 by_channel.setdefault(name, []).append(value)
         return {name: values[0] if len(values) == 1 else {SEVERAL: values} for name, values in by_channel.items()}
 
+    def change(self, channel: str) -> Change | None:
+        """Return what the task's writes make of a channel with a custom fold; `None` if the task does not say."""
+        change = self.changes.get(channel)
+        if not isinstance(change, Written):
+            return change
+        return change.with_write(next(write[channel] for write in self.writes if channel in write))
 
-class TaskFailure(BaseModel):
+    def starting_from(self, versions: Mapping[str, str]) -> TaskResult:
+        """Return the result with the versions of the values that its changes start from."""
+        if not self.changes:
+            return self
+        return self.model_copy(update={"changes_from": {name: versions.get(name, "") for name in self.changes}})
+
+
+class TaskFailure(Data):
     """Why a task failed after its last attempt."""
-
-    model_config = ConfigDict(frozen=True)
 
     error_type: str
     """``module:qualname`` of the exception."""

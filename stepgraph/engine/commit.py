@@ -1,26 +1,45 @@
 """Makes the next checkpoint from a checkpoint and the results of its tasks.
 
-Pure functions. The order in which the tasks finished has no influence: writes are applied in the order of `plan`.
+Pure functions. The order in which the tasks finished has no influence: writes are applied in the order of the tasks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stepgraph.engine.channels import Channels, Write
-from stepgraph.engine.checkpoint import Checkpoint, Source, Task, TaskResult
-from stepgraph.engine.constants import END, START
+from stepgraph.engine.checkpoint import Checkpoint, Source, TaskResult
+from stepgraph.engine.folding import Applied, Entry, Unfolded, fold, next_stamps, next_versions, unfolded
 from stepgraph.engine.plan import plan
 from stepgraph.engine.spec import GraphSpec
 from stepgraph.errors import StepgraphError
 
+NOTHING_APPLIED = Applied()
+
+
+def entries_of(checkpoint: Checkpoint, results: Mapping[str, TaskResult]) -> tuple[Entry, ...]:
+    """Return the results of a checkpoint's finished tasks, in the order of the tasks."""
+    return tuple(Entry(task.id, task.node, results[task.id]) for task in checkpoint.tasks if task.id in results)
+
+
+def values_before(spec: GraphSpec, checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """Return the values that writes at a checkpoint are applied to: a channel without a value begins with its zero."""
+    if all(name in checkpoint.values for name in spec.zeros):
+        return checkpoint.values
+    return {**spec.zeros, **checkpoint.values}
+
+
+def unfolded_at(spec: GraphSpec, head: Checkpoint, results: Mapping[str, TaskResult]) -> Unfolded | None:
+    """Return what only the graph's code can tell before a checkpoint's tasks are committed; `None` if nothing is."""
+    entries = entries_of(head, results)
+    return unfolded(spec, values_before(spec, head), head.versions, entries, step=head.step + 1)
+
 
 def commit(
     spec: GraphSpec,
-    channels: Channels,
     head: Checkpoint,
     results: Mapping[str, TaskResult],
+    applied: Applied = NOTHING_APPLIED,
     *,
     id: str,
     created_at: str,
@@ -30,74 +49,48 @@ def commit(
 
     Args:
         spec: the graph's spec.
-        channels: the graph's channels.
         head: the checkpoint whose tasks have finished.
         results: the result of each of its tasks, by task id.
+        applied: what the graph's code told of them, if `unfolded_at` asked.
         id: the new checkpoint's id.
         created_at: the new checkpoint's time, ISO 8601, UTC.
         source: why the new checkpoint is made.
 
     Raises:
-        InvalidUpdateError: several tasks wrote to a channel without a reducer.
-        ReducerError: a reducer raised, or returned a value that its channel cannot hold.
+        InvalidUpdateError: several tasks wrote to a channel without a reducer, or one wrote to an unknown channel.
+        ReducerError: a built-in fold failed.
+        StepgraphError: ``applied`` does not answer all that `unfolded_at` asked.
     """
-    tasks = plan(head)
+    entries = with_applied(entries_of(head, results), applied)
+    if any(entry.result.unrouted for entry in entries):
+        raise StepgraphError(f"The routers of step {head.step + 1} have not been asked.")
     step = head.step + 1
-    values: Mapping[str, Any] = head.values
-    if any(task.node == START for task in tasks):
-        values = {**channels.zeros(), **head.values}
+    before = values_before(spec, head)
+    values = fold(spec, before, head.versions, entries, applied.changes, step=step)
+    tasks, joins = plan(spec, head.joins, entries, checkpoint_id=id)
     return Checkpoint(
         id=id,
         parent_id=head.id,
         step=step,
         source=source,
         created_at=created_at,
-        values=channels.fold(values, _writes(tasks, results), step=step),
-        writes={task.node: results[task.id].merged for task in tasks},
-        **advance(spec, head.joins, [(task.node, results[task.id].goto) for task in tasks]),
+        values=values,
+        tasks=tasks,
+        joins=joins,
+        writes=writes_by_node(entries),
+        versions=next_versions(spec, head.versions, before, entries, id),
+        stamps=next_stamps(spec, head.stamps, before, values, entries, applied),
     )
 
 
-def apply_pending_writes(channels: Channels, head: Checkpoint, results: Mapping[str, TaskResult]) -> Mapping[str, Any]:
-    """Return the head's values with the writes of its finished tasks applied.
-
-    If the writes cannot be applied, return the head's values: the commit will raise the error.
-    """
-    tasks = tuple(task for task in plan(head) if task.id in results)
-    if not any(results[task.id].writes for task in tasks):
-        return head.values
-    try:
-        return channels.fold(head.values, _writes(tasks, results), step=head.step + 1)
-    except StepgraphError:
-        return head.values
+def with_applied(entries: Sequence[Entry], applied: Applied) -> tuple[Entry, ...]:
+    """Return entries with the results that the graph's code completed."""
+    return tuple(entry._replace(result=applied.results.get(entry.key, entry.result)) for entry in entries)
 
 
-def advance(
-    spec: GraphSpec, joins: Mapping[str, tuple[str, ...]], finished: list[tuple[str, tuple[str, ...]]]
-) -> dict[str, Any]:
-    """Return what is due after some nodes have finished: the fields ``triggers`` and ``joins`` of the next checkpoint.
-
-    Args:
-        spec: the graph's spec.
-        joins: for each join that is incomplete, its sources that had finished before.
-        finished: the nodes that have finished, each with the destinations that its routers chose.
-    """
-    names = [node for node, _ in finished]
-    triggers: list[str] = []
-    for node, goto in finished:
-        triggers += [*spec.targets(node), *goto]
-    progress: dict[str, tuple[str, ...]] = {}
-    for join in spec.joins:
-        arrived = tuple(source for source in join.sources if source in names or source in joins.get(join.key, ()))
-        if len(arrived) == len(join.sources):
-            triggers.append(join.target)
-        elif arrived:
-            progress[join.key] = arrived
-    return {"triggers": tuple(sorted({name for name in triggers if name != END})), "joins": progress}
-
-
-def _writes(tasks: tuple[Task, ...], results: Mapping[str, TaskResult]) -> Iterator[Write]:
-    for task in tasks:
-        for values in results[task.id].writes:
-            for channel, value in values.items():
-                yield Write(task.node, channel, value)
+def writes_by_node(entries: Sequence[Entry]) -> dict[str, Any]:
+    """Return what each node wrote, for snapshots; a list for a node that had several tasks."""
+    by_node: dict[str, list[Any]] = {}
+    for entry in entries:
+        by_node.setdefault(entry.node, []).append(entry.result.merged)
+    return {node: writes[0] if len(writes) == 1 else writes for node, writes in by_node.items()}

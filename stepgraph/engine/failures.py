@@ -38,9 +38,9 @@ def node_error(thread: ThreadView) -> NodeError:
     assert head is not None
     outcomes = thread.task_outcomes(head)
     task, failure = next((task, failure) for task, _, failure in outcomes if failure is not None)
-    failed = [other.id for other, _, its_failure in outcomes if its_failure is not None and other.id != task.id]
+    failed = [other.node for other, _, its_failure in outcomes if its_failure is not None and other.id != task.id]
     failed_text = f" Also failed: {', '.join(map(repr, failed))}." if failed else ""
-    finished = [other.id for other, result, _ in outcomes if result is not None]
+    finished = [other.node for other, result, _ in outcomes if result is not None]
     finished_text = f" Finished, and not run again: {', '.join(map(repr, finished))}." if finished else ""
     recorded_error = failure.error or {}
     error_class = MissingNodeError if recorded_error.get("type") == MissingNodeError.__name__ else NodeError
@@ -49,13 +49,13 @@ def node_error(thread: ThreadView) -> NodeError:
         **failure.model_dump(mode="json", exclude={"error"}),
         "graph": thread.spec.name,
         "node": task.node,
-        "step": task.step,
+        "step": head.step + 1,
         "thread_id": thread.thread_id,
         "checkpoint_id": head.id,
     }
     return error_class(
-        f"Node {task.node!r} of graph {thread.spec.name!r} failed in step {task.step} of thread {thread.thread_id!r}: "
-        f"{failure.summary.rstrip('.')}.{failed_text}{finished_text}",
+        f"Node {task.node!r} of graph {thread.spec.name!r} failed in step {head.step + 1} of thread "
+        f"{thread.thread_id!r}: {failure.summary.rstrip('.')}.{failed_text}{finished_text}",
         **parts,
     )
 

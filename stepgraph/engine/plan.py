@@ -1,23 +1,65 @@
-"""The tasks that a checkpoint has due. Pure functions."""
+"""What is due: the tasks that follow from finished ones, and those of a checkpoint that still have to run.
+
+Pure functions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping, Sequence
+from typing import NamedTuple
 
-from stepgraph.engine.checkpoint import Checkpoint, CheckpointData, Task
-from stepgraph.engine.constants import START
-from stepgraph.engine.spec import GraphSpec
+from stepgraph.engine.checkpoint import Checkpoint, CheckpointData, Send, Task, new_tasks
+from stepgraph.engine.constants import END, START
+from stepgraph.engine.folding import Entry
+from stepgraph.engine.spec import GraphSpec, JoinSpec, join_of_key
 
 
-def plan(checkpoint: Checkpoint | CheckpointData) -> tuple[Task, ...]:
-    """Return the tasks due at a checkpoint, sorted by node name. Their writes are applied in this order.
+class Plan(NamedTuple):
+    """What is due after some nodes have finished: fields of the next checkpoint."""
 
-    The tasks follow from the checkpoint alone, without the graph's spec: a thread stays readable after its graph has
-    changed.
+    tasks: tuple[Task, ...]
+    joins: Mapping[str, tuple[str, ...]]
+
+
+def plan(
+    spec: GraphSpec, joins: Mapping[str, tuple[str, ...]], finished: Sequence[Entry], *, checkpoint_id: str
+) -> Plan:
+    """Return what is due after some nodes have finished.
+
+    Args:
+        spec: the graph's spec.
+        joins: for each join that is incomplete, its sources that had finished before.
+        finished: the nodes that have finished, with what their routers chose and what they sent.
+        checkpoint_id: the checkpoint at which the tasks are planned.
     """
+    nodes = {entry.node for entry in finished}
+    triggers: list[str] = []
+    sends: list[Send] = []
+    for entry in finished:
+        triggers += [*spec.targets(entry.node), *entry.result.goto]
+        sends += entry.result.sends
+    progress: dict[str, tuple[str, ...]] = {}
+    for join in spec.joins:
+        before = joins[join.key] if join.key in joins else _progress_under_former_code(spec, joins, join)
+        arrived = tuple(source for source in join.sources if source in nodes or source in before)
+        if len(arrived) == len(join.sources):
+            triggers.append(join.target)
+        elif arrived:
+            progress[join.key] = arrived
+    return Plan(new_tasks(checkpoint_id, [name for name in triggers if name != END], sends), progress)
+
+
+def _progress_under_former_code(
+    spec: GraphSpec, joins: Mapping[str, tuple[str, ...]], join: JoinSpec
+) -> tuple[str, ...]:
+    """Return the sources that had arrived at a join before a deployment changed it: its target, or its sources."""
+    known = {each.key for each in spec.joins}
+    former = [join_of_key(key) for key in joins if key not in known]
     return tuple(
-        Task(id=node, node=node, checkpoint_id=checkpoint.id, step=checkpoint.step + 1)
-        for node in sorted(checkpoint.triggers)
+        source
+        for each in former
+        if set(each.sources) == set(join.sources) or each.target == join.target
+        for source in joins[each.key]
     )
 
 
@@ -29,11 +71,10 @@ def nodes_to_run(checkpoint: Checkpoint | CheckpointData, finished: Container[st
         finished: ids of the tasks that have finished. If it holds all of them, only their commit is missing, because it
             failed: all nodes are returned, so that a thread which is not done never looks done.
     """
-    tasks = plan(checkpoint)
-    unfinished = tuple(task.node for task in tasks if task.id not in finished)
-    return unfinished or tuple(task.node for task in tasks)
+    unfinished = tuple(task.node for task in checkpoint.tasks if task.id not in finished)
+    return unfinished or checkpoint.nodes
 
 
-def is_virtual(spec: GraphSpec, task: Task) -> bool:
+def needs_no_code(spec: GraphSpec, task: Task) -> bool:
     """Return whether a task runs no user code: it is the start node's, and no router decides where the graph begins."""
     return task.node == START and not spec.enters_by_router

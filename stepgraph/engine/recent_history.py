@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 
+from stepgraph.engine.changes import difference
 from stepgraph.engine.checkpoint import Checkpoint
-from stepgraph.engine.difference import difference
+from stepgraph.engine.commit import entries_of, writes_by_node
 from stepgraph.engine.record import RECORD_LIMIT, RecentCheckpoint, Record
 from stepgraph.engine.task_outcomes import TaskOutcomes
 from stepgraph.engine.thread_view import ThreadView
@@ -41,7 +42,7 @@ def with_recent_history(record: Record | None, thread: ThreadView) -> Record | N
             results={} if committed else outcomes.results,
             failures=outcomes.failures,
             interrupts=outcomes.interrupts,
-            difference=difference(thread.channels, newer.values, checkpoint.values),
+            difference=difference(newer.values, checkpoint.values),
         )
         bytes_left -= json_size(entry)
         if bytes_left < 0:
@@ -53,5 +54,5 @@ def with_recent_history(record: Record | None, thread: ThreadView) -> Record | N
 
 def _results_equal_writes(outcomes: TaskOutcomes, checkpoint: Checkpoint, newer: Checkpoint) -> bool:
     """Return whether the results of a checkpoint's tasks can be read from the writes of the next newer checkpoint."""
-    written = {task.node: result.merged for task, result, _ in outcomes.by_task(checkpoint) if result is not None}
+    written = writes_by_node(entries_of(checkpoint, outcomes.results))
     return newer.parent_id == checkpoint.id and newer.source == "loop" and written == newer.writes

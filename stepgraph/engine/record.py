@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
-from stepgraph.engine.channels import Channels
+from stepgraph.engine.changes import Difference
 from stepgraph.engine.checkpoint import Checkpoint, CheckpointData, TaskFailure, TaskInterrupts, TaskResult
-from stepgraph.engine.difference import Difference
 from stepgraph.engine.plan import nodes_to_run
 from stepgraph.engine.spec import GraphSpec
 from stepgraph.engine.task_outcomes import TaskOutcomes
 from stepgraph.engine.thread import Thread
 from stepgraph.engine.thread_view import ThreadView
+from stepgraph.serde.formats import Data, Format
 from stepgraph.serde.plain_json import json_size
 from stepgraph.serde.sizes import EXTERNAL_STORAGE_LIMIT
 
@@ -31,10 +29,8 @@ SHORT_TEXT = 500
 """Characters that are left of each failure's message in a record that is too large."""
 
 
-class RecentCheckpoint(BaseModel):
+class RecentCheckpoint(Data):
     """A checkpoint before a record's head, with the outcomes of its tasks."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     checkpoint: CheckpointData
     committed: bool = False
@@ -46,13 +42,11 @@ class RecentCheckpoint(BaseModel):
     """Turns the values of the next newer checkpoint into those of this one."""
 
 
-class Record(BaseModel):
+class Record(Format):
     """A thread's head, with everything that is needed to go on from it.
 
     The values come first, because a person who reads the record in the Web UI looks for them.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     values: dict[str, Any]
     """The head's values as JSON data."""
@@ -63,6 +57,8 @@ class Record(BaseModel):
     """The pending writes: results of finished tasks at the head, by task id."""
     pending_values: dict[str, Any] = {}
     """The channels that the pending writes change, with the values that they would have: `get_state` shows these."""
+    pending_stamps: dict[str, str] = {}
+    """The stamps of these values."""
     failures: dict[str, TaskFailure] = {}
     interrupts: dict[str, TaskInterrupts] = {}
     paused: bool = False
@@ -77,7 +73,6 @@ class Record(BaseModel):
     ``results``, so that finished tasks run again."""
     recent: tuple[RecentCheckpoint, ...] = ()
     """The checkpoints before the head of a long run, newest first (`stepgraph.engine.recent_history`)."""
-    format: Literal[1] = 1
 
 
 def record_of(thread: ThreadView, checkpoint: Checkpoint | None = None) -> Record | None:
@@ -96,13 +91,15 @@ def record_of(thread: ThreadView, checkpoint: Checkpoint | None = None) -> Recor
     is_head = checkpoint is thread.head
     outcomes = thread.uncommitted_outcomes(checkpoint)
     by_task = outcomes.by_task(checkpoint)  # in the order of the tasks, so that equal threads leave equal records
-    results = {task.id: result for task, result, _ in by_task if result is not None}
+    results = {task.id: _with_stamps(result, thread.spec) for task, result, _ in by_task if result is not None}
+    pending = thread.pending_values() if is_head else {}
     record = Record(
-        values=thread.state.to_data() if is_head else thread.channels.encode(checkpoint.values),
+        values=dict(checkpoint.values),
         next=nodes_to_run(checkpoint, results),
         checkpoint=checkpoint.to_data(),
         results=results,
-        pending_values=thread.pending_values() if is_head else {},
+        pending_values=pending,
+        pending_stamps=thread.pending_stamps(pending),
         failures={task.id: failure for task, _, failure in by_task if failure is not None},
         interrupts=outcomes.interrupts,
         paused=is_head and thread.paused,
@@ -114,9 +111,14 @@ def record_of(thread: ThreadView, checkpoint: Checkpoint | None = None) -> Recor
     return _within_limit(record, EXTERNAL_STORAGE_RECORD_LIMIT if thread.uses_external_storage else RECORD_LIMIT)
 
 
-def checkpoint_from(record: Record, channels: Channels) -> Checkpoint:
-    """Return the checkpoint in a record. Raises `InvalidUpdateError` if a value no longer fits its channel."""
-    return Checkpoint.from_data(record.checkpoint, channels.decode(record.values))
+def _with_stamps(result: TaskResult, spec: GraphSpec) -> TaskResult:
+    """Return a pending result with the stamps of all that it wrote: the run that commits it may have another spec."""
+    return result.model_copy(update={"stamps": spec.stamps_of(sorted(result.channels)) | result.stamps})
+
+
+def checkpoint_from(record: Record) -> Checkpoint:
+    """Return the checkpoint in a record."""
+    return Checkpoint.from_data(record.checkpoint, record.values)
 
 
 def outcomes_from(record: Record | RecentCheckpoint) -> TaskOutcomes:
@@ -127,7 +129,6 @@ def outcomes_from(record: Record | RecentCheckpoint) -> TaskOutcomes:
 def thread_from(
     record: Record | None,
     spec: GraphSpec,
-    channels: Channels,
     *,
     thread_id: str,
     run_id: str,
@@ -138,19 +139,15 @@ def thread_from(
 
     Args:
         record: what the thread's previous run left; `None` on a new thread.
-        spec, channels, thread_id, run_id, clock, uses_external_storage: as for `ThreadView`.
-
-    Raises:
-        InvalidUpdateError: a value in the record no longer fits its channel.
+        spec, thread_id, run_id, clock, uses_external_storage: as for `ThreadView`.
     """
     return Thread(
         spec,
-        channels,
         thread_id=thread_id,
         run_id=run_id,
         clock=clock,
         uses_external_storage=uses_external_storage,
-        base=checkpoint_from(record, channels) if record else None,
+        base=checkpoint_from(record) if record else None,
         outcomes=outcomes_from(record) if record else None,
     )
 
@@ -169,7 +166,7 @@ def _within_limit(record: Record, limit: int) -> Record:
         record = record.model_copy(update={"failures": shortened})
     pending_limit = PENDING_LIMIT if limit == RECORD_LIMIT else limit
     if record.pending_values and (json_size(record.pending_values) > pending_limit or json_size(record) > limit):
-        record = record.model_copy(update={"pending_values": {}, "omitted": ("pending_values",)})
+        record = record.model_copy(update={"pending_values": {}, "pending_stamps": {}, "omitted": ("pending_values",)})
     if json_size(record) > limit:
         checkpoint = record.checkpoint.model_copy(update={"writes": None})
         record = record.model_copy(update={"checkpoint": checkpoint, "omitted": (*record.omitted, "writes")})

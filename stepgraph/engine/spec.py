@@ -7,26 +7,28 @@ functions: `stepgraph.execution.registry` finds them by name.
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Literal
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic_core import to_json
 
 from stepgraph.engine.constants import END, START
+from stepgraph.engine.folds import CUSTOM, LAST_VALUE
 from stepgraph.errors import StepgraphError
+from stepgraph.serde.formats import Data, Format
 
 Durability = Literal["sync", "async"]
 """When a super-step is recorded in the history: ``"sync"``, before the next one starts; ``"async"``, together with the
 super-steps that are fused with it."""
 
 
-class _SpecModel(BaseModel):
-    """Immutable; fields that a later version adds are ignored when an earlier one reads a spec."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
+MAX_STAMP_TEXT = 80
+"""Characters of a type's text in a stamp. Each checkpoint has the stamps of its channels."""
 
 
-class RetrySpec(_SpecModel):
+class RetrySpec(Data):
     """The part of a retry policy that is data. Which exceptions are retried is decided by the node's code."""
 
     initial_interval: float
@@ -38,7 +40,7 @@ class RetrySpec(_SpecModel):
     jitter: bool
 
 
-class NodeSpec(_SpecModel):
+class NodeSpec(Data):
     """A node and its options. Times are in seconds."""
 
     name: str
@@ -51,7 +53,7 @@ class NodeSpec(_SpecModel):
     """`None` stands for the graph's."""
 
 
-class JoinSpec(_SpecModel):
+class JoinSpec(Data):
     """``add_edge([a, b], c)``: the target is triggered once all sources have finished. Then the join begins again."""
 
     sources: tuple[str, ...]
@@ -66,11 +68,18 @@ class JoinSpec(_SpecModel):
         return f"{'+'.join(map(_escaped, self.sources))}>{_escaped(self.target)}"
 
 
+def join_of_key(key: str) -> JoinSpec:
+    """Return the join that has a key."""
+    parts = re.split(r"(?<!\|)[+>]", key)
+    names = [part.replace("|+", "+").replace("|>", ">") for part in parts]
+    return JoinSpec(sources=tuple(names[:-1]), target=names[-1])
+
+
 def _escaped(name: str) -> str:
     return name.replace("+", "|+").replace(">", "|>")
 
 
-class BranchSpec(_SpecModel):
+class BranchSpec(Data):
     """A conditional edge: a router of ``source`` that chooses the nodes to run next."""
 
     source: str
@@ -82,15 +91,38 @@ class BranchSpec(_SpecModel):
     """What the router returns for each of ``ends``, if a mapping renames them."""
 
 
-class ChannelSpec(_SpecModel):
-    """One key of the state, with its type and its reducer as text."""
+class ChannelSpec(Data):
+    """One key of the state: how writes to it are folded, and what tells its type and its reducer from others."""
 
     name: str
     type: str
+    """The declared type as text, for people."""
     reducer: str | None = None
+    """The reducer's name, for people."""
+    fold: str = LAST_VALUE
+    """``last_value``, ``custom``, or the name of a built-in fold (`stepgraph.engine.folds`)."""
+    has_zero: bool = False
+    """Whether the first write is folded into ``zero``. Otherwise it becomes the value."""
+    zero: Any = None
+    """The type's empty value, as JSON data."""
+    every_step: bool = False
+    """Whether a custom fold runs in each super-step, also when nothing wrote to the channel."""
+    fingerprint: str = ""
+    """A hash of the type's JSON schema and of the reducer's source text."""
+
+    @property
+    def stamp(self) -> str:
+        """What a value of the channel is stamped with: under which type, and which reducer, it was last proven."""
+        text = self.type if self.reducer is None else f"{self.type} by {self.reducer}"
+        return f"{text[:MAX_STAMP_TEXT]}#{self.fingerprint}"
+
+    @property
+    def folds(self) -> bool:
+        """Whether several writes of one super-step are folded into one value."""
+        return self.fold != LAST_VALUE
 
 
-class GraphSpec(_SpecModel):
+class GraphSpec(Format):
     """A whole graph. All parts are in a fixed order, so that equal graphs have equal hashes."""
 
     name: str
@@ -109,13 +141,69 @@ class GraphSpec(_SpecModel):
 
     @cached_property
     def hash(self) -> str:
-        """The first 12 hexadecimal digits of the SHA-256 of the spec's JSON."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        """The first 12 hexadecimal digits of the SHA-256 of the spec's JSON, without the texts of types.
+
+        These differ from one version of Python to another; the fingerprints do not.
+        """
+        data = self.to_json()
+        for channel in data["channels"]:
+            del channel["type"]
+        return hashlib.sha256(to_json(data)).hexdigest()[:12]
+
+    @cached_property
+    def types_hash(self) -> str:
+        """The first 8 hexadecimal digits of a hash of all channels' fingerprints.
+
+        Values that were encoded by code with the same hash need no proof.
+        """
+        return types_hash({channel.name: channel.fingerprint for channel in self.channels})
 
     @cached_property
     def node_names(self) -> tuple[str, ...]:
         """The names of the declared nodes."""
         return tuple(node.name for node in self.nodes)
+
+    @cached_property
+    def channel_names(self) -> tuple[str, ...]:
+        """The names of the channels, in the order in which the state declares them."""
+        return tuple(self.channels_by_name)
+
+    @cached_property
+    def channels_by_name(self) -> Mapping[str, ChannelSpec]:
+        """The channels by name."""
+        return {channel.name: channel for channel in self.channels}
+
+    @cached_property
+    def folds(self) -> Mapping[str, str]:
+        """The fold of each channel that has another one than the last value, by name."""
+        return {channel.name: channel.fold for channel in self.channels if channel.folds}
+
+    @cached_property
+    def custom_channels(self) -> tuple[str, ...]:
+        """The names of the channels whose reducer only the graph's code has."""
+        return tuple(name for name, fold in self.folds.items() if fold == CUSTOM)
+
+    @cached_property
+    def zeros(self) -> Mapping[str, Any]:
+        """The values of a new thread, as JSON data: the empty value of each channel that has one."""
+        return {channel.name: channel.zero for channel in self.channels if channel.has_zero}
+
+    def is_built_in(self, channel: str) -> bool:
+        """Return whether a channel has a built-in fold."""
+        return self.folds.get(channel, CUSTOM) != CUSTOM
+
+    def stamps_of(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the stamps that this spec declares for some channels; unknown ones are left out."""
+        return {name: self.channels_by_name[name].stamp for name in names if name in self.channels_by_name}
+
+    def deviating(self, stamps: Mapping[str, str]) -> dict[str, str]:
+        """Return those stamps of a checkpoint's values that differ from what this spec declares."""
+        channels = self.channels_by_name
+        return {
+            name: stamp
+            for name, stamp in stamps.items()
+            if name in channels and not same_type(channels[name].stamp, stamp)
+        }
 
     @cached_property
     def _nodes_by_name(self) -> dict[str, NodeSpec]:
@@ -164,3 +252,22 @@ class GraphSpec(_SpecModel):
     def enters_by_router(self) -> bool:
         """Whether a router decides where the graph begins."""
         return bool(self.branches_of(START))
+
+
+MIXED: Final = "several types#mixed"
+"""The stamp of a value that a built-in fold made of parts that were proven under several types."""
+
+
+def same_type(stamp: str | None, other: str | None) -> bool:
+    """Return whether two stamps stand for the same type and reducer. Their texts may differ, their fingerprints not."""
+    return stamp is not None and other is not None and stamp.rpartition("#")[2] == other.rpartition("#")[2]
+
+
+def type_in(stamp: str | None) -> str | None:
+    """Return the text of the type in a stamp."""
+    return None if stamp is None else stamp.rpartition("#")[0]
+
+
+def types_hash(fingerprints: Mapping[str, str]) -> str:
+    """Return a hash of channels' fingerprints, by name: 8 hexadecimal digits."""
+    return hashlib.sha256(to_json(dict(sorted(fingerprints.items())))).hexdigest()[:8]

@@ -15,7 +15,6 @@ from stepgraph.engine.checkpoint import (
     TaskInterrupts,
     TaskResult,
 )
-from stepgraph.engine.plan import plan
 
 Outcome = tuple[Task, TaskResult | None, TaskFailure | None]
 """A task with its result if it has finished, and its failure if it has failed."""
@@ -35,6 +34,14 @@ class TaskOutcomes:
     def copy(self) -> TaskOutcomes:
         """Return a copy that can be changed independently."""
         return TaskOutcomes(dict(self.results), dict(self.failures), dict(self.interrupts))
+
+    def renamed(self, ids: Mapping[str, str]) -> TaskOutcomes:
+        """Return a copy for tasks with other ids. ``ids`` has the new id by the old one."""
+        return TaskOutcomes(
+            {ids[task_id]: result for task_id, result in self.results.items()},
+            {ids[task_id]: failure for task_id, failure in self.failures.items()},
+            {ids[task_id]: interrupts for task_id, interrupts in self.interrupts.items()},
+        )
 
     def start(self, task: Task) -> None:
         """Record that a task runs, or runs again: drop the failure of its earlier run."""
@@ -70,19 +77,19 @@ class TaskOutcomes:
     def waiting_interrupts(self, checkpoint: Checkpoint) -> tuple[InterruptRequest, ...]:
         """Return the interrupts that wait for an answer, in the order of the checkpoint's tasks."""
         waiting = self.waiting_by_task()
-        return tuple(waiting[task.id] for task in plan(checkpoint) if task.id in waiting)
+        return tuple(waiting[task.id] for task in checkpoint.tasks if task.id in waiting)
 
     def due(self, checkpoint: Checkpoint) -> tuple[Task, ...]:
         """Return the checkpoint's tasks that have not finished and do not wait for an answer. Failed ones are due."""
         waiting = self.waiting_by_task()
-        return tuple(task for task in plan(checkpoint) if task.id not in self.results and task.id not in waiting)
+        return tuple(task for task in checkpoint.tasks if task.id not in self.results and task.id not in waiting)
 
     def by_task(self, checkpoint: Checkpoint | CheckpointData) -> tuple[Outcome, ...]:
         """Return the checkpoint's tasks in their order, each with its result and its failure."""
-        return tuple((task, self.results.get(task.id), self.failures.get(task.id)) for task in plan(checkpoint))
+        return tuple((task, self.results.get(task.id), self.failures.get(task.id)) for task in checkpoint.tasks)
 
 
 def complete(checkpoint: Checkpoint, results: Mapping[str, TaskResult]) -> bool:
     """Return whether a checkpoint has tasks and all of them have results, so that the super-step can be committed."""
-    tasks = plan(checkpoint)
+    tasks = checkpoint.tasks
     return bool(tasks) and all(task.id in results for task in tasks)

@@ -2,18 +2,22 @@
 
 How it works. A thread has a *head*, the checkpoint that it goes on from. `Thread.due` returns the head's tasks that are
 to run. The caller runs them, and records each outcome with `finish` or `fail`. When all tasks have finished, `commit`
-makes the next checkpoint, which becomes the head::
+makes the next checkpoint, which becomes the head. Where only the graph's code can fold what the tasks wrote,
+`unfolded` says so, and the caller has it done before::
 
-    while tasks := thread.due():
-        run(tasks)                # finish() or fail() for each
-        thread.commit()
+    while not thread.finished:
+        run(thread.due())         # finish() or fail() for each
+        if thread.complete:
+            unfolded = thread.unfolded()
+            thread.commit(apply_writes(unfolded) if unfolded else Applied())
 
 A run that ends leaves a `Record` (`stepgraph.engine.record`), from which the thread's next run is restored. The head in
 the record is the next run's *base*. When a task fails, the results of its siblings stay at the head, so that only the
 failed task runs again.
 
-Deterministic: ids come from the run's id and a sequence number, time from the ``clock`` that is passed in. The Temporal
-workflow, the activity for fused super-steps and the in-memory runner all drive this class.
+Deterministic: ids come from the run's id and a sequence number, time from the ``clock`` that is passed in. No code of
+the graph runs here. The Temporal workflow, the activity for fused super-steps and the in-memory runner all drive this
+class.
 
 What can be read of a thread is in `stepgraph.engine.thread_view`. This module has what changes it.
 """
@@ -34,19 +38,14 @@ from stepgraph.engine.checkpoint import (
     TaskFailure,
     TaskInterrupts,
     TaskResult,
+    new_tasks,
 )
-from stepgraph.engine.commit import commit
+from stepgraph.engine.commit import NOTHING_APPLIED, commit
 from stepgraph.engine.constants import START
-from stepgraph.engine.plan import is_virtual, plan
-from stepgraph.engine.state_update import (
-    Update,
-    UpdateSource,
-    branch,
-    branch_with_results,
-    is_virtual_author,
-    tasks_replaced,
-    with_update_results,
-)
+from stepgraph.engine.folding import Applied
+from stepgraph.engine.ids import checkpoint_id
+from stepgraph.engine.plan import needs_no_code
+from stepgraph.engine.state_update import BranchFields, PlannedUpdate, Update, UpdateSource, branch, plan_update
 from stepgraph.engine.task_outcomes import TaskOutcomes
 from stepgraph.engine.thread_view import ThreadView
 from stepgraph.errors import StepgraphError
@@ -88,49 +87,55 @@ class Thread(ThreadView):
         """Allow as many super-steps again as the recursion limit says."""
         self._steps_left = self._step_limit
 
-    def accept_input(self, input_data: Mapping[str, Any]) -> Checkpoint:
+    def accept_input(self, input_data: Mapping[str, Any], stamps: Mapping[str, str] | None = None) -> Checkpoint:
         """Make a checkpoint from an input, which becomes the head. Pending writes at the old head are dropped.
 
         Args:
             input_data: JSON data that fits the state.
+            stamps: the stamps of its values that differ from those of the run's spec.
 
         Raises:
             PayloadTooLargeError: the input does not fit into the state's size limit.
         """
         head = self.head
         self._encoded.check_input_size(input_data)
+        id = self._next_id()
         checkpoint = Checkpoint(
-            id=self._next_id(),
+            id=id,
             parent_id=head.id if head else None,
             step=head.step + 1 if head else 0,
             source="input",
             created_at=self._clock(),
             values=head.values if head else {},
-            triggers=(START,),
+            tasks=new_tasks(id, (START,)),
             joins=head.joins if head else {},
             input=dict(input_data),
+            input_stamps=self.spec.stamps_of(input_data) | dict(stamps or {}),
+            versions=head.versions if head else {},
+            stamps=head.stamps if head else {},
         )
         self.checkpoints.append(checkpoint)
         return checkpoint
 
     def due(self) -> tuple[Task, ...]:
-        """Return the head's tasks that are to run now, in order; none if the thread is idle.
+        """Finish the start node's task if it needs no code, and return the head's tasks that are to run now, in order.
 
-        First commits the super-steps that need no code run, such as an input's, so the head may change.
+        None are if the thread is idle, or `complete`.
 
         Raises:
             GraphRecursionError: tasks are due, but no super-steps are left.
             MissingNodeError: a task's node is not in the run's spec.
-            InvalidUpdateError, PayloadTooLargeError, ReducerError: see `commit`.
         """
         if self.head is None:
             return ()
-        self._commit_without_running()
-        if self.paused:
+        for task in self.head.tasks:
+            if needs_no_code(self.spec, task) and task.id not in self.results:
+                self.finish(task, TaskResult(writes=(dict(self.head.input or {}),)))
+        if self.complete or self.paused:
             return ()
         tasks = self._head_outcomes.due(self.head)
         if tasks and self._steps_left <= 0:
-            raise recursion_error(self.spec, tasks, self._step_limit)
+            raise recursion_error(self.spec, tasks, self._step_limit, self.head.step)
         for task in tasks:
             if task.node != START and task.node not in self.spec.node_names:
                 raise missing_node_error(self.spec, task, self.thread_id)
@@ -138,22 +143,25 @@ class Thread(ThreadView):
 
     def start(self, task: Task) -> None:
         """Record that a task runs, or runs again: drop the failure of its earlier run."""
-        self._outcomes_for(task).start(task)
+        self._head_outcomes.start(task)
 
     def finish(self, task: Task, result: TaskResult) -> None:
         """Record a task's result, whose writes take effect at the commit; or the interrupt that it waits at."""
+        head = self._existing_head()
         if result.interrupt is not None:
             self.interrupt(task, result.interrupt)
-        else:
-            self._outcomes_for(task).finish(task, result)
+            return
+        if task.node == START:  # it writes the input, whatever code it ran
+            result = result.model_copy(update={"stamps": {**result.stamps, **head.input_stamps}})
+        self._head_outcomes.finish(task, result.starting_from(head.versions))
 
     def fail(self, task: Task, failure: TaskFailure) -> None:
         """Record that a task failed after its last attempt."""
-        self._outcomes_for(task).failures[task.id] = failure
+        self._head_outcomes.failures[task.id] = failure
 
     def interrupt(self, task: Task, request: InterruptRequest) -> None:
         """Record that a task waits for an answer."""
-        self._outcomes_for(task).interrupt(task, request, now=self._clock())
+        self._head_outcomes.interrupt(task, request, now=self._clock())
 
     def answer(self, resume: Any) -> None:
         """Record answers to interrupts at the head.
@@ -171,94 +179,99 @@ class Thread(ThreadView):
 
     def answers(self, task: Task) -> tuple[Any, ...]:
         """Return the answers to a task's interrupts, in order."""
-        return self._outcomes_for(task).interrupts.get(task.id, TaskInterrupts()).answers
+        return self._head_outcomes.interrupts.get(task.id, TaskInterrupts()).answers
 
-    def commit(self, *, source: Source = "loop", created_at: str | None = None) -> Checkpoint:
+    def commit(
+        self, applied: Applied = NOTHING_APPLIED, *, source: Source = "loop", created_at: str | None = None
+    ) -> Checkpoint:
         """Apply the writes of all tasks at the head together. The new checkpoint becomes the head.
 
         If it raises, the head and the outcomes of its tasks stay.
 
         Args:
+            applied: what the graph's code told, if `unfolded` asked.
             source: why the checkpoint is made.
             created_at: its time, ISO 8601, UTC; by default now.
 
         Raises:
-            InvalidUpdateError: several tasks wrote to a channel without a reducer.
+            InvalidUpdateError: several tasks wrote to a channel without a reducer, or one wrote to an unknown channel.
             PayloadTooLargeError: the state has become too large.
-            ReducerError: a reducer raised, or returned a value that its channel cannot hold.
+            ReducerError: a built-in fold failed.
         """
         head = self._existing_head()
+        results = {**self.results, **applied.results}
         checkpoint = commit(
             self.spec,
-            self.channels,
             head,
-            self.results,
+            results,
+            applied,
             id=self._next_id(),
             created_at=created_at or self._clock(),
             source=source,
         )
         self._encoded.set_values(checkpoint.values, head.values)
-        if head.triggers != (START,) and source == "loop":
+        self._head_outcomes.results = results
+        if not head.takes_input and source == "loop":
             self._steps_left -= 1
         self.checkpoints.append(checkpoint)
         return checkpoint
 
-    def commit_results(self, results: Mapping[str, TaskResult], *, created_at: str) -> Checkpoint:
+    def commit_results(self, results: Mapping[str, TaskResult], applied: Applied, *, created_at: str) -> Checkpoint:
         """Record the results of all tasks at the head, by task id, and commit them. Raises like `commit`."""
-        for task in plan(self._existing_head()):
+        for task in self._existing_head().tasks:
             self.start(task)
             self.finish(task, results[task.id])
-        return self.commit(created_at=created_at)
+        return self.commit(applied, created_at=created_at)
 
-    def update(
-        self,
-        target: Checkpoint | None,
-        updates: Sequence[Update],
-        *,
-        source: UpdateSource = "update",
-        forked_from: str | None = None,
-        target_outcomes: TaskOutcomes | None = None,
-    ) -> Checkpoint:
-        """Write values at a checkpoint, and go on from there. Return the head.
-
-        If every author is a node that is still due at ``target``, the updates become the results of their tasks, and
-        the super-step is committed once all its tasks have results. Otherwise the updates make a new checkpoint that
-        branches off ``target``.
+    def plan_update(
+        self, target: Checkpoint | None, updates: Sequence[Update], target_outcomes: TaskOutcomes | None = None
+    ) -> PlannedUpdate:
+        """Return what the updates of one super-step do to a checkpoint's tasks. Changes nothing yet; see `update`.
 
         Args:
             target: any checkpoint of the thread, also one of an earlier run; `None` on a thread without checkpoints.
             updates: the updates of one super-step. Without any, all tasks of ``target`` run again (a replay).
-            source: the new checkpoint's source.
-            forked_from: the thread id of ``target`` if it is on another thread.
             target_outcomes: the outcomes of the target's tasks if another run made it.
 
         Raises:
-            InvalidUpdateError: several updates write to a channel without a reducer.
-            PayloadTooLargeError: the state would become too large.
-            ReducerError: a reducer raised, or returned a value that its channel cannot hold.
+            InvalidUpdateError: an update does not say which task of its author is meant.
         """
-        head = self.head
         outcomes = TaskOutcomes()
         if target is not None and updates:
             is_of_this_run = target.id in self._outcomes
             outcomes = self.uncommitted_outcomes(target) if is_of_this_run else target_outcomes or outcomes
-        tasks = tasks_replaced(target, updates, outcomes)
-        if tasks and target is head:
-            return self._update_head(tasks, updates, source)
-        fields: dict[str, Any] = {
-            "id": self._next_id(),
-            "created_at": self._clock(),
-            "source": source,
-            "forked_from": forked_from,
-        }
-        if target is not None and tasks and outcomes.results:
-            branched, pending = branch_with_results(
-                self.spec, self.channels, target, tasks, updates, outcomes, **fields
-            )
-        else:
-            branched = branch(self.spec, self.channels, target, updates, **fields)
-            only_virtual_authors = updates and all(is_virtual_author(self.spec, each.author) for each in updates)
-            pending = outcomes.copy() if only_virtual_authors else TaskOutcomes()
+        return plan_update(target, updates, outcomes, at_head=target is not None and target is self.head)
+
+    def update(
+        self,
+        planned: PlannedUpdate,
+        applied: Applied = NOTHING_APPLIED,
+        *,
+        source: UpdateSource = "update",
+        forked_from: str | None = None,
+    ) -> Checkpoint:
+        """Write values at a checkpoint, and go on from there. Return the head.
+
+        If every author is a node that is still due there, the updates become the results of their tasks, and the
+        super-step is committed once all its tasks have results. Otherwise the updates make a new checkpoint that
+        branches off.
+
+        Args:
+            planned: the updates, from `plan_update`.
+            applied: what the graph's code told of them, if `unfolded_by` asked.
+            source: the new checkpoint's source.
+            forked_from: the thread id of the target if it is on another thread.
+
+        Raises:
+            InvalidUpdateError: several updates write to a channel without a reducer, or one to an unknown channel.
+            PayloadTooLargeError: the state would become too large.
+            ReducerError: a built-in fold failed.
+        """
+        head = self.head
+        if planned.tasks and planned.at_head:
+            return self._update_head(planned, applied, source)
+        fields = BranchFields(self._next_id(), self._clock(), source, forked_from)
+        branched, pending = branch(self.spec, planned, applied, fields)
         self._encoded.set_values(branched.values, head.values if head else {})
         self._outcomes[branched.id] = pending
         self.checkpoints.append(branched)
@@ -273,6 +286,7 @@ class Thread(ThreadView):
         head = self.head
         for checkpoint in self.checkpoints[savepoint.checkpoints :]:
             self._outcomes.pop(checkpoint.id, None)
+        self._numbered_from += len(self.checkpoints) - savepoint.checkpoints  # a reader may have seen their ids
         del self.checkpoints[savepoint.checkpoints :]
         self._steps_left = savepoint.steps_left
         if self.head is None:
@@ -282,31 +296,17 @@ class Thread(ThreadView):
         if head is not None:
             self._encoded.set_values(self.head.values, head.values)
 
-    def _update_head(self, tasks: Sequence[Task], updates: Sequence[Update], source: UpdateSource) -> Checkpoint:
+    def _update_head(self, planned: PlannedUpdate, applied: Applied, source: UpdateSource) -> Checkpoint:
         """Record updates as results of tasks at the head, and commit if all tasks have results then."""
         head, savepoint = self._existing_head(), self.savepoint()
-        self._outcomes[head.id] = with_update_results(self._head_outcomes, tasks, updates)
+        self._outcomes[head.id] = planned.outcomes.copy()
         if not self.complete:
             return head
         try:
-            return self.commit(source=source)
+            return self.commit(applied, source=source)
         except StepgraphError:  # the update is refused: the head must keep its tasks as they were
             self.roll_back(savepoint)
             raise
 
-    def _commit_without_running(self) -> None:
-        """Commit every super-step at the head that needs no code run.
-
-        These are an input, if no router decides where the graph begins, and a super-step whose tasks have all finished
-        but whose commit failed in an earlier run.
-        """
-        while tasks := plan(self._existing_head()):
-            for task in tasks:
-                if is_virtual(self.spec, task) and task.id not in self.results:
-                    self.finish(task, TaskResult(writes=(dict(self._existing_head().input or {}),)))
-            if any(task.id not in self.results for task in tasks):
-                return
-            self.commit()
-
     def _next_id(self) -> str:
-        return f"{self.run_id}.{self._numbered_from + len(self.checkpoints) + 1:06d}"
+        return checkpoint_id(self.run_id, self.checkpoints_numbered + 1)

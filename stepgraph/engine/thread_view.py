@@ -6,15 +6,15 @@ a `ThreadView`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from stepgraph.engine._breakpoints import Breakpoints, breakpoints_for
 from stepgraph.engine._encoded_state import EncodedState
 from stepgraph.engine._step_errors import checkpoint_not_found_error
-from stepgraph.engine.channels import Channels
-from stepgraph.engine.checkpoint import Checkpoint, InterruptRequest, Task, TaskFailure, TaskInterrupts, TaskResult
-from stepgraph.engine.commit import apply_pending_writes
+from stepgraph.engine.checkpoint import Checkpoint, InterruptRequest, TaskFailure, TaskInterrupts, TaskResult
+from stepgraph.engine.commit import entries_of, unfolded_at, values_before
+from stepgraph.engine.folding import Applied, Unfolded, next_stamps, pending_values
 from stepgraph.engine.spec import GraphSpec
 from stepgraph.engine.task_outcomes import Outcome, TaskOutcomes, complete
 from stepgraph.serde.json_values import JsonValues
@@ -29,7 +29,6 @@ class ThreadView:
 
     Args:
         spec: the graph's spec, as the run recorded it.
-        channels: the channels of the graph's state.
         thread_id: the thread's id.
         run_id: the run's id. Ids of its checkpoints begin with it.
         clock: returns the time, ISO 8601, UTC.
@@ -43,7 +42,6 @@ class ThreadView:
     def __init__(
         self,
         spec: GraphSpec,
-        channels: Channels,
         *,
         thread_id: str,
         run_id: str,
@@ -54,7 +52,6 @@ class ThreadView:
         uses_external_storage: bool = False,
     ) -> None:
         self.spec = spec
-        self.channels = channels
         self.thread_id = thread_id
         self.run_id = run_id
         self.base = base
@@ -65,9 +62,7 @@ class ThreadView:
         self._outcomes: dict[str, TaskOutcomes] = {}
         """By checkpoint id. A checkpoint without an entry has no outcomes."""
         self._encoded = EncodedState(
-            channels,
-            f"The state of thread {thread_id!r}",
-            limit=size_limit(uses_external_storage=uses_external_storage),
+            f"The state of thread {thread_id!r}", limit=size_limit(uses_external_storage=uses_external_storage)
         )
         self._breakpoints = breakpoints_for(spec, None, None)
         self._passed_breakpoint: str | None = None
@@ -90,9 +85,19 @@ class ThreadView:
         return self.head.id if self.head else None
 
     @property
+    def checkpoints_numbered(self) -> int:
+        """How many checkpoint ids the run has given away, those of undone checkpoints included."""
+        return self._numbered_from + len(self.checkpoints)
+
+    @property
+    def next_step(self) -> int:
+        """The step of the checkpoint that the head's tasks lead to."""
+        return self.head.step + 1 if self.head else 0
+
+    @property
     def finished(self) -> bool:
         """Whether the head has no tasks due: the graph has run to its end."""
-        return self.head is not None and not self.head.triggers
+        return self.head is not None and not self.head.tasks
 
     @property
     def state(self) -> JsonValues:
@@ -117,15 +122,26 @@ class ThreadView:
     def pending_values(self) -> dict[str, Any]:
         """Return the channels that the head's pending writes change, with the values that they would have.
 
-        The values are JSON data. The result is empty if the writes cannot be applied.
+        The values are JSON data. A channel is left out if only the graph's code can tell its value.
         """
-        if self.head is None:
+        entries = entries_of(self.head, self.results) if self.head is not None else ()
+        if self.head is None or not any(entry.result.writes for entry in entries):
             return {}
-        before = self.head.values
-        values = apply_pending_writes(self.channels, self.head, self.results)
-        return self.channels.encode(
-            {name: value for name, value in values.items() if name not in before or value is not before[name]}
-        )
+        head = self.head
+        before = values_before(self.spec, head)
+        return pending_values(self.spec, before, head.versions, entries, step=head.step + 1)
+
+    def pending_stamps(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """Return the stamps of pending values, by channel."""
+        if self.head is None or not values:
+            return {}
+        entries, head = entries_of(self.head, self.results), self.head
+        stamps = next_stamps(self.spec, head.stamps, head.values, {**head.values, **values}, entries, Applied())
+        return {name: stamps[name] for name in values if name in stamps}
+
+    def unfolded(self) -> Unfolded | None:
+        """Return what only the graph's code can tell before the head's tasks are committed; `None` if nothing is."""
+        return unfolded_at(self.spec, self._existing_head(), self.results)
 
     @property
     def results(self) -> dict[str, TaskResult]:
@@ -183,16 +199,20 @@ class ThreadView:
         """Super-steps that may still be taken."""
         return self._steps_left
 
+    def find(self, checkpoint_id: str | None) -> Checkpoint | None:
+        """Return a checkpoint of this run, or its base; `None` if the run has no such checkpoint."""
+        return next((each for each in self.newest_first() if each.id == checkpoint_id), None)
+
     def checkpoint(self, checkpoint_id: str) -> Checkpoint:
         """Return a checkpoint of this run, or its base.
 
         Raises:
             CheckpointNotFoundError: the run has no such checkpoint.
         """
-        for checkpoint in self.newest_first():
-            if checkpoint.id == checkpoint_id:
-                return checkpoint
-        raise checkpoint_not_found_error(self.run_id, self.thread_id, checkpoint_id)
+        checkpoint = self.find(checkpoint_id)
+        if checkpoint is None:
+            raise checkpoint_not_found_error(self.run_id, self.thread_id, checkpoint_id)
+        return checkpoint
 
     def newest_first(self) -> Iterator[Checkpoint]:
         """Iterate over the checkpoints of this run, newest first, and then its base."""
@@ -221,9 +241,6 @@ class ThreadView:
     @property
     def _head_outcomes(self) -> TaskOutcomes:
         return self._outcomes.setdefault(self.head.id, TaskOutcomes()) if self.head else TaskOutcomes()
-
-    def _outcomes_for(self, task: Task) -> TaskOutcomes:
-        return self._outcomes.setdefault(task.checkpoint_id, TaskOutcomes())
 
     def _existing_head(self) -> Checkpoint:
         assert self.head is not None, "the caller has checked that the thread has a head"

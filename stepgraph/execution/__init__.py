@@ -1,14 +1,15 @@
-"""Execution of tasks and commands: everything that calls the user's code.
+"""The code of a graph: everything that calls it, or knows its types.
 
-Owns what nodes, routers and `interrupt` may take and return, which failures are retried, and how a command changes a
-thread. Refuses to know Temporal, networks and settings. The activities, the workflow and the in-memory runner call it,
-and pass in what differs between them: a clock, threads for functions that are not async, the reading of other runs.
+Owns what nodes, routers, reducers and `interrupt` may take and return, how values of declared types become JSON data
+and come back, and which failures are retried. Refuses to know Temporal, networks and settings, and what a command does
+to a thread (`stepgraph.drive`). The activities and the in-memory runner call it, and pass in what differs between them:
+a clock, and threads for functions that are not async. The workflow must not reach anything here.
 
 Read in this order:
 
-1. `state_schema`, `retry` and `registry`: a graph's code, as `StateGraph.compile` leaves it.
-2. `scratchpad` and `run_node`: one task.
-3. `fused_steps`: several super-steps in one process.
-4. `apply_command`: updates by hand, forks, answers and inputs.
-5. `state_cache`: states that this process has already.
+1. `channels`, `reducers`, `state_schema`, `retry` and `registry`: a graph's code, as `StateGraph.compile` leaves it.
+2. `run_code`: that code for a run, which may have recorded another spec.
+3. `scratchpad` and `run_node`: one task.
+4. `custom_folds` and `apply_writes`: the writes of several tasks, and updates by hand.
+5. `fused_steps`: several super-steps in one process.
 """

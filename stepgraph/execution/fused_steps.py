@@ -11,14 +11,19 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+from stepgraph.engine.changes import Change
 from stepgraph.engine.checkpoint import Checkpoint, Task, TaskResult
 from stepgraph.engine.constants import START
 from stepgraph.engine.failures import failure_from
+from stepgraph.engine.folding import Applied
 from stepgraph.engine.thread import Thread
-from stepgraph.errors import StepgraphError
+from stepgraph.errors import ChannelTypeError, StepgraphError
+from stepgraph.execution.custom_folds import changes_together
 from stepgraph.execution.registry import GraphRegistry
+from stepgraph.execution.run_code import RunCode
 from stepgraph.execution.run_node import RunSync, run_task
 from stepgraph.protocol.fused_run import FusedStep, FusedStepsRequest, FusedStepsResult
 from stepgraph.protocol.task_request import START_TIMEOUT, task_request
@@ -49,6 +54,7 @@ class FusedSteps:
         limit: int = PAYLOAD_LIMIT,
     ) -> None:
         self._registry = registry
+        self._code = RunCode(registry, registry.spec)
         self._request = request
         self._run_sync = run_sync
         self._clock = clock
@@ -59,16 +65,14 @@ class FusedSteps:
         self._bytes = 0
         """The size of the complete super-steps."""
         self._run_individually = False
-        channels = registry.schema.channels
         self._thread = Thread(
             registry.spec,
-            channels,
             thread_id=request.thread_id,
             run_id=request.run_id,
             clock=clock,
-            base=Checkpoint.from_data(request.head, channels.decode(state)),
+            base=Checkpoint.from_data(request.head, dict(state)),
             numbered_from=request.checkpoints_made,
-            uses_external_storage=request.uses_external_storage,
+            uses_external_storage=request.storage,
         )
         self._thread.limit_steps(request.steps_left)
         self._thread.set_breakpoints(*request.breaks)
@@ -103,7 +107,7 @@ class FusedSteps:
     def restore_progress(self, progress: FusedStepsResult) -> None:
         """Start after what an earlier attempt reported before its worker was lost."""
         for step in progress.steps:
-            self._thread.commit_results(step.results, created_at=step.at)
+            self._thread.commit_results(step.results, step.applied, created_at=step.at)
             self._record(step)
         for task in self._due():
             if task.id in progress.results:
@@ -122,7 +126,7 @@ class FusedSteps:
             and (tasks := self._due())
         ):
             await asyncio.gather(*(self._execute(task) for task in tasks))
-            if not self._commit():
+            if not await self._commit():
                 return
 
     def _describe(self, count: int) -> str:
@@ -138,15 +142,24 @@ class FusedSteps:
             return ()
         return tasks if all(self._thread.spec.fuses(task.node) for task in tasks) else ()
 
-    def _commit(self) -> bool:
-        """Commit the super-step; return false if it is not complete or the commit failed."""
-        if not self._thread.complete:
+    async def _commit(self) -> bool:
+        """Commit the super-step; return false if it is not complete, or if the workflow has to commit it."""
+        thread = self._thread
+        if not thread.complete:
             return False
         try:
-            checkpoint = self._thread.commit()
+            unfolded = thread.unfolded()
+            changes: dict[str, Change] = {}
+            if unfolded is not None:
+                if any(entry.result.unrouted for entry in unfolded.entries):
+                    return False
+                fold = partial(changes_together, self._code, unfolded.channels, unfolded.values, unfolded.entries)
+                stamps = thread.spec.deviating(thread.head.stamps) if thread.head is not None else {}
+                changes = await self._run_sync(partial(fold, stamps=stamps, step=unfolded.step))
+            checkpoint = thread.commit(Applied(changes=changes))
         except StepgraphError:
             return False
-        self._record(FusedStep(at=checkpoint.created_at, results=self._pending_results))
+        self._record(FusedStep(at=checkpoint.created_at, results=self._pending_results, changes=changes))
         self._pending_results = {}
         return True
 
@@ -164,7 +177,7 @@ class FusedSteps:
             try:
                 async with asyncio.timeout(timeout) as node_timeout:
                     result = await run_task(
-                        self._registry,
+                        self._code,
                         request,
                         thread.state,
                         run_sync=self._run_sync,
@@ -172,7 +185,7 @@ class FusedSteps:
                         limit=self._limit,
                     )
             except (Exception, SystemExit, KeyboardInterrupt) as error:  # a node must not end its worker
-                if node_timeout.expired():
+                if node_timeout.expired() or isinstance(error, ChannelTypeError):
                     self._run_individually = True  # only Temporal can start it on another worker
                     return
                 delay = node.retry_delay(error, attempt) if node is not None else None

@@ -17,6 +17,15 @@ from stepgraph.errors import MissingNodeError
 from stepgraph.execution.retry import RetryPolicy, delay_before
 from stepgraph.execution.state_schema import StateSchema
 
+MISSING_NODE_MEND = (
+    "Deploy a worker whose code has it, then resume the thread; or have the code at hand plan what follows another "
+    "node: update_state(config, None, as_node='<the node before>'), then resume."
+)
+"""What to do about a node that a run needs and the worker's code lacks."""
+
+MISSING_ROUTER_MEND = "Resume the thread: its next run asks the routers of the worker's code."
+"""What to do about such a router."""
+
 
 @dataclass(frozen=True)
 class RegisteredNode:
@@ -71,13 +80,14 @@ class GraphRegistry:
     def node(self, name: str, run_spec: str) -> RegisteredNode:
         """Return a node's code; raise `MissingNodeError` if there is none. ``run_spec``: the hash of the run's spec."""
         if name not in self.nodes:
-            raise missing_from_registry(self.spec, f"node {name!r}", name, run_spec)
+            raise missing_from_registry(self.spec, f"node {name!r}", name, run_spec, mend=MISSING_NODE_MEND)
         return self.nodes[name]
 
     def router(self, source: str, name: str, run_spec: str) -> RegisteredRouter:
         """Return a router's code; raise `MissingNodeError` if there is none. ``source``: the node it belongs to."""
         if (source, name) not in self.routers:
-            raise missing_from_registry(self.spec, f"router {name!r} of node {source!r}", source, run_spec)
+            missing = f"router {name!r} of node {source!r}"
+            raise missing_from_registry(self.spec, missing, source, run_spec, mend=MISSING_ROUTER_MEND)
         return self.routers[source, name]
 
 
@@ -89,7 +99,7 @@ class HasRegistry(Protocol):
         """What a worker needs of the graph."""
 
 
-def missing_from_registry(spec: GraphSpec, missing: str, node: str, run_spec: str) -> MissingNodeError:
+def missing_from_registry(spec: GraphSpec, missing: str, node: str, run_spec: str, *, mend: str) -> MissingNodeError:
     """Return the error for a run that needs code which this worker does not have.
 
     Args:
@@ -97,10 +107,11 @@ def missing_from_registry(spec: GraphSpec, missing: str, node: str, run_spec: st
         missing: the part of the code that is missing, for the message: ``node 'search'``.
         node: the name of the node that is missing, or whose router is.
         run_spec: the hash of the spec that the run was started with.
+        mend: what to do, for the message.
     """
     return MissingNodeError(
         f"This worker's code of graph {spec.name!r} has no {missing}: the run was started from spec {run_spec}, "
-        f"the worker has {spec.hash}. Deploy a worker whose code has it, then resume the thread.",
+        f"the worker has {spec.hash}. {mend}",
         graph=spec.name,
         node=node,
         run_spec=run_spec,

@@ -1,7 +1,8 @@
 """A graph's state schema: the class that its author declared, as channels.
 
 Owns the reading of that class (`TypedDict`, dataclass or pydantic model), the validation of inputs against it, and the
-object that nodes get as their state. Does not know what a channel does with a write; `stepgraph.engine.channels` does.
+object that nodes get as their state. What a channel does with a write is the business of
+`stepgraph.execution.channels`.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, NotRequired, Required, TypeGuard, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from typing_extensions import ReadOnly, is_typeddict
 
-from stepgraph.engine.channels import Channels, Values, annotation_text, make_channel
 from stepgraph.errors import GraphDefinitionError, InvalidInputError, InvalidUpdateError, suggest
-from stepgraph.serde.error_text import first_line, type_name
+from stepgraph.execution.channels import Channels, Values, make_channel
+from stepgraph.serde.equality import describe_loss
+from stepgraph.serde.error_text import first_line, type_name, type_text
 
 _QUALIFIERS = (Required, NotRequired, ReadOnly, typing.Required, typing.NotRequired)
 
@@ -30,8 +32,22 @@ class StateSchema:
         self._make_node_state: Callable[[dict[str, Any]], Any] = _node_state_factory(declared)
 
     def node_state(self, values: Values) -> Any:
-        """Return the state as nodes and routers get it: a dict, or an instance of the declared dataclass or model."""
-        return self._make_node_state(dict(values))
+        """Return the state as nodes and routers get it: a dict, or an instance of the declared dataclass or model.
+
+        Raises:
+            InvalidUpdateError: the class requires a channel that has no value on this thread.
+        """
+        try:
+            return self._make_node_state({name: values[name] for name in self.channels.names if name in values})
+        except (TypeError, ValidationError) as error:
+            missing = [name for name in self.channels.names if name not in values]
+            if not missing:
+                raise
+            raise InvalidUpdateError(
+                f"{self.declared.__qualname__} cannot be made for a node: {first_line(error)}. Without a value on this "
+                f"thread: {', '.join(map(repr, missing))}. Write it by update_state or as input, or declare a default.",
+                channel=missing[0],
+            ) from error
 
     def as_mapping(self, value: Any) -> Mapping[str, Any] | None:
         """Return the channels that a mapping, or an instance of the state class, sets; `None` for other values."""
@@ -60,7 +76,7 @@ class StateSchema:
         for key, item in input_data.items():
             channel = self._channel_of(graph, key)
             try:
-                encoded[key] = channel.encode_write(channel.write_codec.coerce(item))
+                encoded[key] = channel.encode_write(channel.coerce_write(item))
             except InvalidUpdateError as error:
                 raise self._does_not_fit(graph, key, item, str(error.__cause__ or error)) from error
             except Exception as error:  # pydantic's, or whatever a validator of the graph's author raises
@@ -70,8 +86,17 @@ class StateSchema:
                     raise self._does_not_fit(graph, key, item, first_line(error)) from error
         return encoded
 
-    def check_input(self, graph: str, encoded: Any) -> dict[str, Any]:
-        """Return an input that is JSON data already, for example from a command line; `InvalidInputError` if unfit."""
+    def check_input(self, graph: str, encoded: Any, *, exact: bool = False) -> dict[str, Any]:
+        """Return an input that is JSON data already, coerced to the declared types.
+
+        Args:
+            graph: the graph's name, for messages.
+            encoded: the input, for example from a command line.
+            exact: whether other code of the graph has encoded it: then all of it must come back unchanged.
+
+        Raises:
+            InvalidInputError: it does not fit, or would not come back unchanged.
+        """
         if not isinstance(encoded, Mapping):
             raise InvalidInputError(
                 f"The input of graph {graph!r} must be a JSON object with its state's keys "
@@ -85,6 +110,9 @@ class StateSchema:
                 checked[key] = channel.encode_write(channel.decode_write(item))
             except Exception as error:
                 raise self._does_not_fit(graph, key, item, first_line(error)) from error
+            if exact and (loss := describe_loss(item, checked[key])) is not None:
+                reason = f"other code encoded it, and {loss}. Send it with the code that the workers have"
+                raise self._does_not_fit(graph, key, item, reason)
         return checked
 
     def _channel_of(self, graph: str, key: Any) -> Any:
@@ -98,7 +126,7 @@ class StateSchema:
         return self.channels[key]
 
     def _does_not_fit(self, graph: str, key: str, item: Any, reason: str) -> InvalidInputError:
-        annotation = annotation_text(self.channels[key].write_codec.annotation)
+        annotation = type_text(self.channels[key].write_codec.annotation)
         return InvalidInputError(
             f"The input of graph {graph!r} does not fit its state: {key!r} is declared "
             f"{annotation}, got {type_name(item)}: {reason}.",

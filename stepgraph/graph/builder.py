@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from stepgraph.engine.constants import END, START
-from stepgraph.engine.spec import BranchSpec, ChannelSpec, Durability, GraphSpec, JoinSpec, NodeSpec
+from stepgraph.engine.spec import BranchSpec, Durability, GraphSpec, JoinSpec, NodeSpec
 from stepgraph.errors import GraphDefinitionError
 from stepgraph.execution.registry import GraphRegistry, RegisteredNode, RegisteredRouter, takes_config
 from stepgraph.execution.retry import MAX_SECONDS, MIN_SECONDS, RetryPolicy
@@ -193,14 +193,7 @@ class StateGraph:
         """
         spec = GraphSpec(
             name=validation.graph_name(name),
-            channels=tuple(
-                ChannelSpec(
-                    name=channel.name,
-                    type=channel.type_text,
-                    reducer=_function_name(channel.reducer) if channel.reducer else None,
-                )
-                for channel in self.schema.channels
-            ),
+            channels=tuple(channel.spec for channel in self.schema.channels),
             nodes=tuple(self._nodes[node] for node in sorted(self._nodes)),
             edges=tuple(dict.fromkeys(self._edges)),
             joins=tuple(dict.fromkeys(self._joins)),
@@ -253,13 +246,6 @@ def _durability(owner: str, value: Any, task_queue: str | None = None) -> Durabi
         )
     durability: Durability | None = value
     return durability
-
-
-def _function_name(function: Any) -> str:
-    """Return a function's name, which is the same in every process; of a `functools.partial`, the inner function's."""
-    while hasattr(function, "func") and hasattr(function, "keywords"):
-        function = function.func
-    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def _destinations(

@@ -91,7 +91,9 @@ class CompiledGraph:
         inspect.signature(self.invoke).bind(input, config, **options)  # a wrong keyword must not start a server first
         return await _session().acall(self.registry, lambda client: client.ainvoke(input, config, **options))
 
-    def update_state(self, config: Config, values: Any, as_node: str | None = None) -> dict[str, Any]:
+    def update_state(
+        self, config: Config, values: Any, as_node: str | None = None, task_id: str | None = None
+    ) -> dict[str, Any]:
         """Write values to a thread's state, and return the config of the checkpoint that this makes: the new head.
 
         The values go through the reducers. No node runs. If the thread is running, the update is applied after the
@@ -104,17 +106,23 @@ class CompiledGraph:
                 next. If that node is due, the values become its result. By default the author is the node that wrote
                 last; at a checkpoint that holds an input which no node has processed, the values are added to the
                 input. A virtual author (``"human"``) leaves the nodes that run next unchanged, and `END` removes them.
+            task_id: the task that the values become the result of, where the node is due several times: an id of the
+                snapshot's ``tasks``.
 
         Raises:
             InvalidUpdateError: the values do not fit the state, ``as_node`` is not a node, or several nodes wrote last
-                and ``as_node`` is missing.
+                and ``as_node`` is missing; or the node is due several times and ``task_id`` is missing.
             CheckpointNotFoundError: the thread has no such checkpoint.
         """
-        return _session().call(self.registry, lambda client: client.aupdate_state(config, values, as_node))
+        return _session().call(self.registry, lambda client: client.aupdate_state(config, values, as_node, task_id))
 
-    async def aupdate_state(self, config: Config, values: Any, as_node: str | None = None) -> dict[str, Any]:
+    async def aupdate_state(
+        self, config: Config, values: Any, as_node: str | None = None, task_id: str | None = None
+    ) -> dict[str, Any]:
         """Awaitable version of `update_state`."""
-        return await _session().acall(self.registry, lambda client: client.aupdate_state(config, values, as_node))
+        return await _session().acall(
+            self.registry, lambda client: client.aupdate_state(config, values, as_node, task_id)
+        )
 
     def bulk_update_state(self, config: Config, supersteps: Supersteps) -> dict[str, Any]:
         """Apply several updates, all or none, and return the config of the last checkpoint that this makes.

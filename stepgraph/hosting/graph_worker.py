@@ -12,6 +12,7 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from stepgraph.client import query_run_or_replay
 from stepgraph.execution.registry import GraphRegistry
 from stepgraph.hosting.plugin import NODE_THREADS, GraphPlugin
 from stepgraph.temporal.daemon_executor import DaemonExecutor
@@ -40,7 +41,6 @@ def graph_worker(
     *,
     task_queue: str,
     grace: timedelta,
-    reads_only: bool = False,
 ) -> Worker:
     """Return a worker that serves graphs. The caller runs it.
 
@@ -51,11 +51,10 @@ def graph_worker(
         graphs: the graphs to serve.
         task_queue: the task queue to poll.
         grace: how long the worker waits for running nodes when it is shut down.
-        reads_only: whether the worker runs workflow tasks and answers queries only, and no nodes.
     """
     plugin = GraphPlugin(graphs)
     plugin.executor = DaemonExecutor(NODE_THREADS, name="stepgraph-node")  # type: ignore[assignment]  # declared by its default
-    plugin.activities = activities_for(plugin.graphs, plugin.executor)
+    plugin.activities = activities_for(plugin.graphs, plugin.executor, query=query_run_or_replay)
     workflow_threads: Any = DaemonExecutor(WORKFLOW_THREADS, name="stepgraph-workflow")
     return Worker(
         client,
@@ -63,7 +62,6 @@ def graph_worker(
         plugins=[plugin],
         graceful_shutdown_timeout=grace,
         workflow_task_executor=workflow_threads,
-        no_remote_activities=reads_only,
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         max_cached_workflows=int(number_setting("STEPGRAPH_MAX_CACHED_WORKFLOWS", MAX_CACHED_WORKFLOWS)),
     )

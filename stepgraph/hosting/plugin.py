@@ -17,16 +17,17 @@ from temporalio.plugin import SimplePlugin
 from temporalio.worker import ReplayerConfig, Worker, WorkerConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
+from stepgraph.client import query_run_or_replay
 from stepgraph.errors import GraphDefinitionError
 from stepgraph.execution.registry import GraphRegistry, HasRegistry
-from stepgraph.execution.state_cache import MAX_BYTES, process_cache
 from stepgraph.protocol.start_options import WORKFLOW_TASK_SECONDS
 from stepgraph.serde.error_text import type_name
 from stepgraph.temporal import sdk_internals
 from stepgraph.temporal.logs import quiet_sdk
 from stepgraph.temporal.search_attributes import register
 from stepgraph.temporal.settings import number_setting
-from stepgraph.temporal.storage import no_storage, read_only_storage, uses_storage, with_missing_storage_errors
+from stepgraph.temporal.state_cache import MAX_BYTES, process_cache
+from stepgraph.temporal.storage import read_only_converter, uses_storage, with_missing_storage_errors
 from stepgraph_activities import activities_for
 from stepgraph_workflows import workflow_for
 
@@ -58,11 +59,11 @@ class GraphPlugin(SimplePlugin):
     def __init__(self, graphs: Iterable[GraphRegistry | HasRegistry]) -> None:
         self.graphs = _registries_by_name(graphs)
         self.executor = ThreadPoolExecutor(NODE_THREADS, thread_name_prefix="stepgraph-node")
-        self._workflow: Any = workflow_for(self.graphs)
+        self._workflow: Any = workflow_for({name: graph.spec for name, graph in self.graphs.items()})
         super().__init__(
             "stepgraph.GraphPlugin",
             workflows=[self._workflow],
-            activities=activities_for(self.graphs, self.executor),
+            activities=activities_for(self.graphs, self.executor, query=query_run_or_replay),
             workflow_runner=_with_stepgraph_outside_sandbox,
         )
 
@@ -83,12 +84,8 @@ class GraphPlugin(SimplePlugin):
         """Add the graphs to a replayer's configuration, with external storage that is only read."""
         self._refuse_second_plugin(config.get("workflows", []))
         converter = config.get("data_converter") or DataConverter.default
-        if converter.external_storage is None:
-            config["data_converter"] = replace(converter, external_storage=no_storage())
-        else:
-            config["data_converter"] = replace(
-                converter, external_storage=read_only_storage(converter.external_storage)
-            )
+        config["data_converter"] = read_only_converter(converter)
+        if converter.external_storage is not None:
             config["debug_mode"] = True  # switches off the SDK's limit of 2 seconds: see `run_worker`
         return super().configure_replayer(config)
 
@@ -105,7 +102,7 @@ class GraphPlugin(SimplePlugin):
             if other.__module__ == self._workflow.__module__:
                 raise GraphDefinitionError(
                     "A worker takes one GraphPlugin, its client's included, and this one has two: for "
-                    f"{_quoted(other.registries)}, and for {_quoted(self.graphs)}. Give all graphs to one: "
+                    f"{_quoted(other.specs)}, and for {_quoted(self.graphs)}. Give all graphs to one: "
                     "GraphPlugin([a, b])."
                 )
 

@@ -27,6 +27,8 @@ class StateUpdate(Message):
 
     values: dict[str, Any] | None = None
     as_node: str | None = None
+    task_id: str | None = None
+    """The task whose run the update replaces, where its node is due several times."""
 
 
 class UpdateCommand(Message):
@@ -37,20 +39,25 @@ class UpdateCommand(Message):
 
     values: dict[str, Any] | None = None
     as_node: str | None = None
+    task_id: str | None = None
+    """The task whose run the update replaces, where its node is due several times."""
     checkpoint_id: str | None = None
     """The checkpoint that the new one grows from; the head by default."""
     super_steps: tuple[tuple[StateUpdate, ...], ...] | None = None
     """Several updates instead of ``values``. Each inner tuple is applied together, as one super-step."""
     thread_id: str | None = None
     """The thread that has ``checkpoint_id``; set in the first run of a fork onto a new thread."""
+    types: str = ""
+    """The hash of the types under which the values were encoded (`GraphSpec.types_hash`). Without it, or if the run has
+    another one, the graph's code coerces the values."""
 
     def steps(self, kind: Literal["update", "fork"]) -> tuple[tuple[StateUpdate, ...], ...]:
         """Return the updates by super-step. A fork without updates is a replay: one super-step without updates."""
         if self.super_steps is not None:
             return self.super_steps
-        if kind == "fork" and self.values is None and self.as_node is None:
+        if kind == "fork" and self.values is None and self.as_node is None and self.task_id is None:
             return ((),)
-        return ((StateUpdate(values=self.values, as_node=self.as_node),),)
+        return ((StateUpdate(values=self.values, as_node=self.as_node, task_id=self.task_id),),)
 
 
 class ResumeCommand(Message):
@@ -72,6 +79,8 @@ class InvokeOptions(Message):
     interrupt_before: tuple[str, ...] | None = None
     """Breakpoints of this invoke; `None` leaves those of the graph."""
     interrupt_after: tuple[str, ...] | None = None
+    types: str = ""
+    """The hash of the types under which the input was encoded; see `UpdateCommand.types`."""
 
 
 class InvokeCommand(InvokeOptions):
@@ -86,7 +95,7 @@ class InvokeCommand(InvokeOptions):
     def as_fork(self) -> UpdateCommand:
         """Return the fork that an invoke at an earlier checkpoint is: with its input, or as a replay without one."""
         as_node = None if self.input is None else START
-        return UpdateCommand(values=self.input, as_node=as_node, checkpoint_id=self.checkpoint_id)
+        return UpdateCommand(values=self.input, as_node=as_node, checkpoint_id=self.checkpoint_id, types=self.types)
 
 
 ThreadCommand = UpdateCommand | ResumeCommand | InvokeCommand

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
+from stepgraph.engine.changes import Change
 from stepgraph.engine.checkpoint import CheckpointData, TaskFailure, TaskResult
+from stepgraph.engine.folding import Applied
+from stepgraph.protocol.message import Message
+from stepgraph.serde.formats import Data
 
 
-class FusedStepsRequest(BaseModel):
+class FusedStepsRequest(Message):
     """The checkpoint to start from, and the bounds at which no further super-step begins."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     graph: str
     thread_id: str
@@ -37,7 +37,7 @@ class FusedStepsRequest(BaseModel):
     """Seconds after which no further super-step begins."""
     max_bytes: int
     """Bytes of results, as JSON, after which no further super-step begins."""
-    uses_external_storage: bool = False
+    storage: bool = False
     """Whether external storage takes what Temporal does not carry."""
 
     @property
@@ -46,21 +46,24 @@ class FusedStepsRequest(BaseModel):
         return self.head.id
 
 
-class FusedStep(BaseModel):
+class FusedStep(Data):
     """A complete super-step."""
-
-    model_config = ConfigDict(frozen=True)
 
     at: str
     """When it was committed; ISO 8601, UTC."""
     results: dict[str, TaskResult]
     """By task id."""
+    changes: dict[str, Change] = {}
+    """The channels that only the graph's code could fold, because several tasks wrote to them."""
+
+    @property
+    def applied(self) -> Applied:
+        """What the graph's code told of the super-step."""
+        return Applied(changes=self.changes)
 
 
-class FusedStepsResult(BaseModel):
+class FusedStepsResult(Message):
     """What the activity executed, as its result and as the progress in its heartbeats."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     ran: str = ""
     """The complete super-steps, as text for a human: ``steps 3 to 41``."""

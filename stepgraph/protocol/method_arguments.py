@@ -5,13 +5,14 @@ The client on Temporal and the in-memory runner both read arguments here, so bot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from stepgraph.errors import InvalidInputError, ThreadError
 from stepgraph.protocol.commands import InvokeCommand, OnBusy, ResumeCommand, StateUpdate, UpdateCommand
 from stepgraph.protocol.config import Breaks, Config, RunConfig, parse_config
 from stepgraph.protocol.interrupts import Command
+from stepgraph.protocol.method_keywords import Supersteps
 from stepgraph.serde.plain_json import RoundTripError, as_json
 
 Encode = Callable[[Any], dict[str, Any] | None]
@@ -39,26 +40,33 @@ def resume_command(command: Command, before: Breaks, after: Breaks) -> ResumeCom
     return ResumeCommand(resume=answer, interrupt_before=_node_names(before), interrupt_after=_node_names(after))
 
 
-def update_command(config: RunConfig, values: Any, as_node: str | None, encode: Encode) -> UpdateCommand:
-    """Return the command for `update_state` or `fork`."""
-    return UpdateCommand(values=encode(values), as_node=as_node, checkpoint_id=config.checkpoint_id)
-
-
-def bulk_update_command(
-    config: RunConfig, supersteps: Sequence[Sequence[tuple[Any, str | None]]], encode: Encode
+def update_command(
+    config: RunConfig, values: Any, as_node: str | None, encode: Encode, *, types: str, task_id: str | None = None
 ) -> UpdateCommand:
-    """Return the command for `bulk_update_state`: super-steps, each with its updates as ``(values, as_node)``.
+    """Return the command for `update_state` or `fork`. ``types``: the hash of the types by which ``encode`` encodes."""
+    return UpdateCommand(
+        values=encode(values), as_node=as_node, task_id=task_id, checkpoint_id=config.checkpoint_id, types=types
+    )
+
+
+def bulk_update_command(config: RunConfig, supersteps: Supersteps, encode: Encode, *, types: str) -> UpdateCommand:
+    """Return the command for `bulk_update_state`: super-steps, each with its updates.
+
+    An update is ``(values, as_node)``, or ``(values, as_node, task_id)``.
 
     Raises:
         InvalidInputError: there is no super-step, or one has no update.
     """
     super_steps = tuple(
-        tuple(StateUpdate(values=encode(update[0]), as_node=update[1]) for update in superstep)
+        tuple(
+            StateUpdate(values=encode(update[0]), as_node=update[1], task_id=update[2] if len(update) > 2 else None)
+            for update in superstep
+        )
         for superstep in supersteps
     )
     if not super_steps or not all(super_steps):
         raise InvalidInputError("bulk_update_state needs at least one super-step, and an update in each.")
-    return UpdateCommand(super_steps=super_steps, checkpoint_id=config.checkpoint_id)
+    return UpdateCommand(super_steps=super_steps, checkpoint_id=config.checkpoint_id, types=types)
 
 
 def checkpoint_before(before: Config | None, config: RunConfig) -> str | None:

@@ -11,10 +11,9 @@ from typing import Final
 SHARED_TASK_QUEUE: Final = "stepgraph"
 """The task queue that every worker polls for runs of any of its graphs; meant for runs that are started by hand."""
 
-# Local activities
+# Activities for a thread as a whole
 OPEN_THREAD: Final = "stepgraph.open_thread"
 READ_CHECKPOINT: Final = "stepgraph.read_checkpoint"
-ROUTE: Final = "stepgraph.route"
 
 # Updates and signals
 UPDATE_STATE: Final = "update_state"
@@ -30,6 +29,8 @@ GET_STATE: Final = "get_state"
 GET_HISTORY: Final = "get_state_history"
 GET_RECORD: Final = "stepgraph.record"
 GET_VALUES: Final = "stepgraph.values"
+GET_WRITES: Final = "stepgraph.writes"
+GET_SPEC: Final = "stepgraph.spec"
 CHECK: Final = "stepgraph.check"
 
 UPDATE_NOT_READY: Final = "UpdateNotReady"
@@ -44,6 +45,11 @@ def task_queue_of(graph: str) -> str:
 def steps_type(graph: str) -> str:
     """Return the activity type of fused super-steps: ``research.steps``."""
     return f"{graph}.steps"
+
+
+def apply_writes_type(graph: str) -> str:
+    """Return the activity type that folds writes and asks routers: ``research.apply_writes``."""
+    return f"{graph}.apply_writes"
 
 
 def activity_type(graph: str, node: str) -> str:

@@ -1,4 +1,4 @@
-"""The arguments and the result of the local activities that read other runs: `OPEN_THREAD` and `READ_CHECKPOINT`."""
+"""The arguments and the result of the activities that read other runs: `OPEN_THREAD` and `READ_CHECKPOINT`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ class OpenRequest(Message):
     """Whether a client started the run. Then ``after`` is reliable; otherwise the previous run has to be found."""
     has_record: bool = False
     """Whether the run's start options have the thread's record, so that none has to be loaded."""
+    task_queue: str = ""
+    """The task queue that the run came by."""
 
 
 class ReadRequest(Message):
@@ -45,6 +47,9 @@ class RunSettings(Message):
     the namespace lacks fails the workflow task."""
     uses_external_storage: bool = False
     """Whether external storage takes what Temporal does not carry."""
+    task_queue: str | None = None
+    """The graph's own task queue, if the run came by the shared one and a worker polls the graph's own. The graph's
+    code is called there: a worker of the shared task queue may lack it."""
     continue_as_new_bytes: int | None = None
     """Bytes of states made in a run after which it continues as new: all of them are in memory, and a replay fetches
     them again. `None`: no such bound."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from stepgraph.protocol.commands import UpdateCommand
 from stepgraph.protocol.message import Message
@@ -17,9 +17,7 @@ HISTORY_BYTES: Final = 16_000_000
 
 
 class Query(Message):
-    """The base class of arguments. Unknown fields are refused: humans write queries by hand, and mistype."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    """The base class of arguments."""
 
     page: int = Field(0, ge=0)
     """Which page of a large answer to return; see `stepgraph.protocol.paging`."""

@@ -8,19 +8,30 @@ https://docs.langchain.com/oss/python/langgraph/persistence
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from pydantic import ValidationError
-
-from stepgraph.engine.channels import Channels
 from stepgraph.engine.checkpoint import SEVERAL, Checkpoint, CheckpointData, InterruptRequest, TaskResult
-from stepgraph.engine.plan import nodes_to_run, plan
+from stepgraph.engine.plan import nodes_to_run
 from stepgraph.engine.record import RecentCheckpoint, Record, outcomes_from
 from stepgraph.engine.task_outcomes import Outcome
 from stepgraph.engine.thread_view import ThreadView
-from stepgraph.errors import InvalidUpdateError
 from stepgraph.protocol.interrupts import Interrupt
 from stepgraph.serde.json_values import JsonValues
+
+
+class Decoder(Protocol):
+    """Turns recorded JSON data into values of the types that a state declares."""
+
+    def readable(
+        self, encoded: Mapping[str, Any], stamps: Mapping[str, str] | None
+    ) -> tuple[dict[str, Any], list[str]]:
+        """Return the values of a checkpoint, and why some of them stay JSON data."""
+
+    def readable_write(self, name: str, encoded: Any, stamp: str | None) -> Any:
+        """Return what a node wrote to a channel; JSON data if it does not come back unchanged.
+
+        ``stamp`` is that of the channel's value.
+        """
 
 
 class TaskSnapshot(NamedTuple):
@@ -53,7 +64,8 @@ class StateSnapshot(NamedTuple):
     """At the head, the interrupts that wait for an answer. In a history, or for a checkpoint that is read by its id,
     the last interrupt of each task, answered or not."""
     errors: tuple[str, ...] = ()
-    """At the head of an open thread: why signals were refused."""
+    """At the head of an open thread: why signals were refused. With the graph's code: which values do not come back
+    unchanged under the types that it declares; these are JSON data."""
 
     @property
     def checkpoint_id(self) -> str | None:
@@ -79,20 +91,20 @@ def snapshot_data(thread: ThreadView, checkpoint: Checkpoint, *, as_head: bool =
     """
     outcomes = thread.task_outcomes(checkpoint)
     interrupts = thread.waiting_by_task() if as_head else thread.last_interrupts(checkpoint)
-    values: Mapping[str, Any]
-    if as_head:
-        values = thread.values_with_pending_writes
-    else:
-        values = thread.state if checkpoint is thread.head else thread.channels.encode(checkpoint.values)
-    return _to_data(thread.thread_id, checkpoint, values, outcomes, interrupts, as_head=as_head)
+    pending = thread.pending_values() if as_head else {}
+    values = {**checkpoint.values, **pending}
+    stamps = {**checkpoint.stamps, **thread.pending_stamps(pending)}
+    return _to_data(thread.thread_id, checkpoint, values, stamps, outcomes, interrupts, as_head=as_head)
 
 
 def head_in_record(record: Record) -> dict[str, Any]:
     """Return a closed thread's head as a snapshot's JSON data, from the record of its last run: without a worker."""
     values = {**record.values, **record.pending_values}
+    stamps = {**record.checkpoint.stamps, **record.pending_stamps}
     outcomes = outcomes_from(record)
     by_task = outcomes.by_task(record.checkpoint)
-    return _to_data(record.thread_id, record.checkpoint, values, by_task, outcomes.waiting_by_task(), as_head=True)
+    waiting = outcomes.waiting_by_task()
+    return _to_data(record.thread_id, record.checkpoint, values, stamps, by_task, waiting, as_head=True)
 
 
 def history_in_record(record: Record) -> Iterator[dict[str, Any]]:
@@ -107,21 +119,27 @@ def recent_in_record(record: Record, values: JsonValues) -> Iterator[dict[str, A
     for recent in record.recent:
         values = recent.difference.apply(values)
         if recent.committed:  # the results are not stored twice: they are the writes of the checkpoint after it
-            results = {
-                task.id: TaskResult(writes=(write,) if write is not None else ())
-                for task in plan(recent.checkpoint)
-                for write in [(newer.writes or {})[task.node]]
-            }
-            recent = recent.model_copy(update={"results": results})
+            recent = recent.model_copy(update={"results": _results_in_writes(recent.checkpoint, newer)})
         yield _checkpoint_in_record(record, recent, values)
         newer = recent.checkpoint
+
+
+def _results_in_writes(checkpoint: CheckpointData, newer: CheckpointData) -> dict[str, TaskResult]:
+    """Return the results of a checkpoint's tasks, which the checkpoint after it has as its writes."""
+    results = {}
+    for node in dict.fromkeys(checkpoint.nodes):
+        tasks, writes = [task for task in checkpoint.tasks if task.node == node], (newer.writes or {})[node]
+        for task, write in zip(tasks, writes if len(tasks) > 1 else [writes], strict=True):
+            results[task.id] = TaskResult(writes=(write,) if write is not None else ())
+    return results
 
 
 def _checkpoint_in_record(record: Record, part: Record | RecentCheckpoint, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return one checkpoint of a record. ``part`` has it: the record itself for the head, or one of ``recent``."""
     outcomes = outcomes_from(part)
     by_task, interrupts = outcomes.by_task(part.checkpoint), outcomes.last_interrupts()
-    return _to_data(record.thread_id, part.checkpoint, values, by_task, interrupts, as_head=False)
+    stamps = part.checkpoint.stamps
+    return _to_data(record.thread_id, part.checkpoint, values, stamps, by_task, interrupts, as_head=False)
 
 
 def empty_snapshot(thread_id: str) -> StateSnapshot:
@@ -129,16 +147,19 @@ def empty_snapshot(thread_id: str) -> StateSnapshot:
     return StateSnapshot({}, (), config_for(thread_id))
 
 
-def snapshot_from(data: Mapping[str, Any], channels: Channels | None = None) -> StateSnapshot:
-    """Return a snapshot from its JSON data; with the graph's channels, its values have the types of the state."""
+def snapshot_from(data: Mapping[str, Any], decoder: Decoder | None = None) -> StateSnapshot:
+    """Return a snapshot from its JSON data; with a decoder, its values have the types of the state."""
     metadata = dict(data["metadata"])
-    values = data["values"]
-    tasks = data["tasks"]
-    if channels is not None:
-        values = channels.decode(values)
+    values, tasks, errors = data["values"], data["tasks"], list(data.get("errors", ()))
+    if decoder is not None:
+        values, problems = decoder.readable(values, data["stamps"])
+        errors += problems
+        stamps = data["stamps"]
         if metadata["writes"] is not None:
-            metadata["writes"] = {name: _decode_write(channels, write) for name, write in metadata["writes"].items()}
-        tasks = [{**task, "result": _decode_write(channels, task["result"])} for task in tasks]
+            metadata["writes"] = {
+                node: _decode_writes(decoder, write, stamps) for node, write in metadata["writes"].items()
+            }
+        tasks = [{**task, "result": _decode_writes(decoder, task["result"], stamps)} for task in tasks]
     return StateSnapshot(
         values=values,
         next=tuple(data["next"]),
@@ -148,7 +169,7 @@ def snapshot_from(data: Mapping[str, Any], channels: Channels | None = None) -> 
         parent_config=data["parent_config"],
         tasks=tuple(TaskSnapshot(**{**task, "interrupts": _interrupts(task)}) for task in tasks),
         interrupts=_interrupts(data),
-        errors=tuple(data.get("errors", ())),
+        errors=tuple(errors),
     )
 
 
@@ -165,6 +186,7 @@ def _to_data(
     thread_id: str,
     checkpoint: Checkpoint | CheckpointData,
     values: Mapping[str, Any],
+    stamps: Mapping[str, str],
     outcomes: Sequence[Outcome],
     requests: Mapping[str, InterruptRequest],
     *,
@@ -181,6 +203,7 @@ def _to_data(
     }
     return {
         "values": dict(values),
+        "stamps": dict(stamps),
         "next": list(nodes_to_run(checkpoint, finished if as_head else ())),
         "config": config_for(thread_id, checkpoint.id),
         "metadata": metadata,
@@ -200,19 +223,17 @@ def _to_data(
     }
 
 
-def _decode_write(channels: Channels, write: Any) -> Any:
-    """Return a node's write with values of the declared types.
-
-    A value that does not fit its type stays JSON data: the state may have been declared otherwise when it was written.
-    """
-    if not isinstance(write, Mapping):
-        return write
-    decoded = {}
-    for name, value in write.items():
-        try:
-            decode = channels[name].decode_write
-            several = isinstance(value, Mapping) and value.keys() == {SEVERAL}
-            decoded[name] = {SEVERAL: [decode(item) for item in value[SEVERAL]]} if several else decode(value)
-        except (InvalidUpdateError, ValidationError):
-            decoded[name] = value
+def _decode_writes(decoder: Decoder, writes: Any, stamps: Mapping[str, str]) -> Any:
+    """Return what a node wrote, or what each of its tasks wrote, with values of the declared types."""
+    if isinstance(writes, list):
+        return [_decode_writes(decoder, write, stamps) for write in writes]
+    if not isinstance(writes, Mapping):
+        return writes
+    decoded: dict[str, Any] = {}
+    for name, value in writes.items():
+        several = isinstance(value, Mapping) and value.keys() == {SEVERAL}
+        if several:
+            decoded[name] = {SEVERAL: [decoder.readable_write(name, item, stamps.get(name)) for item in value[SEVERAL]]}
+        else:
+            decoded[name] = decoder.readable_write(name, value, stamps.get(name))
     return decoded

@@ -1,105 +1,91 @@
-"""The requests to run a task, and to call the routers of a node."""
+"""The request to run a task, and the answer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
-from stepgraph.engine.checkpoint import Checkpoint, Task
+from stepgraph.engine.checkpoint import Checkpoint, Task, TaskResult
 from stepgraph.engine.constants import START
 from stepgraph.engine.thread import Thread
+from stepgraph.protocol.message import Message
 
 START_TIMEOUT = 3600.0
 """Seconds that the routers of the start node may take. They belong to no node that could have a timeout."""
 
 
-class TaskRequest(BaseModel):
-    """A task, with everything that its node may know."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
+class CodeRequest(Message):
+    """What every request to the graph's code says: the run that makes it, and the values that the code works on."""
 
     graph: str
-    node: str
-    step: int
     thread_id: str
     run_id: str
     checkpoint_id: str
-    task_id: str
+    """The checkpoint whose values the code reads."""
+    step: int
+    """The step of the checkpoint that is made with the answer."""
     spec_hash: str
+    """The hash of the run's spec. A worker whose code has another one queries the run for its spec."""
+    stamps: dict[str, str] = {}
+    """The stamps of the values that were last proven under other types than those of the run's spec."""
     state: dict[str, Any] | None = None
     """The values at the checkpoint, as JSON data; `None` if the activity has to read them by ``checkpoint_id``."""
-    input: dict[str, Any] | None = None
-    """For the start node: the input, which it writes."""
-    routers: tuple[str, ...] = ()
-    """The names of the conditional edges whose routers run after the node, from the run's spec."""
-    answers: tuple[Any, ...] = ()
-    """The answers to the node's interrupts so far, in the order of the interrupts."""
     config: dict[str, Any] = {}
     """The part of the caller's config that nodes see: ``configurable``, ``tags``, ``metadata``."""
-    uses_external_storage: bool = False
+    storage: bool = False
     """Whether external storage takes what Temporal does not carry."""
+
+
+class TaskRequest(CodeRequest):
+    """A task, with everything that its node may know."""
+
+    node: str
+    task_id: str
+    planned_at: str | None = None
+    """The checkpoint where the task was first planned, if that is another one."""
+    input: Any = None
+    """For the start node: the input, which it writes. For a task that was sent: what its node gets as its state."""
+    sent: bool = False
+    """Whether another task sent it."""
+    answers: tuple[Any, ...] = ()
+    """The answers to the node's interrupts so far, in the order of the interrupts."""
 
     @property
     def idempotency_key(self) -> str:
         """The same on every attempt at this task, and for no other task."""
-        return f"{self.thread_id}/{self.checkpoint_id}/{self.task_id}"
+        return f"{self.thread_id}/{self.planned_at or self.checkpoint_id}/{self.task_id}"
 
 
-class RouteRequest(BaseModel):
-    """A node whose routers are to be called after an update in its name."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    task: TaskRequest
-    input: dict[str, Any] = {}
-    """The part of an input that is written before the update."""
-    writes: dict[str, Any] = {}
-    """The values of the update."""
+class TaskAnswer(TaskResult, Message):
+    """The answer to a `TaskRequest`."""
 
 
 def task_request(thread: Thread, task: Task, config: Mapping[str, Any], *, with_state: bool = False) -> TaskRequest:
     """Return the request for a task of the thread's head; with the head's values only if ``with_state``."""
     head = thread.head
     assert head is not None, "a task belongs to a checkpoint"
-    return _request(
-        thread,
-        config,
-        node=task.node,
-        step=task.step,
-        checkpoint_id=task.checkpoint_id,
-        task_id=task.id,
-        state=thread.state if with_state else None,
-        input=dict(head.input or {}) if task.node == START else None,
-        answers=thread.answers(task),
-        uses_external_storage=thread.uses_external_storage,
-    )
-
-
-def task_request_for_routers(
-    thread: Thread, target: Checkpoint | None, author: str, config: Mapping[str, Any]
-) -> TaskRequest:
-    """Return the request for the routers of ``author``, in whose name an update is made at ``target``."""
-    return _request(
-        thread,
-        config,
-        node=author,
-        step=target.step + 1 if target else 0,
-        checkpoint_id=target.id if target else "",
-        task_id=author,
-        state=thread.channels.encode(target.values) if target else {},
-    )
-
-
-def _request(thread: Thread, config: Mapping[str, Any], *, node: str, **fields: Any) -> TaskRequest:
     return TaskRequest(
-        graph=thread.spec.name,
-        node=node,
-        thread_id=thread.thread_id,
-        run_id=thread.run_id,
-        spec_hash=thread.spec.hash,
-        routers=tuple(branch.name for branch in thread.spec.branches_of(node)),
-        config=dict(config),
-        **fields,
+        **request_fields(thread, head, config),
+        node=task.node,
+        task_id=task.id,
+        planned_at=task.checkpoint_id if task.checkpoint_id != head.id else None,
+        state=thread.state if with_state else None,
+        input=dict(head.input or {}) if task.node == START else task.input,
+        sent=task.sent,
+        answers=thread.answers(task),
     )
+
+
+def request_fields(thread: Thread, checkpoint: Checkpoint, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a `CodeRequest` for code that works on the values of a checkpoint."""
+    return {
+        "graph": thread.spec.name,
+        "thread_id": thread.thread_id,
+        "run_id": thread.run_id,
+        "checkpoint_id": checkpoint.id,
+        "step": checkpoint.step + 1,
+        "spec_hash": thread.spec.hash,
+        "stamps": thread.spec.deviating(checkpoint.stamps),
+        "config": dict(config),
+        "storage": thread.uses_external_storage,
+    }

@@ -30,11 +30,20 @@ def mentions_set(schema: Any) -> bool:
     return isinstance(schema, list | tuple) and any(map(mentions_set, schema))
 
 
-def is_plain_list(schema: Any) -> bool:
-    """Return whether a schema is a list without constraints of its own, such as a length: only its items matter."""
+def plain_kind(schema: Any) -> str:
+    """Return the kind of a schema that has no constraints of its own, such as a length: only its parts matter.
+
+    A mapping counts if its keys are plain texts. For any other schema, return an empty text.
+    """
     while schema["type"] == "definitions":
         schema = schema["schema"]
-    return schema["type"] == "list" and set(schema) <= {"type", "items_schema", "ref", "metadata"}
+    parts = {"list": {"items_schema"}, "dict": {"keys_schema", "values_schema"}}
+    kind = str(schema["type"])
+    if not set(schema) <= {"type", "ref", "metadata"} | parts.get(kind, set()):
+        return ""
+    if kind == "dict" and plain_kind(schema.get("keys_schema", {"type": "any"})) != "str":
+        return ""
+    return kind
 
 
 def is_json(schema: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Equality that also compares types, and the reuse of items that did not change.
+"""Equality that also compares types, and what differs where two values are not equal.
 
 Python's ``==`` is too lenient for proving a round trip: ``True == 1``, and a `list` subclass equals a `list`.
 """
@@ -52,23 +52,6 @@ def same(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
-def reuse_items(value: Any, previous: Any) -> Any:
-    """Return ``value`` with the objects of ``previous`` in place of identical items, so that both share these.
-
-    Only the direct items of a list (by position) or of a dict (by key) are compared. A list or dict is changed in
-    place; any other value is returned as it is.
-    """
-    if type(value) is list and type(previous) is list:
-        value[: len(previous)] = [
-            old if identical(item, old) else item for item, old in zip(value, previous, strict=False)
-        ]
-    elif type(value) is dict and type(previous) is dict:
-        for key, item in value.items():
-            if key in previous and identical(item, previous[key]):
-                value[key] = previous[key]
-    return value
-
-
 def identical(left: Any, right: Any) -> bool:
     """Return whether two values are the `same` and also have the same JSON text.
 
@@ -105,6 +88,32 @@ def describe_difference(value: Any, other: Any) -> str:
         if not same(a, b):
             return describe_difference(a, b) if type(a) is type(b) else f"one with {type_name(b)} for {type_name(a)}"
     return "one with other contents"
+
+
+def describe_loss(recorded: Any, again: Any) -> str | None:
+    """Return what of recorded JSON data did not come back, and where; `None` if all of it did.
+
+    A mapping may come back with more keys: fields that were added since, with their defaults. An int may come back as
+    an equal float.
+    """
+    if isinstance(recorded, dict) and isinstance(again, dict):
+        for name, item in recorded.items():
+            if name not in again:
+                return f"{name!r} does not come back"
+            if (loss := describe_loss(item, again[name])) is not None:
+                return f"in {name!r}: {loss}"
+        return None
+    if isinstance(recorded, list) and isinstance(again, list) and len(recorded) == len(again):
+        losses = (describe_loss(item, other) for item, other in zip(recorded, again, strict=True))
+        return next((loss for loss in losses if loss is not None), None)
+    if same(recorded, again):
+        return None
+    return f"{_short(recorded)} would come back as {_short(again)}"
+
+
+def _short(data: Any) -> str:
+    text = repr(data)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 @lru_cache(maxsize=1_000)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import ValidationError
 
@@ -12,6 +12,13 @@ def type_name(value: Any) -> str:
     """Return the name of a value's type, with its module unless that is builtins: ``int``, ``datetime.date``."""
     cls = type(value)
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def type_text(annotation: Any) -> str:
+    """Return a type as it would be written in code: ``list[str]``, ``str | None``, ``Document``."""
+    if get_origin(annotation) is None and isinstance(annotation, type):
+        return annotation.__qualname__
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", str(annotation)).replace("typing.", "")
 
 
 def first_line(error: BaseException) -> str:
@@ -27,7 +34,11 @@ def first_line(error: BaseException) -> str:
         ]
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         return "; ".join(problems[:3]) + more
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    try:
+        text = str(error)
+    except Exception as str_error:  # the exception's own __str__ fails
+        return f"(its message is unknown: str() raised {type(str_error).__name__})"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
     if lines[0] == "Pydantic serializer warnings:" and len(lines) > 1:

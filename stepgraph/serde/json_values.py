@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from stepgraph.serde.plain_json import json_size
+
 
 class JsonValues(Mapping[str, Any]):
     """A mapping from channel to JSON data that holds JSON text.
@@ -53,6 +55,11 @@ class JsonValues(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"JsonValues({self.sizes})"
+
+
+def size_by_channel(values: Mapping[str, Any]) -> dict[str, int]:
+    """Return the bytes of JSON text that each channel takes."""
+    return {name: json_size(value) for name, value in values.items()}
 
 
 def concatenate_lists(first: bytes, second: bytes) -> bytes:

@@ -8,6 +8,7 @@ from pydantic_core import from_json, to_json
 
 from stepgraph.serde.equality import describe_difference, same
 from stepgraph.serde.error_text import first_line, type_name
+from stepgraph.serde.formats import Data
 
 
 class RoundTripError(ValueError):
@@ -30,5 +31,5 @@ def as_json(value: Any) -> Any:
 
 
 def json_size(data: Any) -> int:
-    """Return the bytes of JSON text that JSON data, or a pydantic model, takes."""
-    return len(to_json(data))
+    """Return the bytes of JSON text that JSON data takes, a model without the fields that have their default."""
+    return len(data.to_json_text() if isinstance(data, Data) else to_json(data))

@@ -15,6 +15,25 @@ EXTERNAL_STORAGE_LIMIT: Final = 64_000_000
 """The same limit with external storage. A worker holds several copies of a state in memory while it runs a thread."""
 
 
+MAX_DEPTH: Final = 100
+"""How deep lists and mappings may be nested in a value of a channel. JSON parsers give up at about 200."""
+
+
+def is_too_deep(data: Any, *, limit: int = MAX_DEPTH) -> bool:
+    """Return whether lists and mappings are nested deeper than ``limit`` in JSON data."""
+    level = [data]
+    for _ in range(limit):
+        level = [
+            item
+            for part in level
+            if isinstance(part, list | tuple | dict)
+            for item in (part.values() if isinstance(part, dict) else part)
+        ]
+        if not level:
+            return False
+    return any(isinstance(part, list | tuple | dict) for part in level)
+
+
 def size_limit(*, uses_external_storage: bool) -> int:
     """Return the bytes of JSON that an input, a task's writes or a state may have."""
     return EXTERNAL_STORAGE_LIMIT if uses_external_storage else PAYLOAD_LIMIT

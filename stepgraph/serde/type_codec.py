@@ -21,9 +21,9 @@ from pydantic import BaseModel, ConfigDict, RootModel, TypeAdapter, ValidationEr
 from pydantic_core import from_json, to_json
 from typing_extensions import TypeAliasType
 
-from stepgraph.serde.core_schema import NOT_DATA, is_json, is_plain_list, mentions_set, schema_kind
-from stepgraph.serde.equality import describe_difference, same
-from stepgraph.serde.error_text import first_line, type_name
+from stepgraph.serde.core_schema import NOT_DATA, is_json, mentions_set, plain_kind, schema_kind
+from stepgraph.serde.equality import describe_difference, describe_loss, same
+from stepgraph.serde.error_text import first_line, type_name, type_text
 from stepgraph.serde.plain_json import RoundTripError
 
 TYPE_ADAPTER_CONFIG = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
@@ -48,9 +48,37 @@ class TypeCodec:
         if kind in NOT_DATA:
             raise RoundTripError(f"it stands for {NOT_DATA[kind]}")
         self._has_sets = mentions_set(self._adapter.core_schema)
-        self.concatenates = is_plain_list(self._adapter.core_schema)
-        """Whether any concatenation and any slice of lists of the type is a list of the type."""
+        self.plain_kind = plain_kind(self._adapter.core_schema)
+        """``list``, ``dict``, ``int``, ...: the kind of a type without constraints, so that each concatenation of its
+        lists is a list of the type, each union of its mappings a mapping of the type. Otherwise empty."""
         self._is_json = is_json(self._adapter.core_schema)
+
+    def fingerprint(self) -> str:
+        """Return the type's JSON schema as JSON text, without titles and descriptions; its name if it has none.
+
+        It is the same in every process and in every version of Python.
+        """
+        try:
+            schema = self._adapter.json_schema(mode="serialization")
+        except Exception:  # pydantic's own error for a type without a JSON schema, or whatever a user's hook raises
+            return type_text(self.annotation)
+        return to_json(_without_texts(schema)).decode()
+
+    def prove(self, encoded: Any) -> Any:
+        """Return a new value from JSON data that another type may have written.
+
+        Raises:
+            RoundTripError: the data does not come back unchanged. Fields that the type has in addition may come with
+                their defaults.
+        """
+        try:
+            value = self.decode(encoded)
+            again = self.dump(value)
+        except Exception as error:  # pydantic's, or whatever a validator of the user's raises
+            raise RoundTripError(first_line(error)) from error
+        if (lost := describe_loss(encoded, again)) is not None:
+            raise RoundTripError(lost)
+        return value
 
     def encode(self, value: Any) -> Any:
         """Return JSON data for any value, after checking that it comes back unchanged.
@@ -60,21 +88,9 @@ class TypeCodec:
         """
         return self._round_trip(value)[0]
 
-    def round_trip(self, value: Any) -> Any:
-        """Return the equal value that another process would decode. Raises like `encode`."""
-        return self._round_trip(value)[1]
-
     def dump(self, value: Any) -> Any:
         """Return JSON data for a value that is known to be of the type."""
         return self._serialize(value)[0]
-
-    def text(self, value: Any) -> bytes:
-        """Return JSON text for a value that is known to be of the type."""
-        return to_json(value) if self._is_json else self._serialize(value)[1]
-
-    def copy(self, value: Any) -> Any:
-        """Return a copy that shares nothing mutable with a value that is known to be of the type."""
-        return self.decode(value) if self._is_json else self.decode_text(self._serialize(value)[1])
 
     def decode(self, encoded: Any) -> Any:
         """Return a new value from JSON data. Raises pydantic's `ValidationError` if the data does not fit the type."""
@@ -148,3 +164,12 @@ def _with_sorted_sets(value: Any, encoded: Any) -> Any:
             parts = value.values() if value.keys() != encoded.keys() else map(value.get, encoded)
             return {key: _with_sorted_sets(part, encoded[key]) for key, part in zip(encoded, parts, strict=True)}
     return encoded
+
+
+def _without_texts(schema: Any) -> Any:
+    """Return a JSON schema without what is only meant for people."""
+    if isinstance(schema, dict):
+        names = {"title", "description", "examples"}
+        kept = {name: part for name, part in schema.items() if name not in names or isinstance(part, dict)}
+        return {name: _without_texts(part) for name, part in sorted(kept.items())}
+    return [_without_texts(part) for part in schema] if isinstance(schema, list) else schema

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from pydantic import ValidationError
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.common import RawValue
 from temporalio.service import RPCError, RPCStatusCode
 
+from stepgraph.errors import UnknownFormatError
 from stepgraph.protocol.start_options import StartOptions
 from stepgraph.temporal.payloads import from_raw
 
@@ -124,7 +124,7 @@ async def start_options(client: Client, run: Run) -> StartOptions:
             try:
                 _, options, *_ = await client.data_converter.decode(payloads, [RawValue] * len(payloads))
                 return StartOptions.model_validate(from_raw(options) or {})
-            except (ValidationError, ValueError):
+            except (ValueError, UnknownFormatError):  # pydantic's, too
                 pass
         break
     return StartOptions()

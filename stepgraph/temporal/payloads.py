@@ -16,6 +16,8 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.common import RawValue
 from temporalio.exceptions import FailureError
 
+from stepgraph.serde.formats import Data
+
 REPEATS: Final = "stepgraph-repeats"
 """The metadata key of a payload that goes to external storage although it is small enough for Temporal's history,
 because the history contains most of its data already."""
@@ -26,14 +28,15 @@ base64, so small payloads, which people read there, do without it."""
 
 
 def to_raw(value: Any, *, repeats: bool = False) -> RawValue:
-    """Encode JSON data, or a pydantic model of `stepgraph.protocol`, as a payload.
+    """Encode JSON data, or a message of `stepgraph.protocol`, as a payload.
 
     Args:
         value: the data.
         repeats: whether the run's history contains most of the data already. External storage then takes the payload
             from `REPEATS_FROM` bytes on.
     """
-    payload = Payload(metadata={"encoding": b"json/plain"}, data=to_json(value))
+    data = value.to_json_text() if isinstance(value, Data) else to_json(value)
+    payload = Payload(metadata={"encoding": b"json/plain"}, data=data)
     if repeats and len(payload.data) >= REPEATS_FROM:
         payload.metadata[REPEATS] = b"true"
     return RawValue(payload)

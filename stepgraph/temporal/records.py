@@ -9,13 +9,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.common import RawValue
 from temporalio.service import RPCError, RPCStatusCode
 
+from stepgraph.engine.ids import run_id_of
 from stepgraph.engine.record import Record
 from stepgraph.errors import CheckpointExpiredError, from_wire
 from stepgraph.protocol.names import GET_RECORD
@@ -30,15 +31,27 @@ QUERY_TIMEOUT = timedelta(seconds=20)
 """How long a query's second attempt may take. The first gets half of it."""
 
 
-async def load_record(client: Client, run: Run) -> Record | None:
+class QueryRun(Protocol):
+    """Returns a run's complete answer to a query, as JSON data: `query_run`, or another source of the same answer."""
+
+    async def __call__(self, client: Client, run: Run, query: str, request: Mapping[str, Any]) -> Any:
+        """Return the answer."""
+
+
+async def load_record(client: Client, run: Run, *, query: QueryRun | None = None) -> Record | None:
     """Return the record that a closed run left, or `None` if its thread had no checkpoint.
 
-    A run that was ended externally left none, so a worker replays it to make one. If the run ended before it had
-    restored its thread, the record of the run before it still holds.
+    A run that was ended externally left none, so it is replayed to make one. If the run ended before it had restored
+    its thread, the record of the run before it still holds.
+
+    Args:
+        client: a connected client.
+        run: the run.
+        query: how to query a run; by default, a worker is queried.
     """
     record = (await outcome_of(client, run)).record
     if record is None and run.ended_externally and await was_picked_up(client, run):
-        replayed = await query_run(client, run, GET_RECORD, {})
+        replayed = await (query or query_run)(client, run, GET_RECORD, {})
         record = Record.model_validate(replayed) if replayed is not None else None
     if record is not None:
         return record
@@ -46,11 +59,13 @@ async def load_record(client: Client, run: Run) -> Record | None:
     if options.continued is not None and options.continued.record is not None:
         return options.continued.record
     before = await run_before(client, run)
-    return await load_record(client, before) if before is not None else None
+    return await load_record(client, before, query=query) if before is not None else None
 
 
-async def record_at(client: Client, thread_id: str, checkpoint_id: str) -> Record:
+async def record_at(client: Client, thread_id: str, checkpoint_id: str, *, query: QueryRun | None = None) -> Record:
     """Return the record of a checkpoint, whichever run of the thread made it. A fork of the checkpoint starts from it.
+
+    ``query`` says how to query the run; by default, a worker is queried.
 
     Raises:
         CheckpointNotFoundError: the thread has no such checkpoint.
@@ -61,7 +76,10 @@ async def record_at(client: Client, thread_id: str, checkpoint_id: str) -> Recor
         record = (await outcome_of(client, run)).record
         if record is not None and record.checkpoint.id == checkpoint_id and "writes" not in record.omitted:
             return record
-    return Record.model_validate(await query_run(client, run, GET_RECORD, {"checkpoint_id": checkpoint_id}))
+    record_data = await (query or query_run)(client, run, GET_RECORD, {"checkpoint_id": checkpoint_id})
+    if record_data is None:  # no worker has begun with the run
+        raise no_such_checkpoint(thread_id, checkpoint_id)
+    return Record.model_validate(record_data)
 
 
 async def run_holding(client: Client, thread_id: str, checkpoint_id: str) -> Run:
@@ -71,7 +89,7 @@ async def run_holding(client: Client, thread_id: str, checkpoint_id: str) -> Run
         CheckpointNotFoundError: the thread has no such run. Whether the run has the checkpoint is not checked.
         CheckpointExpiredError: the namespace's retention has removed the run.
     """
-    run_id = checkpoint_id.rpartition(".")[0]
+    run_id = run_id_of(checkpoint_id)
     try:
         run_uuid = uuid.UUID(run_id)
     except ValueError:

@@ -1,7 +1,7 @@
 """One run of a thread in memory: the counterpart of the workflow in `stepgraph_workflows`.
 
 Owns the loop over super-steps, and the commands that are applied between them. What a command does to the thread is
-decided in `stepgraph.execution.apply_command`, as it is on Temporal.
+decided in `stepgraph.drive`, as it is on Temporal.
 """
 
 from __future__ import annotations
@@ -12,18 +12,23 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any
 
+from stepgraph.drive.apply_command import apply_command, check_command
+from stepgraph.drive.commit_step import commit_step
+from stepgraph.drive.thread_io import ThreadIO
 from stepgraph.engine.checkpoint import Task
 from stepgraph.engine.failures import failure_from, node_error
 from stepgraph.engine.record import Record
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import StepgraphError, ThreadBusyError, from_wire
-from stepgraph.execution.apply_command import CommandIO, apply_command, check_command
+from stepgraph.execution.apply_writes import apply_writes
 from stepgraph.execution.registry import GraphRegistry
-from stepgraph.execution.run_node import route_by_hand, run_task
+from stepgraph.execution.run_code import RunCode
+from stepgraph.execution.run_node import run_task
+from stepgraph.protocol.apply_writes_request import ApplyWritesRequest, ApplyWritesResult
 from stepgraph.protocol.commands import CommandKind, InvokeCommand, ThreadCommand, runs_nodes
 from stepgraph.protocol.opening import ReadRequest
 from stepgraph.protocol.snapshot import config_for
-from stepgraph.protocol.task_request import RouteRequest, task_request
+from stepgraph.protocol.task_request import task_request
 
 
 class MemoryRun:
@@ -50,9 +55,9 @@ class MemoryRun:
         the thread's next run takes it."""
         self.busy = False
         """Whether the run executes super-steps. Commands then wait for the end of the current one."""
-        self._registry = registry
+        self._code = RunCode(registry, thread.spec)
         self._config = config
-        self._io = CommandIO(read_checkpoint=read, call_routers=self._route)
+        self._io = ThreadIO(read_checkpoint=read, apply_writes=self._apply_writes)
         self._commands: deque[tuple[CommandKind, ThreadCommand, Future[dict[str, Any]]]] = deque()
         self._ended: Future[None] = Future()
 
@@ -63,7 +68,7 @@ class MemoryRun:
         been applied, any other command when the run is over.
         """
         if self.open or self.busy:
-            check_command(self.thread, self._registry, kind, command)
+            check_command(self.thread, kind, command)
         if not self.busy:
             return await self._begin(kind, command)
         applied: Future[dict[str, Any]] = Future()
@@ -107,11 +112,19 @@ class MemoryRun:
                     await self._apply_commands()  # one may write the failed task's result, or fork from elsewhere
                     if thread.failures:
                         raise from_wire(node_error(thread).to_wire())
-                elif thread.complete:
-                    thread.commit()
+                elif thread.complete:  # before the commands that have arrived meanwhile
+                    await self._commit()
+            elif running and thread.complete:
+                await self._commit()
             elif not self._commands:
                 self.open = bool(thread.waiting_interrupts or thread.paused)
                 return
+
+    async def _commit(self) -> None:
+        try:
+            await commit_step(self.thread, self._config, self._io)
+        except StepgraphError as error:
+            raise from_wire(error.to_wire()) from error
 
     async def _apply_commands(self) -> bool:
         """Apply the commands that wait; return whether one of them was more than an update, so that due tasks run."""
@@ -129,21 +142,22 @@ class MemoryRun:
         """Apply one command; return the config of the thread's head after it."""
         config = command.config if isinstance(command, InvokeCommand) else self._config
         try:
-            await apply_command(self.thread, self._registry, config, kind, command, io=self._io)
+            await apply_command(self.thread, config, kind, command, io=self._io)
         except StepgraphError as error:
             raise from_wire(error.to_wire()) from error
         self._config = config
         return config_for(self.thread.thread_id, self.thread.head.id if self.thread.head else None)
 
-    async def _route(self, request: RouteRequest) -> tuple[str, ...]:
-        return await route_by_hand(self._registry, request, run_sync=asyncio.to_thread)
+    async def _apply_writes(self, thread: Thread, request: ApplyWritesRequest) -> ApplyWritesResult:
+        authors, state = request.authors or (), request.state or {}
+        return await apply_writes(self._code, request, authors, state, run_sync=asyncio.to_thread)
 
     async def _perform(self, task: Task) -> None:
         thread = self.thread
         request = task_request(thread, task, self._config)
         thread.start(task)
         try:
-            result = await run_task(self._registry, request, thread.state, run_sync=asyncio.to_thread)
+            result = await run_task(self._code, request, thread.state, run_sync=asyncio.to_thread)
         except (Exception, SystemExit) as error:  # a node that calls sys.exit() fails; it does not end its process
             thread.fail(task, failure_from(error, attempts=1))
         else:

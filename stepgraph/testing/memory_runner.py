@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Unpack
 
+from stepgraph.drive.apply_command import check_command_on_closed
 from stepgraph.engine.record import Record, record_of, thread_from
 from stepgraph.engine.thread import Thread
 from stepgraph.graph.compiled import CompiledGraph
@@ -67,6 +68,7 @@ class MemoryRunner:
     def __init__(self, graph: CompiledGraph, *, clock: Callable[[], str] | None = None) -> None:
         self.graph = graph
         self._clock = clock or (lambda: datetime.now(UTC).isoformat())
+        self._types = graph.registry.schema.channels.types_hash
         self._runs: dict[str, list[MemoryRun]] = {}
 
     def invoke(self, input: Any, config: Config | None = None, **options: Unpack[BreakpointKeywords]) -> dict[str, Any]:
@@ -102,16 +104,21 @@ class MemoryRunner:
         if is_resume and latest is not None and not latest.open and latest.thread.finished:
             return self._result(latest.thread)
         command = invoke_command(run_config, input_data, interrupt_before, interrupt_after)
+        command = command.model_copy(update={"types": self._types})
         return await self._run(run_config, "invoke", command)
 
-    def update_state(self, config: Config, values: Any, as_node: str | None = None) -> dict[str, Any]:
+    def update_state(
+        self, config: Config, values: Any, as_node: str | None = None, task_id: str | None = None
+    ) -> dict[str, Any]:
         """Write values to the state of a thread in memory. See `CompiledGraph.update_state`."""
-        return run_blocking(self.aupdate_state(config, values, as_node))
+        return run_blocking(self.aupdate_state(config, values, as_node, task_id))
 
-    async def aupdate_state(self, config: Config, values: Any, as_node: str | None = None) -> dict[str, Any]:
+    async def aupdate_state(
+        self, config: Config, values: Any, as_node: str | None = None, task_id: str | None = None
+    ) -> dict[str, Any]:
         """Awaitable version of `update_state`."""
         run_config = parse_config(config)
-        command = update_command(run_config, values, as_node, self._encode)
+        command = update_command(run_config, values, as_node, self._encode, types=self._types, task_id=task_id)
         return (await self._send(run_config, "update", command))[1]
 
     def bulk_update_state(self, config: Config, supersteps: Supersteps) -> dict[str, Any]:
@@ -121,7 +128,7 @@ class MemoryRunner:
     async def abulk_update_state(self, config: Config, supersteps: Supersteps) -> dict[str, Any]:
         """Awaitable version of `bulk_update_state`."""
         run_config = parse_config(config)
-        command = bulk_update_command(run_config, supersteps, self._encode)
+        command = bulk_update_command(run_config, supersteps, self._encode, types=self._types)
         return (await self._send(run_config, "update", command))[1]
 
     def fork(
@@ -137,7 +144,7 @@ class MemoryRunner:
         run_config = parse_config(config)
         source_id = run_config.thread_id
         source = self._latest(source_id)
-        command = update_command(run_config, values, as_node, self._encode)
+        command = update_command(run_config, values, as_node, self._encode, types=self._types)
         if thread_id is not None:
             target_id = parse_thread_id(thread_id)
             head = source.thread.head if source is not None else None
@@ -147,6 +154,9 @@ class MemoryRunner:
             if self._latest(target_id) is not None:
                 raise thread_exists(target_id)
             command = command.model_copy(update={"checkpoint_id": checkpoint_id, "thread_id": source_id})
+            for run in self._runs.get(source_id, []):
+                if run.thread.find(checkpoint_id) is not None:  # a command that is refused here makes no thread
+                    check_command_on_closed(run.thread, self.graph.registry.spec, "fork", command)
             run_config = replace(run_config, thread_id=target_id, checkpoint_id=None)
         elif source is None:
             raise no_such_thread(source_id, NOTHING_TO_REPLAY)
@@ -222,7 +232,6 @@ class MemoryRunner:
         thread = thread_from(
             record_of(runs[-1].thread) if runs else None,
             registry.spec,
-            registry.schema.channels,
             thread_id=run_config.thread_id,
             run_id=f"run-{sum(map(len, self._runs.values())) + 1:04d}",
             clock=self._clock,

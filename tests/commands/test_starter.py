@@ -326,8 +326,8 @@ def test_history_as_json_is_a_list_of_snapshots(served: Project, done: tuple[str
     assert history[0]["parent_config"] == history[1]["config"]
 
 
-def test_history_with_the_address_of_the_graph_needs_no_worker(project: Project) -> None:
-    """`history --graph ADDRESS` answers its own query, and runs no nodes of other threads."""
+def test_history_and_state_need_no_worker(project: Project) -> None:
+    """`history` and `state` replay the run, and run no nodes of other threads."""
     project.heartbeat_timeout = SHORT_HEARTBEAT_TIMEOUT
     thread, waiting = project.thread(), project.thread()
     project.starter("run", "steps:graph", "--input", "{}", "--thread", thread)
@@ -335,10 +335,10 @@ def test_history_with_the_address_of_the_graph_needs_no_worker(project: Project)
     project.starter("run", project.graph, "--input", '{"wait": true}', "--thread", waiting, "--detach")
     eventually_sync(lambda: "second" in project.ran(waiting))
     worker.kill()
-    ended = project.starter("history", thread, "--values", "--graph", "steps.py:graph")
+    ended = project.starter("history", thread, "--values")
     assert (ended.status, ended.err) == (0, "")
     assert '{"log": ["first", "beside", "second", "third"]}' in ended.out
-    state = project.starter("state", thread, "--checkpoint", "1", "--graph", "steps:graph", "--json")
+    state = project.starter("state", thread, "--checkpoint", "1", "--json")
     assert state.json["next"] == ["first"]
     assert project.ran(waiting).count("second") == 1
     project.go()

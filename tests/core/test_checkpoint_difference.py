@@ -6,15 +6,17 @@ from operator import add, or_
 from typing import Annotated, Any, TypedDict
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stepgraph import END, START, StateGraph
 from stepgraph.engine._encoded_state import EncodedState
-from stepgraph.engine.channels import Write
-from stepgraph.engine.difference import Difference, difference
-from stepgraph.execution.state_schema import StateSchema
+from stepgraph.engine.changes import Difference, difference
+from stepgraph.engine.checkpoint import TaskResult
+from stepgraph.engine.folding import Entry, fold
 from stepgraph.serde.equality import identical
 from stepgraph.serde.json_values import JsonValues
+from tests.core.driving import with_changes
 
 
 def last_three(left: list[Any], right: list[Any]) -> list[Any]:
@@ -28,7 +30,8 @@ class State(TypedDict):
     text: str
 
 
-CHANNELS = StateSchema(State).channels
+GRAPH = StateGraph(State).add_node("n", lambda state: None).add_edge(START, "n").add_edge("n", END).compile(name="g")
+SPEC, CHANNELS = GRAPH.registry.spec, GRAPH.registry.schema.channels
 
 items = st.lists(
     st.one_of(st.integers(0, 2), st.floats(0, 2), st.text("aé", max_size=2), st.just({"a": [1]})), max_size=3
@@ -45,14 +48,16 @@ writes = st.fixed_dictionaries(
 
 
 def checkpoint_values(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the values after each of these super-steps."""
+    """Return the values after each of these super-steps, as JSON data."""
     values: list[dict[str, Any]] = [CHANNELS.zeros()]
     for number, step in enumerate(steps):
-        step_writes = [Write("node", name, CHANNELS[name].encode_write(value)) for name, value in step.items()]
-        values.append(CHANNELS.fold(values[-1], step_writes, step=number))
+        written = {name: CHANNELS[name].encode_write(value) for name, value in step.items()}
+        result = with_changes(SPEC, CHANNELS, values[-1], "n", TaskResult(writes=(written,))).starting_from({})
+        values.append(fold(SPEC, values[-1], {}, [Entry("n", "n", result)], {}, step=number))
     return values
 
 
+@settings(deadline=None)
 @given(st.lists(writes, max_size=6))
 def test_text_that_is_updated_equals_text_encoded_anew(steps: list[dict[str, Any]]) -> None:
     """`EncodedState` is updated from one checkpoint to the next, in both directions.
@@ -60,23 +65,24 @@ def test_text_that_is_updated_equals_text_encoded_anew(steps: list[dict[str, Any
     Its text always equals that of a full encoding.
     """
     values = checkpoint_values(steps)
-    encoded = EncodedState(CHANNELS, "the state")
+    encoded = EncodedState("the state")
     previous: dict[str, Any] = {}
     for current in [*values, *reversed(values)]:
         encoded.set_values(current, previous)
-        assert encoded.values.to_data() == CHANNELS.encode(current)
-        assert encoded.values.texts == JsonValues.of(CHANNELS.encode(current)).texts
+        assert encoded.values.to_data() == current
+        assert encoded.values.texts == JsonValues.of(current).texts
         previous = current
 
 
+@settings(deadline=None)
 @given(st.lists(writes, max_size=6), st.data())
 def test_a_difference_leads_from_any_checkpoint_to_any_other(steps: list[dict[str, Any]], data: st.DataObject) -> None:
     """Sent as JSON and applied, a difference gives the exact text of the target, whether it is earlier or later."""
     values = checkpoint_values(steps)
     source, target = data.draw(st.sampled_from(values)), data.draw(st.sampled_from(values))
-    restored = Difference.model_validate(difference(CHANNELS, source, target).to_json())
-    result = restored.apply(JsonValues.of(CHANNELS.encode(source)))
-    assert result.texts == JsonValues.of(CHANNELS.encode(target)).texts
+    restored = Difference.model_validate(difference(source, target).to_json())
+    result = restored.apply(JsonValues.of(source))
+    assert result.texts == JsonValues.of(target).texts
     assert list(result) == list(target)
 
 
@@ -93,9 +99,9 @@ def test_checkpoints_share_what_did_not_change() -> None:
 def test_a_difference_contains_only_what_changed() -> None:
     """A list that grew is recorded as the items added to it; a channel that did not change is left out."""
     older, newer = checkpoint_values([{"log": ["a"] * 100, "text": "x" * 1000}, {"log": ["b"]}])[1:]
-    assert difference(CHANNELS, older, newer).to_json() == {
+    assert difference(older, newer).to_json() == {
         "names": ["log", "last", "facts", "text"],
-        "lists": {"log": {"keep": 100, "add": ["b"]}},
+        "changes": {"log": {"keep": 100, "items": ["b"]}},
     }
 
 

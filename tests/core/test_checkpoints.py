@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from operator import add
 from typing import Annotated, Any
 
@@ -67,15 +68,19 @@ def test_a_snapshot_has_its_own_config_and_its_parents() -> None:
 
 
 def test_a_snapshot_shows_its_tasks_and_their_results() -> None:
-    """Each task of an earlier checkpoint has what it wrote as its result."""
+    """Each task of an earlier checkpoint has what it wrote as its result, and an id of its own, which says nothing."""
     runner = two_steps()
     runner.invoke({"query": "q"}, THREAD)
-    assert [[(t.name, t.id, t.result, t.error) for t in s.tasks] for s in runner.get_state_history(THREAD)] == [
+    history = list(runner.get_state_history(THREAD))
+    assert [[(t.name, t.result, t.error) for t in s.tasks] for s in history] == [
         [],
-        [("b", "b", {"log": ["b"]}, None)],
-        [("a", "a", {"log": ["a"]}, None)],
-        [("__start__", "__start__", {"query": "q"}, None)],
+        [("b", {"log": ["b"]}, None)],
+        [("a", {"log": ["a"]}, None)],
+        [("__start__", {"query": "q"}, None)],
     ]
+    ids = [task.id for snapshot in history for task in snapshot.tasks]
+    assert len(set(ids)) == 3
+    assert all(re.fullmatch("[0-9a-f]{16}", id) for id in ids)
 
 
 def test_a_second_input_continues_from_the_current_values() -> None:

@@ -21,7 +21,7 @@ import pytest
 from pydantic import AfterValidator, BaseModel, Field, InstanceOf, RootModel, StringConstraints, TypeAdapter
 from typing_extensions import TypeAliasType, TypedDict
 
-from stepgraph.serde.core_schema import NOT_DATA, is_json, is_plain_list, mentions_set, schema_kind
+from stepgraph.serde.core_schema import NOT_DATA, is_json, mentions_set, plain_kind, schema_kind
 from stepgraph.serde.type_codec import TYPE_ADAPTER_CONFIG
 
 
@@ -192,7 +192,7 @@ PLAIN_LISTS: list[tuple[Any, list[Any]]] = [
 def test_a_list_without_constraints_is_plain(annotation: Any, value: list[Any]) -> None:
     """Every slice of such a list, and the list twice over, is a valid list of the type."""
     adapter = adapter_of(annotation)
-    assert is_plain_list(adapter.core_schema)
+    assert plain_kind(adapter.core_schema) == "list"
     for part in ([], value[:1], value[1:], value + value):
         assert adapter.validate_python(part) == part
 
@@ -219,7 +219,39 @@ def test_a_list_without_constraints_is_plain(annotation: Any, value: list[Any]) 
 )
 def test_anything_else_is_no_plain_list(annotation: Any) -> None:
     """A length, a validator or another container could make a slice or a concatenation invalid."""
-    assert not is_plain_list(schema_of(annotation))
+    assert plain_kind(schema_of(annotation)) != "list"
+
+
+PLAIN_KINDS: list[tuple[Any, str]] = [
+    (int, "int"),
+    (float, "float"),
+    (str, "str"),
+    (Annotated[int, "a note"], "int"),
+    (Annotated[int, Field(ge=0)], ""),
+    (Annotated[int, Field(strict=True)], ""),
+    (Annotated[int, Field(default=1)], ""),
+    (Annotated[float, Field(allow_inf_nan=False)], ""),
+    (Annotated[str, Field(max_length=3)], ""),
+    (Annotated[str, StringConstraints(strip_whitespace=True)], ""),
+    (dict[str, int], "dict"),
+    (dict[str, Any], "dict"),
+    (dict[str, Model], "dict"),
+    (dict[str, Annotated[int, Field(ge=0)]], "dict"),
+    # Keys that are other texts as JSON data, or that a constraint changes, could clash in another way.
+    (dict, ""),
+    (dict[Any, int], ""),
+    (dict[int, str], ""),
+    (dict[Color, int], ""),
+    (dict[Annotated[str, Field(min_length=1)], int], ""),
+    (dict[Annotated[str, StringConstraints(to_upper=True)], int], ""),
+    (Annotated[dict[str, int], Field(max_length=3)], ""),
+]
+
+
+@pytest.mark.parametrize(("annotation", "kind"), PLAIN_KINDS, ids=str)
+def test_a_type_without_constraints_has_a_plain_kind(annotation: Any, kind: str) -> None:
+    """A built-in fold stands for a reducer only where each result it makes is a valid value of the type."""
+    assert plain_kind(schema_of(annotation)) == kind
 
 
 JSON_TYPES: list[tuple[Any, Any]] = [

@@ -301,7 +301,7 @@ def test_a_missing_node_is_a_missing_node_error() -> None:
         runner.invoke({}, THREAD)
     assert (caught.value.node, caught.value.run_spec) == ("m", full_graph.registry.spec.hash)
     runner.graph = graph_without_m
-    with pytest.raises(MissingNodeError, match=r"Thread 't1' goes on at node 'm', but graph 'g' .* has no such node"):
+    with pytest.raises(MissingNodeError, match=r"Thread 't1' goes on at node 'm', which the spec .* does not have"):
         runner.invoke(None, THREAD)
 
 

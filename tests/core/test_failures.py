@@ -252,16 +252,34 @@ def test_the_text_of_a_failure_is_limited() -> None:
     assert failure.attempts == 3
 
 
-def test_a_reducer_that_raises_before_a_router_fails_the_node() -> None:
-    """A router needs the reduced state, so the node cannot finish without it; a resume runs the node again."""
+def test_a_reducer_that_raises_before_a_router_does_not_fail_the_node() -> None:
+    """A router needs the reduced state, so it is asked after a mend. The node has finished, and does not run again."""
+    broken, runs, routed = [True], Counter[str](), list[Any]()
+    inputs: list[Any] = [{}, None]
 
     def merge(left: list[str], right: list[str]) -> list[str]:
-        raise RuntimeError("no")
+        if broken:
+            raise RuntimeError("no")
+        return left + right
 
-    state = state_of({"x": Annotated[list[str], merge]})
-    builder = StateGraph(state).add_node("n", lambda view: {"x": ["n"]}).add_edge(START, "n")
-    runner = MemoryRunner(builder.add_conditional_edges("n", lambda view: END).compile(name="g"))
-    with pytest.raises(ReducerError, match="The reducer of channel 'x' failed in step 2") as caught:
-        runner.invoke({}, THREAD)
-    assert isinstance(caught.value, NodeError)
-    assert runner.get_state(THREAD).next == ("n",)
+    def node(view: Any) -> dict[str, Any]:
+        runs["n"] += 1
+        return {"x": ["n"]}
+
+    def route(view: Any) -> str:
+        routed.append(view)
+        return END
+
+    builder = StateGraph(state_of({"x": Annotated[list[str], merge]})).add_node("n", node).add_edge(START, "n")
+    runner = MemoryRunner(builder.add_conditional_edges("n", route).compile(name="g"))
+    for input_data in inputs:
+        with pytest.raises(ReducerError, match="The reducer of channel 'x' failed in step 2") as caught:
+            runner.invoke(input_data, THREAD)
+        assert not isinstance(caught.value, NodeError)
+        head = runner.get_state(THREAD)
+        assert (head.values, head.next) == ({"x": []}, ("n",))
+        assert [(task.name, task.result, task.error) for task in head.tasks] == [("n", {"x": ["n"]}, None)]
+    assert routed == []
+    broken.clear()
+    assert runner.invoke(None, THREAD) == {"x": ["n"]}
+    assert (runs, routed) == ({"n": 1}, [{"x": ["n"]}])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from operator import add
 from typing import Annotated, Any
@@ -19,23 +19,35 @@ from stepgraph import END, START, RetryPolicy, StateGraph, interrupt
 from stepgraph.engine.checkpoint import Task
 from stepgraph.engine.failures import failure_from
 from stepgraph.engine.thread import Thread
-from stepgraph.errors import GraphDefinitionError, GraphRecursionError, InvalidUpdateError
+from stepgraph.errors import GraphDefinitionError, GraphRecursionError, InvalidUpdateError, ReducerError
 from stepgraph.execution.fused_steps import FusedSteps
+from stepgraph.execution.run_code import RunCode
 from stepgraph.execution.run_node import run_task
 from stepgraph.graph.compiled import CompiledGraph
+from stepgraph.protocol.commands import InvokeCommand
 from stepgraph.protocol.fused_run import FusedStepsRequest, FusedStepsResult
+from stepgraph.protocol.opening import ReadRequest
 from stepgraph.protocol.snapshot import snapshot_data
 from stepgraph.protocol.task_request import task_request
+from stepgraph.testing.memory_run import MemoryRun
 from stepgraph_workflows.fused_dispatch import can_fuse, commit_fused
+from tests.core.driving import commit, write_input
+from tests.core.graphs import state_of
 
 NODES = ("a", "b", "c", "d")
 LOOP_LIMIT = 12
 """The number of node runs after which every router leads to END."""
 
 
+def count_words(left: dict[str, int], right: list[str]) -> dict[str, int]:
+    """A reducer that only the graph's code has."""
+    return {**left, **{word: left.get(word, 0) + right.count(word) for word in right}}
+
+
 class State(TypedDict, total=False):
     words: Annotated[list[str], add]
     total: Annotated[int, add]
+    counts: Annotated[dict[str, int], count_words]
     single: str
 
 
@@ -46,8 +58,8 @@ def graphs(draw: st.DrawFn) -> Callable[[bool], CompiledGraph]:
     The function returned compiles it, with its drawn durabilities or with ``"sync"`` for every node.
     """
     nodes = NODES[: draw(st.integers(2, len(NODES)))]
-    durabilities = {node: draw(st.sampled_from([None, "sync", "async"])) for node in nodes}
-    graph_durability = draw(st.sampled_from(["sync", "async"]))
+    durabilities: dict[str, Any] = {node: draw(st.sampled_from([None, "sync", "async"])) for node in nodes}
+    graph_durability: Any = draw(st.sampled_from(["sync", "async"]))
     faults = {node: draw(st.sampled_from(["none"] * 6 + ["fails", "interrupts", "clashes"])) for node in nodes}
     threshold = draw(st.integers(0, LOOP_LIMIT))
     routes = {
@@ -79,7 +91,7 @@ def _node(name: str, fault: str, threshold: int) -> Any:
                 raise ConnectionError(name)
             if fault == "interrupts":
                 interrupt(name)
-        update = {"words": [name], "total": 1}
+        update = {"words": [name], "total": 1, "counts": [name] * (state["total"] % 3)}
         return {**update, "single": name} if fault == "clashes" else update
 
     return node
@@ -95,8 +107,8 @@ class LocalThread:
     def __init__(self, graph: CompiledGraph) -> None:
         self.registry = graph.registry
         self.ticks = itertools.count()
-        channels = graph.registry.schema.channels
-        self.thread = Thread(graph.registry.spec, channels, thread_id="t", run_id="r", clock=self.clock)
+        self.channels = graph.registry.schema.channels
+        self.thread = Thread(graph.registry.spec, thread_id="t", run_id="r", clock=self.clock)
         self.fused_runs = 0
         self.error: Exception | None = None
 
@@ -147,7 +159,8 @@ class LocalThread:
         """Run one task as an activity of its own."""
         request = task_request(self.thread, task, {})
         try:
-            result = await run_task(self.registry, request, self.thread.state, run_sync=asyncio.to_thread)
+            code = RunCode(self.registry, self.thread.spec)
+            result = await run_task(code, request, self.thread.state, run_sync=asyncio.to_thread)
         except Exception as error:
             self.thread.fail(task, failure_from(error, attempts=1))
         else:
@@ -157,8 +170,8 @@ class LocalThread:
         """Run the thread until it is idle, fails or waits."""
         thread, head_to_run_individually = self.thread, None
         try:
-            while tasks := thread.due():
-                if can_fuse(thread, tasks) and thread.head_id != head_to_run_individually:
+            while (tasks := thread.due()) or thread.complete:
+                if tasks and can_fuse(thread, tasks) and thread.head_id != head_to_run_individually:
                     result = await self.run_fused(steps_until_crash, **bounds)
                     commit_fused(thread, result)
                     self.fused_runs += 1
@@ -170,7 +183,7 @@ class LocalThread:
                 if thread.failures:
                     return
                 if thread.complete:
-                    thread.commit()
+                    commit(thread, self.channels)
         except (InvalidUpdateError, GraphRecursionError) as error:
             self.error = error
 
@@ -227,9 +240,15 @@ def looping(node: Any, **options: Any) -> CompiledGraph:
 
 def started(graph: CompiledGraph) -> LocalThread:
     local = LocalThread(graph)
-    local.thread.accept_input({"total": 0})
-    local.thread.due()
+    write_input(local.thread, local.channels, {"total": 0})
     return local
+
+
+def nodes_of(thread: Thread, task_ids: Iterable[str]) -> list[str]:
+    """Return the nodes of some tasks at the head."""
+    assert thread.head is not None
+    nodes = {task.id: task.node for task in thread.head.tasks}
+    return [nodes[id] for id in task_ids]
 
 
 def one(state: State) -> dict[str, Any]:
@@ -281,8 +300,8 @@ async def test_a_failed_node_is_retried_as_its_retry_policy_says() -> None:
     local = started(looping(node, retry_policy=RetryPolicy(initial_interval=0.001, max_attempts=2)))
     fused = local.fused_steps(local.request())
     await fused.run()
-    assert fused.result.failures["a"].attempts == 2
-    assert fused.result.failures["a"].error_message == "no route"
+    (failure,) = fused.result.failures.values()
+    assert (failure.attempts, failure.error_message) == (2, "no route")
 
 
 async def test_a_node_that_exceeds_its_timeout_is_left_to_temporal() -> None:
@@ -300,7 +319,7 @@ async def test_a_node_that_exceeds_its_timeout_is_left_to_temporal() -> None:
     await fused.run()
     release.set()
     assert fused.result.run_individually
-    assert list(fused.result.results) == ["quick"]
+    assert nodes_of(local.thread, fused.result.results) == ["quick"]
     assert not fused.result.failures
 
 
@@ -319,15 +338,51 @@ async def test_cancelled_fused_super_steps_keep_what_they_finished() -> None:
     local = started(builder.compile(name="g", durability="async"))
     fused = local.fused_steps(local.request())
     running = asyncio.create_task(fused.run())
-    while len(fused.result.steps) < 2 or "quick" not in fused.result.results:
+    while len(fused.result.steps) < 2 or not fused.result.results:
         await asyncio.sleep(0.01)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
     assert fused.result.ran == "steps 2 to 3"
-    assert list(fused.result.results) == ["quick"]
     commit_fused(local.thread, fused.result)
+    assert nodes_of(local.thread, fused.result.results) == ["quick"]
     assert [task.node for task in local.thread.due()] == ["slow"]
+
+
+async def test_a_reducer_that_fails_is_left_to_the_workflow() -> None:
+    """The activity keeps the tasks' results. The workflow meets the error at the commit, and no node runs again."""
+    mended: list[bool] = []
+    runs: list[int] = []
+
+    def at_most_one(left: list[str], right: list[str]) -> list[str]:
+        if left and not mended:
+            raise ValueError("full")
+        return left + right
+
+    def node(state: Any) -> dict[str, Any]:
+        runs.append(state["total"])
+        return {"total": 1, "texts": ["x"]}
+
+    builder = StateGraph(state_of({"total": Annotated[int, add], "texts": Annotated[list[str], at_most_one]}))
+    builder.add_node("a", node).add_edge(START, "a")
+    builder.add_conditional_edges("a", lambda state: END if state["total"] >= 4 else "a")
+    local = started(builder.compile(name="g", durability="async"))
+    fused = local.fused_steps(local.request())
+    await fused.run()
+    commit_fused(local.thread, fused.result)
+    assert (fused.result.ran, runs, local.thread.failures) == ("step 2", [0, 1], {})
+    assert local.thread.complete
+    assert [result.unrouted for result in local.thread.results.values()] == [True]
+
+    async def read(request: ReadRequest) -> Any:
+        raise AssertionError("the thread has one run")
+
+    workflow = MemoryRun(local.registry, local.thread, {}, read=read)
+    with pytest.raises(ReducerError, match="on what 'a' wrote: ValueError: full"):
+        await workflow.command("invoke", InvokeCommand())
+    mended.append(True)
+    await workflow.command("invoke", InvokeCommand())
+    assert (runs, local.thread.state["texts"], local.thread.finished) == ([0, 1, 2, 3], ["x"] * 4, True)
 
 
 async def test_results_too_large_for_one_activity_result_are_run_individually() -> None:

@@ -403,8 +403,7 @@ def restored_from_record(thread: Thread) -> Thread:
     assert record is not None
     record_copy = Record.model_validate_json(json.dumps(json.loads(record.model_dump_json())))
     assert record_copy == record
-    spec, channels = thread.spec, thread.channels
-    restored = thread_from(record_copy, spec, channels, thread_id="t1", run_id="next", clock=lambda: "now")
+    restored = thread_from(record_copy, thread.spec, thread_id="t1", run_id="next", clock=lambda: "now")
     assert thread.head is not None
     assert restored.head is not None
     snapshot = snapshot_data(thread, thread.head, as_head=True)

@@ -15,7 +15,9 @@ from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from stepgraph import END, START, StateGraph
+from stepgraph.engine.ids import task_id
 from stepgraph.errors import InvalidUpdateError, NodeError, PayloadTooLargeError, SerializationError
+from stepgraph.execution.run_code import RunCode
 from stepgraph.execution.run_node import run_task
 from stepgraph.protocol.task_request import TaskRequest
 from stepgraph.testing import MemoryRunner
@@ -218,13 +220,14 @@ def test_nodes_and_routers_with_a_config_parameter_receive_the_config() -> None:
             "node": "plain",
             "step": 2,
             "run_id": "run-0001",
-            "task_id": "plain",
+            "task_id": task_id("run-0001.000002", "plain"),
             "attempt": 1,
-            "idempotency_key": "t1/run-0001.000002/plain",
+            "idempotency_key": f"t1/run-0001.000002/{task_id('run-0001.000002', 'plain')}",
         },
     }
     assert configs["router"] == configs["plain"]
-    assert configs["keyword"]["metadata"]["idempotency_key"] == "t1/run-0001.000002/keyword"
+    keyword_id = task_id("run-0001.000002", "keyword")
+    assert configs["keyword"]["metadata"]["idempotency_key"] == f"t1/run-0001.000002/{keyword_id}"
     assert set(configs) == {"plain", "keyword", "without", "router"}
 
 
@@ -250,7 +253,8 @@ async def test_the_idempotency_key_is_the_same_on_every_attempt() -> None:
     def node(state: State, config: dict[str, Any]) -> None:
         keys.append((config["metadata"]["attempt"], config["metadata"]["idempotency_key"]))
 
-    code = graph(State, "START > n, n > END", n=node).registry
+    registry = graph(State, "START > n, n > END", n=node).registry
+    code = RunCode(registry, registry.spec)
     request = TaskRequest(
         graph="g", node="n", step=2, thread_id="t", run_id="r", checkpoint_id="r.2", task_id="n", spec_hash="h"
     )
@@ -259,6 +263,8 @@ async def test_the_idempotency_key_is_the_same_on_every_attempt() -> None:
     assert keys == [(1, "t/r.2/n"), (2, "t/r.2/n"), (3, "t/r.2/n")]
     for change in ({"checkpoint_id": "r.3"}, {"thread_id": "u"}, {"task_id": "m"}):
         assert request.model_copy(update=change).idempotency_key != request.idempotency_key
+    carried_over = request.model_copy(update={"checkpoint_id": "r.3", "planned_at": "r.2"})
+    assert carried_over.idempotency_key == request.idempotency_key
 
 
 def test_a_resumed_task_has_the_key_of_its_failed_attempt() -> None:
@@ -274,7 +280,8 @@ def test_a_resumed_task_has_the_key_of_its_failed_attempt() -> None:
     with pytest.raises(ConnectionError):
         runner.invoke({}, THREAD)
     runner.invoke(None, THREAD)
-    assert keys == ["t1/run-0001.000002/n", "t1/run-0001.000002/n", "t1/run-0002.000001/n2"]
+    first, second = task_id("run-0001.000002", "n"), task_id("run-0002.000001", "n2")
+    assert keys == [f"t1/run-0001.000002/{first}"] * 2 + [f"t1/run-0002.000001/{second}"]
 
 
 LANGUAGE = contextvars.ContextVar("language", default="none")

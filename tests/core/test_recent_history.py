@@ -13,6 +13,7 @@ from stepgraph.engine.record import Record, record_of
 from stepgraph.engine.thread import Thread
 from stepgraph.protocol.snapshot import history_in_record, snapshot_data
 from stepgraph.serde.plain_json import json_size
+from tests.core.driving import commit, update
 from tests.temporal.growing_state import growing
 
 GRAPH = growing()
@@ -21,14 +22,16 @@ GRAPH = growing()
 def thread_after(steps: int, *, text: str = "x") -> Thread:
     """Return a thread that ran so many super-steps, in which some values grew, some changed and some stayed."""
     channels = GRAPH.registry.schema.channels
-    thread = Thread(GRAPH.registry.spec, channels, thread_id="t", run_id="r", clock=lambda: "2026-01-01T00:00:00+00:00")
+    thread = Thread(GRAPH.registry.spec, thread_id="t", run_id="r", clock=lambda: "2026-01-01T00:00:00+00:00")
     thread.accept_input({"log": [], "large": "large", "turns": 0})
+    assert thread.due() == ()
+    thread.commit()
     for turn in range(steps):
         (task,) = thread.due()
         messages = [{"id": turn % 4, "text": text}, {"id": 100 + turn, "text": text}]
         writes: dict[str, Any] = {"log": [f"turn {turn}"], "messages": messages, "turns": turn + 1}
         thread.finish(task, TaskResult(writes=(writes, {"log": ["and more"]}) if turn % 2 else (), goto=("talk",)))
-        thread.commit()
+        commit(thread, channels)
     return thread
 
 
@@ -44,11 +47,11 @@ def test_the_record_has_the_same_snapshots_as_the_run() -> None:
 
     A fork or a failure makes them harder to record: the next checkpoint has other tasks.
     """
-    thread = thread_after(60)
-    thread.update(thread.checkpoints[-5], (), source="fork")
+    thread, channels = thread_after(60), GRAPH.registry.schema.channels
+    update(thread, channels, thread.checkpoints[-5], source="fork")
     (task,) = thread.due()
     thread.fail(task, TaskFailure(error_type="builtins:ConnectionError", error_message="no route"))
-    thread.update(thread.checkpoints[-3], (), source="fork")
+    update(thread, channels, thread.checkpoints[-3], source="fork")
     (task,) = thread.due()
     thread.fail(task, TaskFailure(error_type="builtins:ConnectionError", error_message="no route"))
     snapshots = list(history_in_record(record_with_recent_history(thread)))

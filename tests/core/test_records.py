@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import add
 from typing import Annotated, Any
 
-from stepgraph.engine.checkpoint import CheckpointData, TaskResult
+from stepgraph.engine.checkpoint import CheckpointData, Task, TaskResult, new_tasks
 from stepgraph.engine.record import PENDING_LIMIT, RECORD_LIMIT, Record, record_of
 from stepgraph.engine.thread import Thread
 from stepgraph.protocol.snapshot import head_in_record, snapshot_from
@@ -14,15 +14,14 @@ from tests.core.graphs import graph, state_of
 
 def make_record(**parts: Any) -> Record:
     """Return the record of a thread in which `a` has finished, `b` has failed and is due."""
-    checkpoint = CheckpointData(
-        id="r.2", step=2, source="loop", created_at="now", triggers=("a", "b"), writes={"z": None}
-    )
+    a, b = new_tasks("r.2", ("a", "b"))
+    checkpoint = CheckpointData(id="r.2", step=2, source="loop", created_at="now", tasks=(a, b), writes={"z": None})
     defaults: dict[str, Any] = {
         "values": {"x": "1"},
         "next": ("b",),
         "checkpoint": checkpoint,
-        "results": {"a": {"writes": [{"x": "2"}], "goto": ["b"]}},
-        "failures": {"b": {"error_type": "builtins:ValueError", "error_message": "odd"}},
+        "results": {a.id: {"writes": [{"x": "2"}], "goto": ["b"]}},
+        "failures": {b.id: {"error_type": "builtins:ValueError", "error_message": "odd"}},
         "graph": "g",
         "spec_hash": "h",
         "thread_id": "t",
@@ -44,13 +43,20 @@ def test_a_record_has_the_snapshot_of_the_head() -> None:
 def test_a_thread_without_checkpoints_leaves_no_record() -> None:
     """A thread without checkpoints has nothing that a next run could restore."""
     registry = graph(state_of({"x": str}), "START > n, n > END", n=lambda state: None).registry
-    thread = Thread(registry.spec, registry.schema.channels, thread_id="t", run_id="r", clock=lambda: "now")
+    thread = Thread(registry.spec, thread_id="t", run_id="r", clock=lambda: "now")
     assert record_of(thread) is None
     assert thread.due() == ()
 
 
 def task_result(write: dict[str, Any]) -> TaskResult:
     return TaskResult(writes=(write,))
+
+
+def first_tasks(thread: Thread) -> tuple[Task, ...]:
+    """Return the tasks that are due once the input has been written."""
+    assert thread.due() == ()
+    thread.commit()
+    return thread.due()
 
 
 def test_a_record_over_its_limit_leaves_out_what_can_be_recomputed() -> None:
@@ -60,10 +66,9 @@ def test_a_record_over_its_limit_leaves_out_what_can_be_recomputed() -> None:
         state_of({"x": str, "y": str}), "START > a, START > b, a > END, b > END", a=lambda s: None, b=lambda s: None
     ).registry
 
-    thread = Thread(registry.spec, registry.schema.channels, thread_id="t", run_id="r", clock=lambda: "now")
+    thread = Thread(registry.spec, thread_id="t", run_id="r", clock=lambda: "now")
     thread.accept_input({"x": large})
-    thread.due()
-    a, b = thread.due()
+    a, b = first_tasks(thread)
     assert record_of(thread).omitted == ()  # type: ignore[union-attr]
     thread.finish(a, task_result({"y": "y" * 10_000}))
     without_writes = record_of(thread)
@@ -73,7 +78,7 @@ def test_a_record_over_its_limit_leaves_out_what_can_be_recomputed() -> None:
         None,
         ("b",),
     )
-    assert set(without_writes.results) == {"a"}
+    assert set(without_writes.results) == {a.id}
     thread.finish(a, task_result({"y": large}))
     thread.finish(b, task_result({"y": "b" * 10_000}))
     without_results = record_of(thread)
@@ -92,9 +97,9 @@ def test_a_record_has_pending_values_up_to_a_limit() -> None:
     registry = graph(
         state_of({"x": str, "log": log}), "START > a, START > b, a > END, b > END", a=lambda s: None, b=lambda s: None
     ).registry
-    thread = Thread(registry.spec, registry.schema.channels, thread_id="t", run_id="r", clock=lambda: "now")
+    thread = Thread(registry.spec, thread_id="t", run_id="r", clock=lambda: "now")
     thread.accept_input({"x": "x", "log": ["in"]})
-    a, _ = thread.due()
+    a, _ = first_tasks(thread)
     thread.finish(a, task_result({"log": ["a"]}))
     small = record_of(thread)
     assert small is not None
@@ -104,4 +109,4 @@ def test_a_record_has_pending_values_up_to_a_limit() -> None:
     large = record_of(thread)
     assert large is not None
     assert (large.pending_values, large.omitted) == ({}, ("pending_values",))
-    assert large.results.keys() == {"a"}
+    assert large.results.keys() == {a.id}

@@ -12,8 +12,8 @@ import pytest
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
-from stepgraph.engine.channels import NOTHING, make_channel
 from stepgraph.errors import InvalidUpdateError, ReducerError
+from stepgraph.execution.channels import NOTHING, make_channel
 from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.testing import MemoryRunner
 from tests.core.graphs import THREAD, graph, state_of

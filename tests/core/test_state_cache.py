@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepgraph.execution.state_cache import OVERHEAD, StateCache
 from stepgraph.serde.json_values import JsonValues
+from stepgraph.temporal.state_cache import OVERHEAD, StateCache
 
 
 def of_size(size: int) -> JsonValues:

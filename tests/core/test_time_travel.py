@@ -23,7 +23,7 @@ from stepgraph.errors import (
 )
 from stepgraph.protocol.snapshot import config_for
 from stepgraph.testing import MemoryRunner
-from tests.core.graphs import THREAD, build
+from tests.core.graphs import THREAD, build, state_of
 
 
 class State(TypedDict, total=False):
@@ -34,10 +34,12 @@ class State(TypedDict, total=False):
 class Harness:
     """A `MemoryRunner` whose nodes log their names, count their runs, and fail while their name is in `failing`."""
 
-    def __init__(self, edges: str, nodes: str, routes: dict[str, Any] | None = None, **options: Any) -> None:
+    def __init__(
+        self, edges: str, nodes: str, routes: dict[str, Any] | None = None, *, state: type = State, **options: Any
+    ) -> None:
         self.runs: Counter[str] = Counter()
         self.failing: set[str] = set()
-        builder = build(State, edges, {name: self._node(name) for name in nodes.split()})
+        builder = build(state, edges, {name: self._node(name) for name in nodes.split()})
         for source, router in (routes or {}).items():
             builder.add_conditional_edges(source, router)
         self.runner = MemoryRunner(builder.compile(name="g", **options))
@@ -369,19 +371,24 @@ def test_a_pending_node_that_was_updated_does_not_run() -> None:
 
 def test_an_update_that_cannot_be_committed_is_rolled_back() -> None:
     """After a failed commit of an update, siblings' results and the node's error are as before."""
-    harness = Harness("START > a, START > b, a+b > c, c > END", "a b c")
+    refusing: list[bool] = []
+
+    def at_most_two(left: list[str], right: list[str]) -> list[str]:
+        if refusing or len(left + right) > 2:
+            raise ValueError("no more")
+        return left + right
+
+    harness = Harness(
+        "START > a, START > b, a+b > c, c > END", "a b c", state=state_of({"log": Annotated[list[str], at_most_two]})
+    )
     harness.run("b")
-    failed = harness.head
-
-    def refuse(left: Any, right: Any) -> Any:
-        raise ValueError("no more")
-
-    channel = harness.runner.graph.registry.schema.channels["log"]
-    object.__setattr__(channel, "reducer", refuse)
-    with pytest.raises(ReducerError, match="no more"):
-        harness.runner.update_state(THREAD, {"log": ["x"]}, as_node="b")
-    object.__setattr__(channel, "reducer", add)
-    assert (harness.head.next, harness.head.tasks) == (failed.next, failed.tasks)
+    failed, history_before = harness.head, harness.history
+    for values in ({"log": ["x"]}, {"log": ["x", "y"]}):  # the second fits alone, and not with what `a` wrote
+        refusing[:] = [True] if values == {"log": ["x"]} else []
+        with pytest.raises(ReducerError, match="no more"):
+            harness.runner.update_state(THREAD, values, as_node="b")
+        refusing.clear()
+        assert (harness.head, harness.history) == (failed, history_before)
     harness.runner.update_state(THREAD, {"log": ["y"]}, as_node="b")
     assert harness.head.values["log"] == ["a", "y"]
 

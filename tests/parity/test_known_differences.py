@@ -30,6 +30,14 @@ class Count(TypedDict):
     log: Annotated[list[str], add]
 
 
+def _latest_two(left: list[str], right: list[str]) -> list[str]:
+    return [*left, *right][-2:]
+
+
+class Latest(TypedDict):
+    latest: Annotated[list[str], _latest_two]
+
+
 def _chain(lib: Library) -> Any:
     return lib.build(Count, "START > a, a > b, b > c, c > END", **nodes("a b c"))
 
@@ -46,6 +54,15 @@ def _counted() -> Any:
         return {"log": [f"run {len(ran)}"]}
 
     return node
+
+
+@case(invoke({"latest": []}), answer("yes"))
+def siblings_of_an_interrupt_with_a_custom_reducer(lib: Library) -> Any:
+    def writes(name: str) -> Any:
+        return lambda state: {"latest": [name]}
+
+    edges = "START > a, START > b, START > c, a > END, b > END, c > END"
+    return lib.build(Latest, edges, a=writes("a"), b=writes("b"), c=lambda state: {"latest": [lib.interrupt("go on?")]})
 
 
 @case(invoke({"n": 1}, recursion_limit=2))
@@ -647,6 +664,19 @@ async def test_an_update_as_a_pending_task_leaves_other_pending_tasks_to_run(sta
     assert ours.returned[2:] == [{"n": 1, "log": ["run 1", "by hand", "c", "z"]}] * 2
     assert [each["source"] for each in ours.history] == ["loop", "loop", "loop", "input"]
     assert theirs.returned[2:] == [{"n": 1, "log": ["by hand"]}] * 2
+
+
+async def test_pending_writes_to_a_custom_reducer_are_shown_as_results(stage: Stage) -> None:
+    """LangGraph folds the results of several finished siblings into the head's values while another one waits.
+
+    Semantics, "Checkpoints": the head shows the pending value of a custom reducer's channel where one task wrote to it;
+    where several did, only the graph's code can fold them, and `tasks` show what each wrote.
+    """
+    ours, theirs = await observe_both(siblings_of_an_interrupt_with_a_custom_reducer, stage)
+    assert (ours.heads[0]["values"], theirs.heads[0]["values"]) == ({"latest": []}, {"latest": ["a", "b"]})
+    assert ours.heads[0]["tasks"] == theirs.heads[0]["tasks"]
+    assert [task["result"] for task in ours.heads[0]["tasks"]] == [{"latest": ["a"]}, {"latest": ["b"]}, None]
+    assert (ours.returned[1], ours.history) == (theirs.returned[1], theirs.history)
 
 
 async def test_two_writers_leave_the_thread_readable_and_repairable(stage: Stage) -> None:

@@ -30,9 +30,15 @@ LOOP_LIMIT = 14
 THREAD = {"configurable": {"thread_id": "t"}}
 
 
+def last_three(left: list[str], right: list[str]) -> list[str]:
+    """A reducer that only the graph's code has, and whose result depends on the order of the writes."""
+    return [*left, *right][-3:]
+
+
 class State(TypedDict, total=False):
     n: int
     log: Annotated[list[Any], add]
+    last: Annotated[list[str], last_three]
 
 
 @dataclass
@@ -62,10 +68,12 @@ class RandomGraph:
 
     def _node(self, lib: Library, name: str, kind: str) -> Callable[[State], Any]:
         functions: dict[str, Callable[[State], Any]] = {
-            "writes": lambda s: {"log": [f"{name}{s.get('n', 0)}"]},
+            "writes": lambda s: {"log": [f"{name}{s.get('n', 0)}"], "last": [name]},
             "writes nothing": lambda s: None,
-            "writes twice": lambda s: lib.multiple_writes({"log": [name, 1]}, {"log": [name, 2]}),
-            "interrupts": lambda s: {"log": [name, lib.interrupt(name)]},
+            "writes twice": lambda s: lib.multiple_writes(
+                {"log": [name, 1], "last": [f"{name}1"]}, {"log": [name, 2], "last": [f"{name}2"]}
+            ),
+            "interrupts": lambda s: {"log": [name, lib.interrupt(name)], "last": [name]},
             "interrupts twice": lambda s: {"log": [name, lib.interrupt(f"{name}1"), lib.interrupt(f"{name}2")]},
         }
 
@@ -159,6 +167,20 @@ def remove_old_errors(theirs: Observations, ours: Observations) -> None:
                 their_task.update(error=None, interrupts=our_task["interrupts"])
 
 
+def remove_pending_values(*observations: Observations) -> None:
+    """Remove what siblings have written to the channel with a custom reducer in an open super-step: a known difference.
+
+    LangGraph shows it among the values. stepgraph shows it in the tasks' results, because only the graph's code could
+    fold it.
+    """
+    for each in observations:
+        for returned, head in zip(each.returned, each.heads, strict=True):
+            if sum("last" in (task["result"] or {}) for task in head["tasks"]) > 1:
+                head["values"].pop("last", None)
+                if isinstance(returned, dict):
+                    returned.pop("last", None)
+
+
 async def compare(seed: int) -> int:
     """Build the graph of this seed, compare the libraries after each operation on a thread, and return their number."""
     random = Random(seed)
@@ -171,6 +193,7 @@ async def compare(seed: int) -> int:
             count += 1
             theirs, ours = await observe(their_thread, [operation]), await observe(our_thread, [operation])
             remove_old_errors(theirs, ours)
+            remove_pending_values(theirs, ours)
             assert ours == theirs, f"seed {seed}, operation {count}: {graph}"
     return count
 

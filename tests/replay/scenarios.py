@@ -11,7 +11,7 @@ from operator import add
 from typing import Annotated, Any, TypedDict
 
 from stepgraph import END, START, Command, GraphClient, RetryPolicy, StateGraph, interrupt
-from stepgraph.errors import GraphRecursionError, InvalidUpdateError
+from stepgraph.errors import GraphRecursionError, InvalidUpdateError, ReducerError
 from stepgraph.graph.compiled import CompiledGraph
 
 Config = dict[str, Any]
@@ -95,6 +95,45 @@ def asking() -> CompiledGraph:
     return builder.compile(name="asking")
 
 
+def largest(left: list[int], right: list[int]) -> list[int]:
+    """A reducer that only the graph's code has.
+
+    It fails twice on a number above 100: in the activity of the node that writes it, and at the commit.
+    """
+    if right and max(right) > 100:
+        attempts["largest"] = attempts.get("largest", 0) + 1
+        if attempts["largest"] <= 2:
+            raise ValueError("too large")
+    return sorted([*left, *right])[-3:]
+
+
+class Scores(TypedDict):
+    best: Annotated[list[int], largest]
+    words: Annotated[list[str], add]
+
+
+def folding() -> CompiledGraph:
+    """A graph whose nodes write one channel with a custom reducer side by side, before a router."""
+    builder = StateGraph(Scores)
+    builder.add_node("low", lambda state: {"best": [1, 2], "words": ["low"]})
+    builder.add_node("high", lambda state: {"best": [101, 5], "words": ["high"]})
+    builder.add_node("after", lambda state: {"words": [str(state["best"])]})
+    builder.add_edge(START, "low").add_edge(START, "high").add_edge("low", END)
+    builder.add_conditional_edges("high", lambda state: "after" if 101 in state["best"] else END)
+    return builder.add_edge("after", END).compile(name="folding")
+
+
+async def mend_a_reducer(client: GraphClient, config: Config) -> None:
+    """A reducer fails and is mended; then it folds an update by hand, and one in the name of a node with a router."""
+    attempts.pop("largest", None)
+    with suppress(ReducerError):
+        await client.ainvoke({"best": [3], "words": []}, config)
+    await client.ainvoke(None, config)
+    await client.aupdate_state(config, {"best": [200]}, as_node="human")
+    await client.aupdate_state(config, {"best": [300]}, as_node="high")
+    await client.ainvoke(None, config)
+
+
 async def answer_one_interrupt(client: GraphClient, config: Config) -> None:
     await client.ainvoke({"words": [], "turns": 0}, config)
     await client.ainvoke(Command(resume="yes"), config)
@@ -149,4 +188,5 @@ SCENARIOS: dict[str, tuple[CompiledGraph, Callable[[GraphClient, Config], Awaita
     "clashing": (clashing(), clash),
     "row": (fused(), answer_one_interrupt),
     "asking": (asking(), use_all_commands),
+    "folding": (folding(), mend_a_reducer),
 }

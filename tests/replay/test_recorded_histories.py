@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,41 @@ async def test_a_history_of_other_decisions_does_not_replay() -> None:
     replayer = Replayer(workflows=[], plugins=[GraphPlugin([SCENARIOS["pipeline"][0]])])
     with pytest.raises(Exception, match="Nondeterminism"):
         await replayer.replay_workflow(WorkflowHistory.from_json("changed", json.dumps(changed)))
+
+
+REPLAY_WITHOUT_CODE = """
+import asyncio, importlib.abc, json, sys
+from pathlib import Path
+
+CODE = ("stepgraph.execution", "stepgraph.graph", "stepgraph_activities", "stepgraph.serde.type_codec")
+
+class NoCode(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.startswith(CODE):
+            raise ImportError(f"{name} is not for replays")
+
+sys.meta_path.insert(0, NoCode())
+
+from temporalio.client import WorkflowHistory
+from temporalio.converter import DataConverter
+from stepgraph_workflows import replay_history
+
+async def main():
+    for path in map(Path, sys.argv[1:]):
+        history = WorkflowHistory.from_json(path.stem, path.read_text())
+        run = await replay_history(history, DataConverter.default)
+        answer = run.answer("get_state_history", {})
+        print(json.dumps([path.stem, [each["values"] for each in answer["snapshots"]]]))
+
+asyncio.run(main())
+"""
+
+
+def test_histories_are_read_where_no_code_of_a_graph_can_be_imported() -> None:
+    """Nothing under the workflow reaches nodes, routers, reducers or types; values come back as they were recorded."""
+    script = [sys.executable, "-c", REPLAY_WITHOUT_CODE, *map(str, HISTORIES)]
+    lines = subprocess.run(script, capture_output=True, check=True, text=True).stdout.splitlines()
+    values = dict(json.loads(line) for line in lines)
+    assert values.keys() == {path.stem for path in HISTORIES}
+    assert values["folding-1"][0] == {"best": [3], "words": []}  # the reducer failed here
+    assert values["folding-2"][0] == {"best": [3, 5, 101], "words": ["high", "low", "[3, 5, 101]"]}

@@ -15,12 +15,12 @@ from typing_extensions import TypedDict
 from stepgraph import END, START, Command, RetryPolicy, StateGraph, interrupt
 from stepgraph.errors import GraphRecursionError, NodeError, ReducerError, ThreadBusyError
 from stepgraph.execution.fused_steps import FusedSteps
-from stepgraph.execution.state_cache import process_cache
 from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.protocol.config import parse_config
 from stepgraph.protocol.fused_run import FusedStepsResult
 from stepgraph.protocol.interrupts import Interrupt
 from stepgraph.protocol.snapshot import StateSnapshot
+from stepgraph.temporal.state_cache import process_cache
 from stepgraph.testing import MemoryRunner
 from tests.conftest import Stage
 from tests.patience import PATIENCE, eventually

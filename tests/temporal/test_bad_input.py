@@ -18,12 +18,11 @@ from stepgraph.errors import (
     InvalidThreadError,
     InvalidUpdateError,
     NodeError,
-    NoWorkerError,
     PayloadTooLargeError,
     SerializationError,
     UnknownGraphError,
 )
-from stepgraph.protocol.snapshot import config_for
+from stepgraph.protocol.snapshot import config_for, empty_snapshot
 from tests.conftest import Stage
 from tests.temporal.graphs import chain
 
@@ -197,8 +196,8 @@ async def test_a_thread_belongs_to_one_graph(stage: Stage) -> None:
         assert (await client.aget_state(config)).values["query"] == "x"
 
 
-async def test_reading_an_open_thread_without_a_worker_is_an_error(stage: Stage) -> None:
-    """Reading an open thread without a worker raises an error that names the task queue. A closed one can be read."""
+async def test_a_thread_that_no_worker_has_begun_is_empty(stage: Stage) -> None:
+    """A started thread that no worker has taken up has no checkpoint yet; reading it says so at once."""
     client, config = stage.use(PLAIN), stage.thread()
     async with stage.serving(PLAIN):
         await client.ainvoke({"query": "x"}, config)
@@ -207,8 +206,8 @@ async def test_reading_an_open_thread_without_a_worker_is_an_error(stage: Stage)
     fresh = Stage(stage.client)  # a task queue that no worker has polled for minutes
     unchecked = GraphClient(stage.client, PLAIN.name, task_queue=fresh.task_queue, check_workers=False)
     run = await unchecked.astart({"query": "x"}, stuck)
-    with pytest.raises(NoWorkerError, match=f"No worker answered .* on task queue '{fresh.task_queue}'"):
-        await unchecked.aget_state(stuck)
+    assert await unchecked.aget_state(stuck) == empty_snapshot(run.thread_id)
+    assert [snapshot async for snapshot in unchecked.aget_state_history(stuck)] == []
     await stage.client.get_workflow_handle(run.thread_id).terminate()
     stage.threads.remove(run.thread_id)
 

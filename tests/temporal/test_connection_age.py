@@ -13,12 +13,12 @@ import pytest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from stepgraph.client.thread_reader import has_workers
 from stepgraph.errors import CheckpointNotFoundError
 from stepgraph.temporal.executions import latest_run
 from stepgraph.temporal.records import run_holding
 from stepgraph.temporal.rpc import ATTEMPTS, retried
 from stepgraph.temporal.search_attributes import register
+from stepgraph.temporal.task_queues import has_workers
 from tests.conftest import dev_server
 
 SHORT_CONNECTIONS = (

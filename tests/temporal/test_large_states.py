@@ -177,7 +177,7 @@ async def test_a_run_with_large_states_continues_as_new(large: Stage, monkeypatc
 
 async def test_a_node_in_another_process_queries_a_large_state(large: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer to a query for a large state comes from external storage in one piece."""
-    monkeypatch.setattr("stepgraph.execution.state_cache.StateCache.get", lambda *_: None)
+    monkeypatch.setattr("stepgraph.temporal.state_cache.StateCache.get", lambda *_: None)
 
     def measure(state: State) -> dict[str, Any]:
         return {"notes": [str(len(state["data"]))]}

@@ -31,14 +31,22 @@ Step = tuple[Any, ...]
 """The name of a command, then its arguments."""
 
 
+def union(left: set[str], right: set[str]) -> set[str]:
+    """A reducer that only the graph's code has; it fails while "union" is in `failing`."""
+    if "union" in failing:
+        raise ValueError("no union")
+    return left | right
+
+
 class State(TypedDict, total=False):
     log: Annotated[list[str], add]
     turns: Annotated[int, add]
+    tags: Annotated[set[str], union]
     road: str
 
 
 failing: set[str] = set()
-"""The nodes that fail at present, on the server and in memory."""
+"""The nodes that fail at present, on the server and in memory, and perhaps the reducer."""
 
 
 def says(name: str) -> Any:
@@ -47,13 +55,13 @@ def says(name: str) -> Any:
     def node(state: State) -> dict[str, Any]:
         if name in failing:
             raise ConnectionError(f"{name} has no route")
-        return {"log": [name]}
+        return {"log": [name], "tags": {name}}
 
     return node
 
 
 def meet(state: State) -> dict[str, Any]:
-    return {"log": ["meet"], "turns": 1}
+    return {"log": ["meet"], "turns": 1, "tags": {"meet"}}
 
 
 def ask(state: State) -> dict[str, Any]:
@@ -97,7 +105,10 @@ GRAPHS = {kind: a_graph(kind) for kind in ("sync", "async", "mixed")}
 roads = st.sampled_from(["ask", "twice", "both", "again", "end"])
 places = st.none() | st.integers(0, 30)
 """Which checkpoint, counted from the newest; `None` stands for the head."""
-values = st.fixed_dictionaries({}, optional={"log": st.just(["by hand"]), "road": roads, "turns": st.integers(1, 2)})
+values = st.fixed_dictionaries(
+    {},
+    optional={"log": st.just(["by hand"]), "road": roads, "turns": st.integers(1, 2), "tags": st.just({"hand"})},
+)
 authors = st.none() | st.sampled_from(
     ["human", "left", "right", "meet", "ask", "aside", "also", "last", START, END, "lfet"]
 )
@@ -113,7 +124,7 @@ bulks = st.lists(st.lists(st.tuples(values, authors), min_size=1, max_size=2), m
 answers = st.sampled_from(["yes", {"a": 1}, {}])
 
 faults = st.one_of(
-    step("fail", st.sets(st.sampled_from(["left", "right", "aside", "ask", "last"]), min_size=1, max_size=3)),
+    step("fail", st.sets(st.sampled_from(["left", "right", "aside", "ask", "last", "union"]), min_size=1, max_size=3)),
     step("fix"),
     step("restart"),
 )
@@ -202,9 +213,10 @@ class Executor:
         return [snapshot async for snapshot in self.runner.aget_state_history(config_for(thread))]
 
     def _comparable(self, snapshot: StateSnapshot) -> dict[str, Any]:
-        """Return a snapshot without its time and the ids of interrupts, with places for checkpoint ids."""
+        """Return a snapshot without its time and the ids of tasks and interrupts, with places for checkpoint ids."""
         tasks = [
-            task._replace(interrupts=tuple(each.value for each in task.interrupts))._asdict() for task in snapshot.tasks
+            task._replace(id="", interrupts=tuple(each.value for each in task.interrupts))._asdict()
+            for task in snapshot.tasks
         ]
         interrupts = [(each.value, each.deadline) for each in snapshot.interrupts]
         replaced = {"created_at": None, "tasks": tasks, "interrupts": interrupts}

@@ -21,12 +21,12 @@ from temporalio.worker import (
 )
 
 from stepgraph import Command, interrupt
-from stepgraph.execution.state_cache import process_cache
 from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.hosting.graph_worker import graph_worker
 from stepgraph.protocol.names import GET_VALUES
 from stepgraph.protocol.snapshot import StateSnapshot
 from stepgraph.temporal.payloads import from_raw
+from stepgraph.temporal.state_cache import process_cache
 from stepgraph.testing import MemoryRunner
 from tests.conftest import ROOT, Stage
 from tests.patience import PATIENCE, eventually

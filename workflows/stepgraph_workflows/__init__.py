@@ -4,9 +4,11 @@ Owns when tasks, commands and continue-as-new take effect. Knows nothing of what
 of how a node is called (`stepgraph_activities`).
 
 Read in this order: `graph_workflow`, `run_loop`, `phases`, `run_state`, `super_steps`, `task_dispatch`,
-`fused_dispatch`. `workflow_for` makes the workflow class of a worker that serves certain graphs.
+`fused_dispatch`. `workflow_for` makes the workflow class of a worker that serves certain graphs. `replay_run` reads a
+run without a worker.
 """
 
 from stepgraph_workflows.graph_workflow import workflow_for
+from stepgraph_workflows.replayed_run import ReplayedRun, replay_history, replay_run
 
-__all__ = ["workflow_for"]
+__all__ = ["ReplayedRun", "replay_history", "replay_run", "workflow_for"]

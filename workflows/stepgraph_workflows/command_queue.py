@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from stepgraph.drive.apply_command import apply_command
+from stepgraph.drive.thread_io import ThreadIO
 from stepgraph.engine.thread import Thread
-from stepgraph.errors import InvalidUpdateError, StepgraphError
-from stepgraph.execution.apply_command import apply_command
-from stepgraph.execution.registry import GraphRegistry
+from stepgraph.errors import InvalidUpdateError, StepgraphError, ThreadBusyError, UnknownFormatError
 from stepgraph.protocol.commands import (
     CommandKind,
     InvokeCommand,
@@ -23,7 +23,6 @@ from stepgraph.protocol.commands import (
 )
 from stepgraph.protocol.snapshot import config_for
 from stepgraph.serde.error_text import first_line
-from stepgraph_workflows.local_activities import COMMAND_IO
 
 _SHAPES: Mapping[CommandKind, tuple[type[ThreadCommand], str]] = {
     "update": (UpdateCommand, '{"values": {...}, "as_node": "...", "checkpoint_id": "..."}'),
@@ -38,7 +37,7 @@ def parse_command(kind: CommandKind, payload: dict[str, Any] | None) -> ThreadCo
     model, shape = _SHAPES[kind]
     try:
         return model.model_validate(payload or {})
-    except ValidationError as error:
+    except (ValidationError, UnknownFormatError) as error:
         raise InvalidUpdateError(f"{kind!r} takes {shape}: {first_line(error)}.") from error
 
 
@@ -105,14 +104,17 @@ class CommandQueue:
         while self._pending:
             self._pending.popleft().refuse(error)
 
-    async def apply_next(self, thread: Thread, registry: GraphRegistry, config: Mapping[str, Any]) -> PendingCommand:
+    async def apply_next(self, thread: Thread, config: Mapping[str, Any], io: ThreadIO) -> PendingCommand:
         """Apply the command that has waited longest, and return it with what came of it."""
         pending = self._current = self._pending.popleft()
         try:
-            await apply_command(thread, registry, config, pending.kind, pending.command, io=COMMAND_IO)
+            await apply_command(thread, config, pending.kind, pending.command, io=io)
             pending.config, pending.done = config_for(thread.thread_id, thread.head_id), True
         except StepgraphError as error:
             pending.refuse(error)
+        except BaseException:  # the run is cancelled: whoever sent the command must not wait for ever
+            pending.refuse(ThreadBusyError("The run ended before this command was applied. Send it again."))
+            raise
         finally:
             self._current = None
         return pending

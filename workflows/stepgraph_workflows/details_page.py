@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from stepgraph.engine.checkpoint import Checkpoint, InterruptRequest
 from stepgraph.engine.thread_view import ThreadView
@@ -50,9 +51,11 @@ def status(thread: ThreadView, *, running: bool) -> str:
 
 def waits_for(thread: ThreadView) -> str | None:
     """Return the first node that waits at an interrupt or breakpoint."""
-    if waiting := sorted(thread.waiting_by_task()):
-        return waiting[0]
-    return thread.head.triggers[0] if thread.paused and thread.head else None
+    if thread.head is None:
+        return None
+    waiting = thread.waiting_by_task()
+    nodes = sorted(task.node for task in thread.head.tasks if task.id in waiting)
+    return nodes[0] if nodes else thread.head.nodes[0] if thread.paused else None
 
 
 def _summary(thread: ThreadView, running: bool) -> str:
@@ -60,9 +63,13 @@ def _summary(thread: ThreadView, running: bool) -> str:
     if head is None:
         return "Nothing has happened on this thread yet."
     where = f"**{status(thread, running=running)}** after step {head.step}"
-    then = ", ".join(f"`{name}`" for name in head.triggers)
+    then = ", ".join(f"`{name}`" for name in head.nodes)
     lines = [f"{where}; next: {then}." if then else f"{where}; the graph has finished."]
-    lines += [f"`{name}` failed: {_cell(failure.summary)}" for name, failure in thread.failures.items()]
+    lines += [
+        f"`{task.node}` failed: {_cell(failure.summary)}"
+        for task, _, failure in thread.task_outcomes(head)
+        if failure is not None
+    ]
     return "\n\n".join(lines)
 
 
@@ -90,9 +97,15 @@ def _steps(thread: ThreadView, step_rows: dict[str, str]) -> str:
 
 
 def _step_row(checkpoint: Checkpoint) -> str:
-    wrote = "; ".join(f"`{node}`: {', '.join(values or ())}" for node, values in (checkpoint.writes or {}).items())
-    then = ", ".join(f"`{name}`" for name in checkpoint.triggers)
+    wrote = "; ".join(f"`{node}`: {', '.join(_channels(values))}" for node, values in (checkpoint.writes or {}).items())
+    then = ", ".join(f"`{name}`" for name in checkpoint.nodes)
     return f"| {checkpoint.step} | {checkpoint.source} | {_cell(wrote)} | {_cell(then)} |"
+
+
+def _channels(writes: Any) -> list[str]:
+    """Return the channels that a node wrote: one mapping, or a list of those of its tasks."""
+    by_task = writes if isinstance(writes, list) else [writes]
+    return list(dict.fromkeys(name for values in by_task for name in values or ()))
 
 
 def _cell(text: str) -> str:

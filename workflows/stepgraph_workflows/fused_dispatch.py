@@ -11,7 +11,7 @@ from temporalio.exceptions import ActivityError
 
 from stepgraph.engine.checkpoint import Checkpoint, Task
 from stepgraph.engine.thread import Thread
-from stepgraph.errors import StepgraphError
+from stepgraph.errors import StepgraphError, UnknownFormatError
 from stepgraph.protocol.activity_input import to_activity_input
 from stepgraph.protocol.fused_run import FusedStepsRequest, FusedStepsResult
 from stepgraph.protocol.names import steps_type
@@ -49,6 +49,7 @@ async def run_fused(thread: Thread, settings: RunSettings, config: dict[str, Any
             steps_type(thread.spec.name),
             to_raw(to_activity_input(_request(thread, settings, config, max_steps))),
             result_type=RawValue,
+            task_queue=settings.task_queue,
             start_to_close_timeout=timedelta(seconds=max(node.timeout for node in nodes)) + GRACE,
             heartbeat_timeout=timedelta(seconds=min(node.heartbeat_timeout for node in nodes)),
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
@@ -58,7 +59,7 @@ async def run_fused(thread: Thread, settings: RunSettings, config: dict[str, Any
         return FusedStepsResult.model_validate(from_raw(answer))
     except ActivityError as error:
         failure = failure_of(error)
-    except ValueError as error:  # pydantic's, too
+    except (ValueError, UnknownFormatError) as error:  # pydantic's, too
         failure = unreadable_answer("fused super-steps", error)
     return FusedStepsResult(failures={task.id: failure for task, _, _ in thread.task_outcomes(_head(thread))})
 
@@ -79,10 +80,10 @@ def commit_fused(thread: Thread, result: FusedStepsResult) -> None:
         due = {task.id for task, _, _ in thread.task_outcomes(_head(thread))}
         if due != step.results.keys():
             raise StepgraphError(
-                f"Graph {thread.spec.name!r} ran {sorted(step.results)} where {sorted(due)} were due: its reducers "
-                "or its code differ between worker processes. Fix that, then resume the thread."
+                f"Graph {thread.spec.name!r} ran {sorted(step.results)} where {sorted(due)} were due: the "
+                "versions of stepgraph in its worker processes differ. Fix that, then resume the thread."
             )
-        thread.commit_results(step.results, created_at=step.at)
+        thread.commit_results(step.results, step.applied, created_at=step.at)
     for task, _, _ in thread.task_outcomes(_head(thread)):
         if task.id in result.results:
             thread.start(task)
@@ -99,7 +100,7 @@ def _request(thread: Thread, settings: RunSettings, config: dict[str, Any], max_
         spec_hash=thread.spec.hash,
         head=_head(thread).to_data().model_copy(update={"writes": None}),
         state=thread.state if travels_inline(thread, settings) else None,
-        checkpoints_made=len(thread.checkpoints),
+        checkpoints_made=thread.checkpoints_numbered,
         steps_left=thread.steps_left,
         breaks=thread.breaks,
         passes_breakpoint=thread.passes_breakpoint,
@@ -107,7 +108,7 @@ def _request(thread: Thread, settings: RunSettings, config: dict[str, Any], max_
         max_steps=min(settings.fused_steps, max_steps),
         max_seconds=settings.fused_seconds,
         max_bytes=MAX_RESULT_BYTES,
-        uses_external_storage=settings.uses_external_storage,
+        storage=settings.uses_external_storage,
     )
 
 

@@ -25,24 +25,27 @@ workflow task again and again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
+from stepgraph.drive.apply_command import check_command
 from stepgraph.engine.record import record_of
+from stepgraph.engine.spec import GraphSpec
 from stepgraph.errors import StepgraphError, ThreadBusyError
-from stepgraph.execution.apply_command import check_command
 from stepgraph.protocol.commands import CommandKind, IdleAnswer, InvokeCommand, ThreadCommand
 from stepgraph.protocol.names import (
     CHECK,
     FORK,
     GET_HISTORY,
     GET_RECORD,
+    GET_SPEC,
     GET_STATE,
     GET_VALUES,
+    GET_WRITES,
     INVOKE,
     RESUME,
     UPDATE_NOT_READY,
@@ -55,7 +58,7 @@ from stepgraph.temporal.payloads import to_raw
 from stepgraph_workflows import query_answers
 from stepgraph_workflows.command_queue import parse_command
 from stepgraph_workflows.run_loop import RunLoop
-from stepgraph_workflows.run_state import Registries, RunState
+from stepgraph_workflows.run_state import RunState
 
 IDLE_ANSWER_BYTES = 4_096
 """Size of a state above which `wait_until_idle` leaves the record out: an update's answer stays in the history, and in
@@ -66,14 +69,17 @@ NO_ARGUMENT = to_raw(None)
 
 
 class GraphWorkflow:
-    """One run, with its updates, signals and queries. `workflow_for` adds the registries of the worker's graphs."""
+    """One run, with its updates, signals and queries. No code of a graph is reached from here.
 
-    registries: Registries
+    `workflow_for` adds the specs of the worker's graphs: a query compares a command with them.
+    """
+
+    specs: Mapping[str, GraphSpec] = {}
     uses_external_storage: bool = False
     """Whether this worker has external storage, so that a query's answer need not come in pages."""
 
     def __init__(self) -> None:
-        self._state = RunState(self.registries)
+        self._state = RunState()
 
     async def execute(self, args: Sequence[RawValue]) -> RawValue:
         """Run. The result is the thread's record, or a `CommandRefused`."""
@@ -208,10 +214,21 @@ class GraphWorkflow:
         """Return the values at a checkpoint, for an activity that does not have them in its cache."""
         return query_answers.values(self._state.restored_thread, request, in_one_piece=self.uses_external_storage)
 
+    @workflow.query(name=GET_WRITES)
+    def get_writes(self, request: RawValue = NO_ARGUMENT) -> RawValue:
+        """Return what the head's finished tasks wrote, for an activity that applies these writes."""
+        return query_answers.writes(self._state.restored_thread, request, in_one_piece=self.uses_external_storage)
+
+    @workflow.query(name=GET_SPEC)
+    def get_spec(self, request: RawValue = NO_ARGUMENT) -> RawValue:
+        """Return the spec that the run has recorded, for an activity whose code has another one."""
+        return query_answers.spec(self._state.restored_thread, request, in_one_piece=self.uses_external_storage)
+
     @workflow.query(name=CHECK)
     def check(self, request: RawValue = NO_ARGUMENT) -> RawValue:
         """Return the error with which the thread's next run would refuse a command, as far as this one can see."""
-        return query_answers.check(self._state.restored_thread, lambda: self._state.registry, request)
+        spec = self.specs.get(workflow.info().workflow_type)
+        return query_answers.check(self._state.restored_thread, spec, request)
 
     # What handlers share
 
@@ -219,7 +236,7 @@ class GraphWorkflow:
         """Return the command in a payload; `StepgraphError` if it can be seen to be wrong."""
         command = parse_command(kind, payload)
         if self._state.restored_thread is not None:
-            check_command(self._state.restored_thread, self._state.registry, kind, command)
+            check_command(self._state.restored_thread, kind, command)
         return command
 
     def _validate(self, kind: CommandKind, payload: dict[str, Any] | None) -> None:
@@ -256,10 +273,10 @@ def _update_failure(error: StepgraphError) -> ApplicationError:
     return ApplicationError(error.message, to_raw(error.to_wire()), type=type(error).__name__, non_retryable=True)
 
 
-def workflow_for(registries: Registries) -> type:
+def workflow_for(specs: Mapping[str, GraphSpec]) -> type:
     """Return the workflow class of a worker that serves these graphs, each under its own name as the workflow type.
 
-    It runs outside the SDK's sandbox: the worker loads the graphs' modules once, and nothing here reads a clock, a
-    random number or the outside world.
+    It runs outside the SDK's sandbox: nothing here reads a clock, a random number or the outside world, and no code of
+    a graph is called.
     """
-    return sdk_internals.dynamic_workflow(GraphWorkflow, {"registries": dict(registries)}, module=__name__)
+    return sdk_internals.dynamic_workflow(GraphWorkflow, {"specs": dict(specs)}, module=__name__)

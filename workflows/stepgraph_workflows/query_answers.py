@@ -8,18 +8,22 @@ from typing import Any
 
 from temporalio.common import RawValue
 
-from stepgraph.engine.difference import difference
+from stepgraph.drive.apply_command import check_command_on_closed
+from stepgraph.drive.thread_io import authors_of
+from stepgraph.engine.changes import difference
+from stepgraph.engine.commit import entries_of
 from stepgraph.engine.record import Record, record_of
+from stepgraph.engine.spec import GraphSpec
 from stepgraph.engine.thread_view import ThreadView
 from stepgraph.errors import StepgraphError
-from stepgraph.execution.apply_command import check_command_on_closed
-from stepgraph.execution.registry import GraphRegistry
+from stepgraph.protocol.apply_writes_request import PendingWrites
 from stepgraph.protocol.paging import PAGE_SIZE, in_pages
 from stepgraph.protocol.queries import (
     HISTORY_BYTES,
     HISTORY_PAGE,
     CheckRequest,
     HistoryRequest,
+    Query,
     StateRequest,
     ValuesRequest,
 )
@@ -88,7 +92,7 @@ def _newest_first(thread: ThreadView, restored: Record | None) -> Iterator[tuple
     for checkpoint in thread.newest_first():
         yield checkpoint.id, functools.partial(snapshot_data, thread, checkpoint)
     if restored is not None and thread.base is not None:
-        values = JsonValues.of(thread.channels.encode(thread.base.values))
+        values = JsonValues.of(thread.base.values)
         for recent, snapshot in zip(restored.recent, recent_in_record(restored, values), strict=True):
             yield recent.checkpoint.id, functools.partial(dict, snapshot)
 
@@ -103,19 +107,41 @@ def record(thread: ThreadView | None, restored: Record | None, argument: RawValu
             record = record_of(thread)
         else:
             record = record_of(thread, thread.checkpoint(request.checkpoint_id))
-        return record.model_dump(mode="json") if record is not None else None
+        return record.to_json() if record is not None else None
 
     return _answer(StateRequest, argument, data, in_one_piece=in_one_piece)
 
 
-def check(thread: ThreadView | None, registry: Callable[[], GraphRegistry], argument: RawValue) -> RawValue:
-    """Answer with `None`, or with the error with which the thread's next run would refuse a command."""
+def check(thread: ThreadView | None, spec: GraphSpec | None, argument: RawValue) -> RawValue:
+    """Answer with `None`, or with the error with which the thread's next run would refuse a command.
+
+    ``spec`` is that of the worker's code, with which the next run will be started.
+    """
 
     def refusal(request: CheckRequest) -> None:
-        if thread is not None:
-            check_command_on_closed(thread, registry(), request.kind, request.command)
+        if thread is not None and spec is not None:
+            check_command_on_closed(thread, spec, request.kind, request.command)
 
     return _answer(CheckRequest, argument, refusal, in_one_piece=False)
+
+
+def spec(thread: ThreadView | None, argument: RawValue, *, in_one_piece: bool) -> RawValue:
+    """Answer with the spec that the run has recorded."""
+
+    def recorded(request: Query) -> dict[str, Any] | None:
+        return thread.spec.to_json() if thread is not None else None
+
+    return _answer(Query, argument, recorded, in_one_piece=in_one_piece)
+
+
+def writes(thread: ThreadView | None, argument: RawValue, *, in_one_piece: bool) -> RawValue:
+    """Answer with what the finished tasks of the head wrote, in the order of the tasks."""
+
+    def pending(request: StateRequest) -> dict[str, Any]:
+        entries = entries_of(thread.head, thread.results) if thread is not None and thread.head is not None else ()
+        return PendingWrites(authors=authors_of(entries)).to_json()
+
+    return _answer(StateRequest, argument, pending, in_one_piece=in_one_piece)
 
 
 def values(thread: ThreadView | None, argument: RawValue, *, in_one_piece: bool) -> RawValue:
@@ -125,12 +151,10 @@ def values(thread: ThreadView | None, argument: RawValue, *, in_one_piece: bool)
         if thread is None or thread.head is None:
             return {"values": {}}
         checkpoint = thread.checkpoint(request.checkpoint_id) if request.checkpoint_id is not None else thread.head
-        known = next((each for each in thread.newest_first() if each.id == request.since), None)
+        known = thread.find(request.since)
         if known is not None:
-            return {"difference": difference(thread.channels, known.values, checkpoint.values).to_json()}
-        if checkpoint is thread.head:
-            return {"values": thread.state.to_data()}
-        return {"values": thread.channels.encode(checkpoint.values)}
+            return {"difference": difference(known.values, checkpoint.values).to_json()}
+        return {"values": dict(checkpoint.values)}
 
     return _answer(ValuesRequest, argument, values_or_difference, in_one_piece=in_one_piece)
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from pydantic import ValidationError
 from temporalio import workflow
 from temporalio.common import RawValue
 
 from stepgraph.engine.record import Record, thread_from
 from stepgraph.engine.thread import Thread
-from stepgraph.errors import GraphMismatchError, InvalidInputError, UnknownGraphError, suggest
-from stepgraph.execution.registry import GraphRegistry
+from stepgraph.errors import GraphMismatchError, InvalidInputError, UnknownFormatError
 from stepgraph.protocol.opening import Opening
 from stepgraph.protocol.start_options import StartOptions
 from stepgraph.serde.error_text import first_line
@@ -28,43 +26,31 @@ def parse_arguments(args: Sequence[RawValue]) -> tuple[Any, StartOptions]:
     try:
         input_data, options, *_ = [*(from_raw(arg) for arg in args), None, None]
         return input_data, StartOptions.model_validate(options or {})
-    except (ValidationError, ValueError) as error:
+    except (ValueError, UnknownFormatError) as error:  # pydantic's, too
         raise InvalidInputError(
             f"A run takes an input (a JSON object, or null to resume) and, optionally, options: {first_line(error)}."
         ) from error
 
 
-def restore_thread(opening: Opening, registry: Callable[[], GraphRegistry]) -> Thread:
+def restore_thread(opening: Opening) -> Thread:
     """Build the thread from what `open_thread` returned.
 
-    Args:
-        opening: the recorded answer of `open_thread`.
-        registry: returns the worker's registry of the graph; called once the worker is known to have one.
-
     Raises:
-        UnknownGraphError: the worker that opened the thread had no such graph.
         GraphMismatchError: the thread belongs to another graph.
     """
-    info = workflow.info()
-    if opening.spec is None:
-        raise UnknownGraphError(
-            f"This worker has no graph {info.workflow_type!r}.{suggest(info.workflow_type, opening.known)} "
-            "Start a worker with its code on a task queue of its own, or fix the name.",
-            graph=info.workflow_type,
-            known=list(opening.known),
-        )
-    if opening.record is not None and opening.record.graph != opening.spec.name:
+    info, spec = workflow.info(), opening.spec
+    assert spec is not None, "open_thread has found the graph"
+    if opening.record is not None and opening.record.graph != spec.name:
         raise GraphMismatchError(
-            f"Thread {info.workflow_id!r} belongs to graph {opening.record.graph!r}, not to {opening.spec.name!r}. "
+            f"Thread {info.workflow_id!r} belongs to graph {opening.record.graph!r}, not to {spec.name!r}. "
             "Use another thread id.",
             thread_id=info.workflow_id,
-            graph=opening.spec.name,
+            graph=spec.name,
             thread_graph=opening.record.graph,
         )
     return thread_from(
         opening.record,
-        opening.spec,
-        registry().schema.channels,
+        spec,
         thread_id=info.workflow_id,
         run_id=info.run_id,
         clock=lambda: workflow.now().isoformat(),

@@ -10,25 +10,26 @@ from typing import Any, NoReturn
 from temporalio import workflow
 from temporalio.common import RawValue
 
+from stepgraph.drive.apply_command import accept_input, apply_command
+from stepgraph.drive.commit_step import commit_step
 from stepgraph.engine.checkpoint import Task
 from stepgraph.engine.failures import node_error
 from stepgraph.engine.recent_history import with_recent_history
 from stepgraph.engine.record import Record, record_of
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import InvalidInputError, StepgraphError, ThreadBusyError
-from stepgraph.execution.apply_command import apply_command
 from stepgraph.protocol.commands import CommandKind, InvokeCommand, ThreadCommand, runs_nodes
 from stepgraph.protocol.start_options import WORKFLOW_TASK_SECONDS, CommandRefused, ContinuedRun, StartOptions
 from stepgraph.protocol.thread_errors import nothing_to_resume
 from stepgraph.temporal import sdk_internals
 from stepgraph.temporal.payloads import failure, to_raw
 from stepgraph_workflows.continue_as_new import next_start_options, should_continue_as_new
-from stepgraph_workflows.local_activities import COMMAND_IO, open_thread
 from stepgraph_workflows.phases import Phase
 from stepgraph_workflows.publisher import graph_attribute, origin_attributes
 from stepgraph_workflows.restore import parse_arguments, restore_thread, without_values
 from stepgraph_workflows.run_state import RunState
 from stepgraph_workflows.super_steps import SuperSteps
+from stepgraph_workflows.thread_activities import open_thread
 
 
 class StartCommandRefusedError(Exception):
@@ -82,7 +83,7 @@ class RunLoop:
         continued = options.continued or ContinuedRun()
         state.inputs.restore(continued.input_queue)
         opening = state.opening = await open_thread(options)
-        thread = state.restored_thread = restore_thread(opening, lambda: state.registry)
+        thread = state.restored_thread = restore_thread(opening)
         state.opening = opening.model_copy(update={"record": without_values(opening.record)})
         state.config = options.config
         state.signal_errors = list(continued.errors)
@@ -94,7 +95,7 @@ class RunLoop:
         runs = await self._apply_start_command(thread, options)
         if runs is None:
             runs = continued.runs_due_tasks
-            self._take_input(thread, input_data, continued)
+            await self._take_input(thread, input_data, options, continued)
         state.phase = state.phase.after_opening(runs=runs)
         if continued.record is None:  # otherwise the run before has published them
             state.publish(more=[graph_attribute(thread.spec.name), *origin_attributes(thread)])
@@ -113,17 +114,19 @@ class RunLoop:
         for kind, command in commands:
             if command is not None:
                 try:
-                    await apply_command(thread, state.registry, state.config, kind, command, io=COMMAND_IO)
+                    await apply_command(thread, state.config, kind, command, io=state.io)
                 except StepgraphError as error:
                     raise StartCommandRefusedError(error) from error
                 return runs_nodes(kind)
         return None
 
-    def _take_input(self, thread: Thread, input_data: Any, continued: ContinuedRun) -> None:
+    async def _take_input(
+        self, thread: Thread, input_data: Any, options: StartOptions, continued: ContinuedRun
+    ) -> None:
         """Accept the input; without one, go on from the head, past a breakpoint if a caller requested that."""
         state = self._state
         if input_data is not None:
-            thread.accept_input(state.registry.schema.check_input(thread.spec.name, input_data))
+            await accept_input(thread, state.config, input_data, types=options.types, io=state.io)
         elif thread.head is None:
             raise nothing_to_resume(thread.thread_id)
         elif continued.record is None or continued.queued_input_id is not None or continued.passes_breakpoint:
@@ -142,6 +145,8 @@ class RunLoop:
                 await self._continue_as_new(caller)
             elif state.phase is Phase.RUNNING and (tasks := thread.due()):
                 await self._run_tasks(tasks)
+            elif state.phase is Phase.RUNNING and thread.complete:
+                await self._commit()
             elif (thread.waiting_interrupts or thread.paused) and not state.inputs:
                 await self._wait_for_command()
             else:
@@ -161,22 +166,24 @@ class RunLoop:
             await self._apply_commands()
             if thread.failures:
                 raise node_error(thread)
-        elif thread.complete:
-            self._commit()
+        elif thread.complete:  # before the commands that have arrived meanwhile
+            await self._commit()
 
-    def _commit(self) -> None:
-        state = self._state
-        checkpoint = state.thread.commit()
+    async def _commit(self) -> None:
+        state, head = self._state, self._state.thread.head
+        checkpoint = await commit_step(state.thread, state.config, state.io)
         state.show_details()
+        if head is not None and head.takes_input:  # no node has run
+            return
         state.publisher.log(
-            "super-step done", step=checkpoint.step, checkpoint_id=checkpoint.id, next=list(checkpoint.triggers)
+            "super-step done", step=checkpoint.step, checkpoint_id=checkpoint.id, next=list(checkpoint.nodes)
         )
 
     async def _apply_commands(self) -> None:
         """Apply the queued commands, and enter the phase that each of them leads to."""
         state, thread = self._state, self._state.thread
         while state.commands:
-            pending = await state.commands.apply_next(thread, state.registry, state.config)
+            pending = await state.commands.apply_next(thread, state.config, state.io)
             if pending.error is not None:
                 continue
             if isinstance(pending.command, InvokeCommand):

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from temporalio import workflow
 from temporalio.common import SearchAttributeUpdate
 
+from stepgraph.drive.thread_io import ThreadIO
 from stepgraph.engine.record import Record
 from stepgraph.engine.thread import Thread
-from stepgraph.errors import StepgraphError, UnknownGraphError
-from stepgraph.execution.registry import GraphRegistry
+from stepgraph.errors import StepgraphError
 from stepgraph.protocol.commands import InvokeCommand
 from stepgraph.protocol.opening import Opening, RunSettings
 from stepgraph_workflows.command_queue import CommandQueue
 from stepgraph_workflows.input_queue import InputQueue
 from stepgraph_workflows.phases import Phase
 from stepgraph_workflows.publisher import Publisher
-
-Registries = Mapping[str, GraphRegistry]
-"""By graph name."""
+from stepgraph_workflows.thread_activities import thread_io
 
 MAX_SIGNAL_ERRORS = 20
 """How many refused signals the state shows."""
@@ -29,8 +26,7 @@ MAX_SIGNAL_ERRORS = 20
 class RunState:
     """The state of one run. `RunLoop` moves it on; the handlers of `GraphWorkflow` read it and fill its queues."""
 
-    def __init__(self, registries: Registries) -> None:
-        self._registries = registries
+    def __init__(self) -> None:
         self.phase = Phase.OPENING
         self.opening: Opening | None = None
         """The answer of `open_thread`; `None` until there is one."""
@@ -62,12 +58,9 @@ class RunState:
         return self.opening.record if self.opening is not None else None
 
     @property
-    def registry(self) -> GraphRegistry:
-        """The worker's registry of the graph. `UnknownGraphError` if this worker lost it since the run was opened."""
-        name = workflow.info().workflow_type
-        if name not in self._registries:
-            raise UnknownGraphError(f"This worker has no graph {name!r} any more.", graph=name)
-        return self._registries[name]
+    def io(self) -> ThreadIO:
+        """What commands and commits need beyond the thread."""
+        return thread_io(self.settings)
 
     @property
     def is_idle(self) -> bool:

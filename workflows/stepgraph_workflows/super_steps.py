@@ -73,7 +73,7 @@ class SuperSteps:
     async def _run_tasks(
         self, thread: Thread, tasks: tuple[Task, ...], settings: RunSettings, config: dict[str, Any]
     ) -> None:
-        step = tasks[0].step
+        step = thread.next_step
         group = [workflow.create_event_group(f"step-{step}", label=f"step {step}")] if len(tasks) > 1 else []
         work = [asyncio.create_task(self._run_task(thread, task, settings, config, group)) for task in tasks]
         await self._wait_or_cancel(work)

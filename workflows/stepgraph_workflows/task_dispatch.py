@@ -12,17 +12,17 @@ from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
 from temporalio.exceptions import TimeoutError as ActivityTimeoutError
 
-from stepgraph.engine.checkpoint import Task, TaskFailure, TaskResult
+from stepgraph.engine.checkpoint import Task, TaskFailure
 from stepgraph.engine.constants import START
 from stepgraph.engine.spec import NodeSpec
 from stepgraph.engine.thread import Thread
-from stepgraph.errors import StorageError
-from stepgraph.execution.state_cache import process_cache
+from stepgraph.errors import StorageError, UnknownFormatError
 from stepgraph.protocol.activity_input import to_activity_input
 from stepgraph.protocol.names import activity_type
 from stepgraph.protocol.opening import RunSettings
-from stepgraph.protocol.task_request import START_TIMEOUT, task_request
+from stepgraph.protocol.task_request import START_TIMEOUT, TaskAnswer, task_request
 from stepgraph.temporal.payloads import from_raw, to_raw
+from stepgraph.temporal.state_cache import process_cache
 
 CANCELLED = "asyncio.exceptions:CancelledError"
 """The error type of a cancelled task's failure."""
@@ -43,18 +43,18 @@ async def run_task_activity(
             activity_type(thread.spec.name, node.name),
             to_raw(to_activity_input(request)),
             result_type=RawValue,
-            task_queue=node.task_queue,
+            task_queue=node.task_queue or settings.task_queue,
             start_to_close_timeout=timedelta(seconds=node.timeout),
             heartbeat_timeout=timedelta(seconds=node.heartbeat_timeout),
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             retry_policy=_retry_policy(node),
-            summary=f"step {task.step} · {node.name}",
+            summary=f"step {request.step} · {node.name}",
             event_groups=list(groups),
         )
-        thread.finish(task, TaskResult.model_validate(from_raw(answer)))
+        thread.finish(task, TaskAnswer.model_validate(from_raw(answer)))
     except ActivityError as error:
         thread.fail(task, failure_of(error))
-    except ValueError as error:  # pydantic's, too
+    except (ValueError, UnknownFormatError) as error:  # pydantic's, too
         thread.fail(task, unreadable_answer("a task result", error))
 
 
@@ -80,7 +80,7 @@ def failure_of(error: ActivityError) -> TaskFailure:
     return TaskFailure(error_type=error_type or type(cause).__name__, error_message=str(cause))
 
 
-def unreadable_answer(expected: str, error: ValueError) -> TaskFailure:
+def unreadable_answer(expected: str, error: Exception) -> TaskFailure:
     """Return the failure of a task whose activity answered with something else than it should."""
     return TaskFailure(
         error_type="builtins:TypeError",

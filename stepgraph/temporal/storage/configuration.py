@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
-from temporalio.converter import ExternalStorage
+from temporalio.converter import DataConverter, ExternalStorage
 
 from stepgraph.errors import StepgraphError, StorageError
 from stepgraph.protocol.paging import PAGE_SIZE
@@ -52,6 +52,12 @@ def no_storage() -> ExternalStorage:
 def read_only_storage(storage: ExternalStorage) -> ExternalStorage:
     """Return the same storage for a replayer, which makes every payload of a run again and must not store it again."""
     return replace(storage, driver_selector=lambda context, payload: None)
+
+
+def read_only_converter(converter: DataConverter) -> DataConverter:
+    """Return a data converter for replays: with external storage that is only read, or with `no_storage`."""
+    storage = converter.external_storage
+    return replace(converter, external_storage=no_storage() if storage is None else read_only_storage(storage))
 
 
 def storage_from_settings(*, embedded_at: Path | None = None) -> ExternalStorage:

@@ -1,0 +1,231 @@
+"""Commands: how each one changes a thread, wherever the thread runs.
+
+Owns which checkpoint an update or a fork grows from, in whose name it is made, when the graph's code has to complete
+it, and that a command is applied completely or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from stepgraph.drive.check_values import check_values
+from stepgraph.drive.thread_io import ThreadIO, apply_writes_request, request_for_unfolded
+from stepgraph.engine.checkpoint import Checkpoint, TaskResult
+from stepgraph.engine.commit import NOTHING_APPLIED, values_before
+from stepgraph.engine.constants import END, START
+from stepgraph.engine.record import checkpoint_from, outcomes_from
+from stepgraph.engine.spec import GraphSpec
+from stepgraph.engine.state_update import (
+    NO_CHECKPOINT,
+    Update,
+    UpdateSource,
+    author_of,
+    is_virtual_author,
+    remaining_input,
+    unfolded_by,
+)
+from stepgraph.engine.task_outcomes import TaskOutcomes
+from stepgraph.engine.thread import Thread
+from stepgraph.engine.thread_view import ThreadView
+from stepgraph.protocol.apply_writes_request import AuthorWrites
+from stepgraph.protocol.commands import (
+    CommandKind,
+    InvokeCommand,
+    ResumeCommand,
+    StateUpdate,
+    ThreadCommand,
+    UpdateCommand,
+)
+from stepgraph.protocol.opening import ReadRequest
+
+
+async def apply_command(
+    thread: Thread, config: Mapping[str, Any], kind: CommandKind, command: ThreadCommand, *, io: ThreadIO
+) -> None:
+    """Apply one command to the thread. Runs no task; the caller runs those that are due, except after an update.
+
+    Args:
+        thread: the thread; idle, or between two super-steps.
+        config: the part of the caller's config that routers see.
+        kind: distinguishes an update from a fork, which have the same class.
+        command: what to apply.
+        io: reaches checkpoints of other runs, and the graph's code.
+
+    Raises:
+        StepgraphError: the command is refused; the thread is unchanged.
+    """
+    if isinstance(command, ResumeCommand):
+        if thread.waiting_interrupts or not thread.paused:
+            thread.answer(command.resume)
+        thread.set_breakpoints(command.interrupt_before, command.interrupt_after)
+        thread.reset_steps()
+        thread.pass_breakpoint()
+    elif isinstance(command, InvokeCommand):
+        if command.checkpoint_id is not None:
+            await _apply_updates(thread, config, "fork", command.as_fork(), io)
+        elif command.input is not None:
+            await accept_input(thread, config, command.input, types=command.types, io=io)
+        thread.set_breakpoints(command.interrupt_before, command.interrupt_after)
+        thread.limit_steps(command.recursion_limit)
+        if command.input is None:
+            thread.pass_breakpoint()
+    elif kind == "fork":
+        await _apply_updates(thread, config, "fork", command, io)
+        thread.reset_steps()
+        if command.as_node != START:  # an input stops at the breakpoints before the first nodes
+            thread.pass_breakpoint()
+    else:
+        await _apply_updates(thread, config, "update", command, io)
+
+
+async def accept_input(
+    thread: Thread, config: Mapping[str, Any], input_data: Any, *, types: str, io: ThreadIO
+) -> Checkpoint:
+    """Make a checkpoint from an input, coerced to the declared types unless the caller has done so.
+
+    Args:
+        thread: the thread.
+        config: the part of the caller's config that nodes see.
+        input_data: the input, as JSON data.
+        types: the hash of the types under which it was encoded; see `UpdateCommand.types`.
+        io: reaches the graph's code.
+
+    Raises:
+        InvalidInputError: the input does not fit the state; the thread is unchanged.
+    """
+    input_data = check_values(thread.spec, input_data, types=types, uses_external_storage=thread.uses_external_storage)
+    stamps: Mapping[str, str] = {}
+    if types != thread.spec.types_hash and input_data:
+        result = TaskResult(writes=(input_data,))
+        author = AuthorWrites(key=START, node=START, result=result, coerce=True, exact=bool(types))
+        request = apply_writes_request(thread, thread.head or NO_CHECKPOINT, {}, [author], config)
+        applied = (await io.apply_writes(thread, request)).to_applied()
+        input_data, stamps = applied.results[START].writes[0], applied.results[START].stamps
+    return thread.accept_input(input_data, stamps)
+
+
+def check_command(thread: ThreadView, kind: CommandKind, command: ThreadCommand) -> None:
+    """Raise a `StepgraphError` if the command will be refused, whatever is applied before it.
+
+    The spec's names, and the size and depth of values, are checked. What depends on the state at that time is left to
+    `apply_command`, and types to the graph's code.
+    """
+    if isinstance(command, InvokeCommand) and command.input is not None:
+        _check(thread, command.input, command.types)
+    if not isinstance(command, UpdateCommand):
+        return
+    for update in (update for super_step in command.steps(_source(kind)) for update in super_step):
+        if update.as_node is not None:
+            author_of(thread.spec, thread.head, update.as_node)
+        _check(thread, update.values or {}, command.types)
+
+
+def check_command_on_closed(thread: ThreadView, spec: GraphSpec, kind: CommandKind, command: UpdateCommand) -> None:
+    """Raise a `StepgraphError` if the next run of a closed thread would refuse the command.
+
+    Names are checked against ``spec``, that of the worker's code, because the next run will be started with that one.
+    """
+    target = thread.checkpoint(command.checkpoint_id) if command.checkpoint_id is not None else thread.head
+    is_first = True
+    for super_step in command.steps(_source(kind)):
+        for update in super_step:
+            if is_first or update.as_node is not None:  # the writers of a later super-step's target are not known yet
+                author_of(spec, target, update.as_node)
+            check_values(spec, update.values or {}, uses_external_storage=thread.uses_external_storage)
+        is_first = False
+
+
+def _check(thread: ThreadView, values: Any, types: str) -> dict[str, Any]:
+    return check_values(thread.spec, values, types=types, uses_external_storage=thread.uses_external_storage)
+
+
+def _source(kind: CommandKind) -> UpdateSource:
+    return "fork" if kind == "fork" else "update"
+
+
+async def _apply_updates(
+    thread: Thread, config: Mapping[str, Any], kind: UpdateSource, command: UpdateCommand, io: ThreadIO
+) -> None:
+    """Make the checkpoints of an update or a fork, one per super-step: all of them, or none if one is refused."""
+    target, target_outcomes = await _find_target(thread, command, io)
+    forked_from = command.thread_id if command.thread_id != thread.thread_id else None
+    savepoint = thread.savepoint()
+    try:
+        for super_step in command.steps(kind):
+            updates = [_update(thread, target, update, command.types) for update in super_step]
+            updates = await _completed(thread, config, target, updates, command.types, io)
+            planned = thread.plan_update(target, updates, target_outcomes)
+            unfolded = unfolded_by(thread.spec, planned)
+            applied = NOTHING_APPLIED
+            if unfolded is not None:
+                request = request_for_unfolded(thread, planned.target, unfolded, config)
+                applied = (await io.apply_writes(thread, request)).to_applied()
+            target = thread.update(planned, applied, source=kind, forked_from=forked_from)
+            forked_from, target_outcomes = None, None
+    except BaseException:  # also when the run is cancelled meanwhile
+        thread.roll_back(savepoint)
+        raise
+
+
+async def _find_target(
+    thread: Thread, command: UpdateCommand, io: ThreadIO
+) -> tuple[Checkpoint | None, TaskOutcomes | None]:
+    """Return the checkpoint to grow from; if another run made it, also the outcomes that its tasks have there."""
+    if command.checkpoint_id is None:
+        return thread.head, None
+    checkpoint = thread.find(command.checkpoint_id) if command.thread_id in (None, thread.thread_id) else None
+    if checkpoint is not None:
+        return checkpoint, None
+    request = ReadRequest(thread_id=command.thread_id or thread.thread_id, checkpoint_id=command.checkpoint_id)
+    record = await io.read_checkpoint(request)
+    return checkpoint_from(record), outcomes_from(record)
+
+
+def _update(thread: Thread, target: Checkpoint | None, update: StateUpdate, types: str) -> Update:
+    """Return an update with its author and everything that it writes."""
+    author = author_of(thread.spec, target, update.as_node)
+    values = _check(thread, update.values or {}, types)
+    remaining: dict[str, Any] = {}
+    if author == START and update.as_node is None:  # the update adds to an input that no task has written yet
+        remaining = remaining_input(thread.spec, target, values)
+    return Update(author, TaskResult(writes=tuple(each for each in (remaining, values) if each)), update.task_id)
+
+
+async def _completed(
+    thread: Thread,
+    config: Mapping[str, Any],
+    target: Checkpoint | None,
+    updates: Sequence[Update],
+    types: str,
+    io: ThreadIO,
+) -> list[Update]:
+    """Return the updates of a super-step: coerced, folded and routed by the graph's code where the spec asks for it."""
+    authors = [
+        AuthorWrites(
+            key=str(number),
+            node=update.author,
+            result=update.result,
+            coerce=types != thread.spec.types_hash and bool(update.result.writes),
+            exact=types not in ("", thread.spec.types_hash),
+            complete=True,
+            route=_has_routers(thread.spec, update.author),
+        )
+        for number, update in enumerate(updates)
+    ]
+    if not any(author.coerce or author.route or _writes_custom(thread.spec, author.result) for author in authors):
+        return list(updates)
+    checkpoint = target or NO_CHECKPOINT
+    values = values_before(thread.spec, checkpoint)
+    request = apply_writes_request(thread, checkpoint, values, authors, config)
+    applied = (await io.apply_writes(thread, request)).to_applied()
+    return [replace(update, result=applied.results[str(number)]) for number, update in enumerate(updates)]
+
+
+def _has_routers(spec: GraphSpec, author: str) -> bool:
+    return author != END and not is_virtual_author(spec, author) and bool(spec.branches_of(author))
+
+
+def _writes_custom(spec: GraphSpec, result: TaskResult) -> bool:
+    return any(name in result.channels for name in spec.custom_channels)
