@@ -9,9 +9,15 @@ from random import Random
 from string import ascii_letters
 from typing import Annotated, Any, Literal, TypedDict
 
-JobKind = Literal["chain", "loop", "chat"]
+JobKind = Literal["chain", "loop", "chat", "merge"]
 """``chain``: one node per step. ``loop``: one node, run again and again. ``chat``: a loop that adds a message to the
-state at each step."""
+state at each step. ``merge``: a loop that writes some keys of a mapping with a reducer of its own."""
+
+MERGED_KEYS = 2000
+"""Keys of the mapping of a ``merge`` job."""
+
+WRITTEN_KEYS = 5
+"""Keys that each step of it writes, always the same ones."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,7 @@ class Job:
     kind: JobKind
     steps: int
     size: int = 0
-    """Bytes of each message; for ``chat`` only."""
+    """Bytes of each message, or of each value that a ``merge`` writes."""
     durability: Literal["sync", "async"] = "sync"
 
     def to_json(self) -> dict[str, Any]:
@@ -37,6 +43,8 @@ class Job:
     def input(self) -> dict[str, Any]:
         """The input of a thread."""
         counters = {"count": 0, "goal": self.steps}
+        if self.kind == "merge":
+            return {**counters, "size": self.size, "facts": {f"key {number}": "old" for number in range(MERGED_KEYS)}}
         return counters if self.kind != "chat" else {**counters, "size": self.size, "messages": []}
 
 
@@ -56,6 +64,20 @@ class ChatState(TypedDict):
     messages: Annotated[list[str], add]
 
 
+def merge_facts(left: dict[str, str], right: dict[str, str]) -> dict[str, str]:
+    """A reducer that only the graph's code has."""
+    return {**left, **right}
+
+
+class MergeState(TypedDict):
+    """The state of a ``merge`` job."""
+
+    count: int
+    goal: int
+    size: int
+    facts: Annotated[dict[str, str], merge_facts]
+
+
 step_start_times: list[float] = []
 """When each step began in this process, by ``time.perf_counter``."""
 
@@ -68,6 +90,18 @@ async def count_step(state: CountState) -> dict[str, Any]:
 async def chat_step(state: ChatState) -> dict[str, Any]:
     """Counts one step and adds a message."""
     return chat_step_blocking(state)
+
+
+async def merge_step(state: MergeState) -> dict[str, Any]:
+    """Counts one step and writes some keys."""
+    step_start_times.append(time.perf_counter())
+    text = message(state["count"], state["size"])
+    return {"count": state["count"] + 1, "facts": {f"key {number}": text for number in range(WRITTEN_KEYS)}}
+
+
+async def merge_router(state: MergeState) -> str:
+    """Routes a merge."""
+    return router_blocking(state)
 
 
 async def count_router(state: CountState) -> str:

@@ -38,7 +38,7 @@ async def run(bench: Bench) -> CaseResult:
                     samples_of("sqlite", results, seconds_per_step)
                 ),
                 "at most",
-                1.0,
+                0.6,
                 unit=" x",
             ),
             try_check_bound(

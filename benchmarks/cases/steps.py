@@ -21,7 +21,7 @@ async def run(bench: Bench) -> CaseResult:
                     samples_of("floor", results, seconds_per_step)
                 ),
                 "at most",
-                1.10,
+                1.05,
                 unit=" x",
                 headline=f"wall time of a step, {steps} no-op nodes, against a hand-written workflow",
             ),

@@ -7,7 +7,19 @@ from typing import Any
 
 from temporalio.worker import Worker
 
-from benchmarks.jobs import ChatState, CountState, Job, chat_router, chat_step, count_router, count_step
+from benchmarks.jobs import (
+    ChatState,
+    CountState,
+    Job,
+    JobKind,
+    MergeState,
+    chat_router,
+    chat_step,
+    count_router,
+    count_step,
+    merge_router,
+    merge_step,
+)
 from benchmarks.peers.temporal_peer import TemporalPeer
 from stepgraph import END, START, GraphClient, GraphPlugin, StateGraph
 from stepgraph.graph.compiled import CompiledGraph
@@ -53,7 +65,8 @@ def thread_config(thread: str) -> dict[str, Any]:
 
 def build_graph(job: Job) -> CompiledGraph:
     """Returns the job as a compiled graph."""
-    builder = StateGraph(ChatState if job.kind == "chat" else CountState)
+    states: dict[JobKind, type] = {"chat": ChatState, "merge": MergeState}
+    builder = StateGraph(states.get(job.kind, CountState))
     if job.kind == "chain":
         names = [f"n{number:03d}" for number in range(job.steps)]
         for name in names:
@@ -61,7 +74,8 @@ def build_graph(job: Job) -> CompiledGraph:
         for source, target in pairwise([START, *names, END]):
             builder.add_edge(source, target)
     else:
-        node, router = (chat_step, chat_router) if job.kind == "chat" else (count_step, count_router)
+        loops: dict[JobKind, tuple[Any, Any]] = {"chat": (chat_step, chat_router), "merge": (merge_step, merge_router)}
+        node, router = loops.get(job.kind, (count_step, count_router))
         builder.add_node("step", node)
         builder.add_edge(START, "step")
         builder.add_conditional_edges("step", router, {"again": "step", "done": END})
