@@ -221,11 +221,6 @@ class QueuedRun(GraphRun):
         await self._wait_for_start()
         return await super().record()
 
-    async def has_worker(self) -> bool:
-        """Return whether a worker polls the run's task queue, or has done so within the last minutes."""
-        run = await latest_run(self._client, self.thread_id, self._run_ids[-1])
-        return run is None or await has_workers(self._client, run.task_queue)
-
     async def watch(self) -> AsyncIterator[StateSnapshot]:
         """Wait until the input's run begins, then yield every checkpoint that it makes, oldest first."""
         await self._wait_for_start()
@@ -264,11 +259,6 @@ class FinishedRun(GraphRun):
     async def record(self) -> Record:
         """Return the record of the thread's last run."""
         return self._record
-
-    async def has_worker(self) -> bool:
-        """Return whether a worker polls the run's task queue, or has done so within the last minutes."""
-        run = await latest_run(self._client, self.thread_id, self._run_ids[-1])
-        return run is None or await has_workers(self._client, run.task_queue)
 
     async def watch(self) -> AsyncIterator[StateSnapshot]:
         """Yield the thread's head."""
