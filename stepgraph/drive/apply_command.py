@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from stepgraph.drive.check_values import check_values
-from stepgraph.drive.thread_io import ThreadIO, apply_writes_request, request_for_unfolded
+from stepgraph.drive.thread_io import ThreadIO, apply_unfolded, apply_writes_request
 from stepgraph.engine.checkpoint import Checkpoint, TaskResult
-from stepgraph.engine.commit import NOTHING_APPLIED, values_before
+from stepgraph.engine.commit import values_before
 from stepgraph.engine.constants import END, START
 from stepgraph.engine.record import checkpoint_from, outcomes_from
 from stepgraph.engine.spec import GraphSpec
@@ -158,10 +158,7 @@ async def _apply_updates(
             updates = await _completed(thread, config, target, updates, command.types, io)
             planned = thread.plan_update(target, updates, target_outcomes)
             unfolded = unfolded_by(thread.spec, planned)
-            applied = NOTHING_APPLIED
-            if unfolded is not None:
-                request = request_for_unfolded(thread, planned.target, unfolded, config)
-                applied = (await io.apply_writes(thread, request)).to_applied()
+            applied = await apply_unfolded(thread, planned.target, unfolded, config, io)
             target = thread.update(planned, applied, source=kind, forked_from=forked_from)
             forked_from, target_outcomes = None, None
     except BaseException:  # also when the run is cancelled meanwhile

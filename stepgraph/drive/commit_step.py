@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stepgraph.drive.thread_io import ThreadIO, request_for_unfolded
+from stepgraph.drive.thread_io import ThreadIO, apply_unfolded
 from stepgraph.engine.checkpoint import Checkpoint
 from stepgraph.engine.thread import Thread
 
@@ -24,10 +24,6 @@ async def commit_step(thread: Thread, config: Mapping[str, Any], io: ThreadIO) -
         ReducerError: a reducer raised, or returned a value that its channel cannot hold. The results of the tasks stay.
         StepgraphError: a router that was not asked before failed.
     """
-    unfolded = thread.unfolded()
-    if unfolded is None:
-        return thread.commit()
     head = thread.head
     assert head is not None, "its tasks have finished"
-    answer = await io.apply_writes(thread, request_for_unfolded(thread, head, unfolded, config))
-    return thread.commit(answer.to_applied())
+    return thread.commit(await apply_unfolded(thread, head, thread.unfolded(), config, io))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stepgraph.engine.checkpoint import Checkpoint
-from stepgraph.engine.folding import Entry, Unfolded
+from stepgraph.engine.commit import NOTHING_APPLIED
+from stepgraph.engine.folding import Applied, Entry, Unfolded
 from stepgraph.engine.record import Record
 from stepgraph.engine.thread import Thread
 from stepgraph.protocol.apply_writes_request import ApplyWritesRequest, ApplyWritesResult, AuthorWrites
@@ -25,12 +26,18 @@ class ThreadIO:
     """Has the graph's code apply writes. The request has the values that they are applied to."""
 
 
-def request_for_unfolded(
-    thread: Thread, checkpoint: Checkpoint, unfolded: Unfolded, config: Mapping[str, Any]
-) -> ApplyWritesRequest:
-    """Return the request to fold the writes of a super-step, and to ask the routers that were not asked."""
+async def apply_unfolded(
+    thread: Thread, checkpoint: Checkpoint, unfolded: Unfolded | None, config: Mapping[str, Any], io: ThreadIO
+) -> Applied:
+    """Have the graph's code fold the writes of a super-step, and ask the routers that were not asked.
+
+    ``None`` stands for a super-step that needs no code. Raises the errors of ``io.apply_writes``.
+    """
+    if unfolded is None:
+        return NOTHING_APPLIED
     authors, channels = authors_of(unfolded.entries), unfolded.channels
-    return apply_writes_request(thread, checkpoint, unfolded.values, authors, config, channels=channels)
+    request = apply_writes_request(thread, checkpoint, unfolded.values, authors, config, channels=channels)
+    return (await io.apply_writes(thread, request)).to_applied()
 
 
 def apply_writes_request(

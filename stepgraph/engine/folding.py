@@ -16,7 +16,7 @@ super-step only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -78,7 +78,7 @@ def unfolded(
 ) -> Unfolded | None:
     """Return what only the graph's code can tell of a super-step; `None` if it can be committed without."""
     channels = tuple(
-        name for name in _custom_folded(spec, values, entries) if _valid_change(spec, name, entries, versions) is None
+        name for name in _custom_folded(spec, values, entries) if _valid_change(name, entries, versions) is None
     )
     if not channels and not any(entry.result.unrouted for entry in entries):
         return None
@@ -111,12 +111,10 @@ def fold(
         ReducerError: a built-in fold failed.
         StepgraphError: a change is missing or does not fit its value, or a built-in fold is unknown.
     """
-    by_channel: dict[str, list[Write]] = {}
-    for write in writes_of(entries):
-        if write.channel not in without:
-            by_channel.setdefault(write.channel, []).append(write)
     folded = dict(values)
-    for name, writes in by_channel.items():
+    for name, writes in by_channel(writes_of(entries)).items():
+        if name in without:
+            continue
         channel = _channel(spec, name)
         if channel.folds and (overwriting := overwrite_among(writes, step=step)) is not None:
             folded[name] = overwriting.value[OVERWRITE]
@@ -126,7 +124,7 @@ def fold(
     for name in _custom_folded(spec, values, entries):
         if name in without:
             continue
-        change = changes.get(name) or _valid_change(spec, name, entries, versions)
+        change = changes.get(name) or _valid_change(name, entries, versions)
         folded[name] = _apply(name, change, values.get(name, NOTHING), step)
     folded = {name: value for name, value in folded.items() if value is not NOTHING}
     declared = {name: folded[name] for name in spec.channel_names if name in folded}
@@ -152,13 +150,13 @@ def overwrite_among(writes: Sequence[Write], *, step: int) -> Write | None:
     return overwriting[0] if overwriting else None
 
 
-def fold_built_in(fold: str, before: Any, writes: Sequence[Write], *, step: int, type_text: str) -> Any:
-    """Return a channel's value after its writes, by a built-in fold or as the last value. Raises like `fold`.
+def fold_built_in(name: str, before: Any, writes: Sequence[Write], *, step: int, type_text: str) -> Any:
+    """Return a channel's value after its writes, by the built-in fold ``name`` or as the last value.
 
-    ``type_text`` is the channel's type, for the message about several values.
+    Raises like `fold`. ``type_text`` is the channel's type, for the message about several values.
     """
     channel = writes[0].channel
-    if fold == LAST_VALUE:
+    if name == LAST_VALUE:
         if len(writes) > 1:
             nodes = [write.node for write in writes]
             raise InvalidUpdateError(
@@ -170,16 +168,16 @@ def fold_built_in(fold: str, before: Any, writes: Sequence[Write], *, step: int,
             )
         value = writes[0].value
         return value[OVERWRITE] if is_overwrite(value) else value
-    if fold not in BUILT_IN:
+    if name not in BUILT_IN:
         raise StepgraphError(
-            f"Channel {channel!r} has the fold {fold!r}, which this version of stepgraph does not know. Another "
+            f"Channel {channel!r} has the fold {name!r}, which this version of stepgraph does not know. Another "
             "version started the run: use that version, or a later one.",
             channel=channel,
         )
     value = before
     for write in writes:
         try:
-            value = write.value if value is NOTHING else BUILT_IN[fold](value, write.value)
+            value = write.value if value is NOTHING else BUILT_IN[name](value, write.value)
         except Exception as error:
             raise reducer_error(channel, write.node, step, error) from error
     return value
@@ -222,6 +220,14 @@ def writes_of(entries: Sequence[Entry]) -> Iterator[Write]:
                 yield Write(entry.node, channel, value, entry.result.stamps.get(channel))
 
 
+def by_channel(writes: Iterable[Write]) -> dict[str, list[Write]]:
+    """Return the writes to each channel, in order."""
+    grouped: dict[str, list[Write]] = {}
+    for write in writes:
+        grouped.setdefault(write.channel, []).append(write)
+    return grouped
+
+
 def next_versions(
     spec: GraphSpec,
     versions: Mapping[str, str],
@@ -233,6 +239,8 @@ def next_versions(
 
     ``values`` are those before it.
     """
+    if not spec.custom_channels and not versions:
+        return versions
     written = {name for entry in entries for name in entry.result.channels}
     kept = {*spec.custom_channels, *versions}  # a channel may have had a custom fold under former code
     changed = {*_custom_folded(spec, values, entries), *(name for name in kept if name in written)}
@@ -259,15 +267,11 @@ def next_stamps(
     """
     proven = {name: stamp for entry in entries for name, stamp in entry.result.stamps.items() if entry.result.proved}
     new = dict(proven)
-    by_channel: dict[str, list[Write]] = {}
-    for write in writes_of(entries):
-        by_channel.setdefault(write.channel, []).append(write)
-    for name, writes in by_channel.items():
+    for name, writes in by_channel(writes_of(entries)).items():
         declared = spec.channels_by_name[name].stamp if name in spec.channels_by_name else MIXED
-        parts = [write.stamp or declared for write in writes if is_overwrite(write.value)] or [
-            write.stamp or declared for write in writes
-        ]
-        if spec.is_built_in(name) and name in before and not any(is_overwrite(write.value) for write in writes):
+        overwriting = [write for write in writes if is_overwrite(write.value)]
+        parts = [write.stamp or declared for write in overwriting or writes]
+        if spec.is_built_in(name) and name in before and not overwriting:
             parts.append(proven.get(name, stamps.get(name, MIXED)))
         new[name] = parts[0] if all(same_type(part, parts[0]) for part in parts) else MIXED
     for name in applied.changes:
@@ -297,7 +301,7 @@ def _custom_folded(spec: GraphSpec, values: Mapping[str, Any], entries: Sequence
     ]
 
 
-def _valid_change(spec: GraphSpec, name: str, entries: Sequence[Entry], versions: Mapping[str, str]) -> Change | None:
+def _valid_change(name: str, entries: Sequence[Entry], versions: Mapping[str, str]) -> Change | None:
     """Return the change that a task brings for a channel, if it is the change that the whole super-step makes."""
     results = [entry.result for entry in entries if name in entry.result.channels]
     if not results:  # every task brings the change of an empty batch, and all of them the same

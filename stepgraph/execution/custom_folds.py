@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stepgraph.engine.changes import NOTHING, Change, change_of
-from stepgraph.engine.folding import Entry, Write, fold_built_in, overwrite_among, reducer_error, writes_of
+from stepgraph.engine.folding import Entry, Write, by_channel, fold_built_in, overwrite_among, reducer_error, writes_of
 from stepgraph.engine.folds import CUSTOM, LAST_VALUE, OVERWRITE
 from stepgraph.engine.spec import same_type
 from stepgraph.errors import ChannelTypeError, ReducerError
@@ -38,11 +38,8 @@ def fold_writes(
         InvalidUpdateError: a channel without a reducer got several values.
         ReducerError: a reducer raised, or returned a value that its channel cannot hold; or the code at hand has none.
     """
-    by_channel: dict[str, list[Write]] = {}
-    for write in writes:
-        by_channel.setdefault(write.channel, []).append(write)
     folded = {}
-    for name, channel_writes in by_channel.items():
+    for name, channel_writes in by_channel(writes).items():
         before = values.get(name, NOTHING)
         fold = code.spec.folds.get(name, LAST_VALUE)
         overwriting = None if fold == LAST_VALUE else overwrite_among(channel_writes, step=step)
