@@ -43,7 +43,7 @@ class ApplyWritesActivity:
         registry = registry_of(self._graphs, request, attempt=info.attempt)
         bound = log.bind(graph=request.graph, thread=request.thread_id, run=request.run_id, step=request.step)
         try:
-            async with heartbeats(info.heartbeat_timeout):
+            async with heartbeats():
                 state = await load_state(request)
                 authors = request.authors if request.authors is not None else await load_writes(request)
                 result = await apply_writes(

@@ -14,11 +14,9 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from pydantic import ValidationError
 from temporalio import activity
 from temporalio.common import RawValue
 
-from stepgraph.errors import UnknownFormatError
 from stepgraph.execution.fused_steps import FusedSteps
 from stepgraph.execution.registry import GraphRegistry
 from stepgraph.protocol.fused_run import FusedStepsRequest, FusedStepsResult
@@ -28,7 +26,7 @@ from stepgraph.temporal.logs import get_logger
 from stepgraph.temporal.payloads import failure, to_raw
 from stepgraph.temporal.storage import uses_storage
 from stepgraph_activities.cancellable_thread import run_on_thread
-from stepgraph_activities.heartbeats import heartbeats
+from stepgraph_activities.heartbeats import heartbeats, reported_progress
 from stepgraph_activities.state_source import StateUnavailableError, load_state
 
 log = get_logger("steps")
@@ -50,7 +48,7 @@ class FusedStepsActivity:
         info = activity.info()
         registry = self._graphs.get(request.graph)
         if registry is None or registry.spec.hash != request.spec_hash:
-            return to_raw(_to_json(FusedStepsResult(spec_mismatch=True)))
+            return to_raw(FusedStepsResult(spec_mismatch=True))
         try:
             state = await load_state(request)
         except StateUnavailableError as error:
@@ -58,58 +56,53 @@ class FusedStepsActivity:
                 str(error), type=type(error).__name__, non_retryable=False, next_retry_delay=timedelta(seconds=1)
             ) from error
         bound = log.bind(graph=request.graph, thread=request.thread_id, run=request.run_id, attempt=info.attempt)
-        fused_steps: FusedSteps | None = None
-        try:
-            fused_steps = FusedSteps(
-                registry,
-                request,
-                state,
-                run_sync=partial(run_on_thread, self._executor),
-                clock=lambda: datetime.now(UTC).isoformat(),
-                limit=size_limit(uses_external_storage=request.storage and uses_storage(activity.client())),
-            )
-            if (progress := _reported_progress(info)) is not None:
-                fused_steps.restore_progress(progress)
-                bound.info("steps go on", after=progress.ran)
-            await _run(fused_steps, info, bound)
-            result = fused_steps.result
-        except Exception as error:
-            # This is not a node's error, and another attempt would raise it again. The workflow runs the remaining
-            # tasks individually, and the one that causes the error reports it.
-            bound.warning("steps end early", error=f"{type(error).__name__}: {first_line(error)}")
-            so_far = fused_steps.result if fused_steps is not None else FusedStepsResult()
-            result = so_far.model_copy(update={"run_individually": True})
-        for task_id, node_failure in result.failures.items():
+        row = _Row()
+        async with heartbeats(row.progress) as beats:
+            try:
+                row.fused_steps = FusedSteps(
+                    registry,
+                    request,
+                    state,
+                    run_sync=partial(run_on_thread, self._executor),
+                    clock=lambda: datetime.now(UTC).isoformat(),
+                    report=beats.acknowledge,
+                    limit=size_limit(uses_external_storage=request.storage and uses_storage(activity.client())),
+                )
+                if (progress := reported_progress(FusedStepsResult, info)) is not None:
+                    row.fused_steps.restore_progress(progress)
+                    bound.info("steps go on", after=progress.ran)
+                await row.fused_steps.run(should_stop=activity.is_worker_shutdown)
+            except asyncio.CancelledError:  # by the run, which ends the row early, or because the worker shuts down
+                if activity.is_worker_shutdown():
+                    await beats.acknowledge()  # the next attempt, on another worker, starts from here
+                    bound.info("steps interrupted", done=row.result.ran)
+                    raise
+            except Exception as error:
+                # This is not a node's error, and another attempt would raise it again. The workflow runs the remaining
+                # tasks individually, and the one that causes the error reports it.
+                bound.warning("steps end early", error=f"{type(error).__name__}: {first_line(error)}")
+                row.ends_early = True
+        for task_id, node_failure in row.result.failures.items():
             bound.warning("node failed", task=task_id, error=node_failure.summary)
-        bound.info("steps done", ran=result.ran)
-        return to_raw(_to_json(result))
+        bound.info("steps done", ran=row.result.ran)
+        return to_raw(row.result)
 
 
-async def _run(fused_steps: FusedSteps, info: activity.Info, bound: Any) -> None:
-    """Run the super-steps with heartbeats. A cancellation by the run ends them early; a worker's shutdown is raised."""
+class _Row:
+    """The super-steps of one attempt."""
 
-    def progress() -> object:
-        return _to_json(fused_steps.result_within(PAYLOAD_LIMIT))
+    def __init__(self) -> None:
+        self.fused_steps: FusedSteps | None = None
+        """`None` until they have begun."""
+        self.ends_early = False
+        """Whether an error that is not a node's has ended them."""
 
-    try:
-        async with heartbeats(info.heartbeat_timeout, progress):
-            await fused_steps.run(should_stop=activity.is_worker_shutdown)
-    except asyncio.CancelledError:
-        if activity.is_worker_shutdown():
-            activity.heartbeat(to_raw(progress()))  # the next attempt, on another worker, starts from here
-            bound.info("steps interrupted", done=fused_steps.result.ran)
-            raise
+    @property
+    def result(self) -> FusedStepsResult:
+        """What the workflow is told."""
+        result = self.fused_steps.result if self.fused_steps is not None else FusedStepsResult()
+        return result.model_copy(update={"run_individually": True}) if self.ends_early else result
 
-
-def _to_json(result: FusedStepsResult) -> object:
-    return result.to_json()
-
-
-def _reported_progress(info: activity.Info) -> FusedStepsResult | None:
-    """Return what an earlier attempt's last heartbeat reported; `None` if there is nothing that can be read."""
-    if not info.heartbeat_details:
-        return None
-    try:
-        return FusedStepsResult.model_validate(info.heartbeat_details[0])
-    except (ValidationError, UnknownFormatError):  # reported by a worker with another version of stepgraph
-        return None
+    def progress(self) -> dict[str, Any] | None:
+        """Return what the next attempt needs to know."""
+        return self.fused_steps.result_within(PAYLOAD_LIMIT).to_json() if self.fused_steps is not None else None

@@ -17,18 +17,21 @@ from temporalio import activity
 from temporalio.common import RawValue
 
 from stepgraph.engine.checkpoint import TaskResult
+from stepgraph.engine.constants import START
 from stepgraph.engine.failures import failure_from
 from stepgraph.errors import ChannelTypeError, MissingNodeError, UnknownFormatError
+from stepgraph.execution.cancellation import is_cancellation
 from stepgraph.execution.registry import GraphRegistry
+from stepgraph.execution.retry import MIN_SECONDS, delay_after_error, delay_after_timeout
 from stepgraph.execution.run_code import RunCode
 from stepgraph.execution.run_node import run_task
-from stepgraph.protocol.task_request import TaskAnswer, TaskRequest
+from stepgraph.protocol.task_request import START_TIMEOUT, TaskAnswer, TaskProgress, TaskRequest
 from stepgraph.serde.sizes import size_limit
 from stepgraph.temporal.logs import get_logger
 from stepgraph.temporal.payloads import failure, to_raw
 from stepgraph.temporal.storage import uses_storage
 from stepgraph_activities.cancellable_thread import run_on_thread
-from stepgraph_activities.heartbeats import heartbeats
+from stepgraph_activities.heartbeats import heartbeats, reported_progress
 from stepgraph_activities.other_worker import missing_graph, other_worker_delay
 from stepgraph_activities.state_source import StateUnavailableError, load_spec, load_state
 
@@ -55,52 +58,87 @@ class NodeActivity:
             attempt=info.attempt,
         )
         bound.info("node starts")
-        try:
-            async with heartbeats(info.heartbeat_timeout):
-                result = await self._result(request, info.attempt)
-        except asyncio.CancelledError:
-            bound.info("node interrupted", worker_stops=activity.is_worker_shutdown())
-            raise
-        except (Exception, SystemExit, KeyboardInterrupt) as error:  # a node must not end its worker
-            self._fail(error, request, info.attempt, bound)
+        reported = reported_progress(TaskProgress, info) or TaskProgress(failed_attempts=request.failed_attempts)
+        attempts = _Attempts(info.attempt + request.failed_attempts, failed=reported.failed_attempts)
+        async with heartbeats(attempts.progress) as beats:
+            try:
+                result = await self._result(request, attempts)
+            except BaseException as error:  # a node must not end its worker
+                if is_cancellation(error):
+                    bound.info("node interrupted", worker_stops=activity.is_worker_shutdown())
+                    raise
+                retry_delay = self._retry_delay(error, request, attempts)
+                if retry_delay is not None and attempts.progress() is not None:
+                    await beats.acknowledge()
+                _fail(error, retry_delay, attempts, bound)
         bound.info("node done", wrote=sorted({name for write in result.writes for name in write}))
         return to_raw(TaskAnswer(**dict(result)))
 
-    async def _result(self, request: TaskRequest, attempt: int) -> TaskResult:
+    async def _result(self, request: TaskRequest, attempts: _Attempts) -> TaskResult:
         registry = self._graphs.get(request.graph)
         if registry is None:
             raise missing_graph(self._graphs, request, request.node)
-        return await run_task(
-            RunCode(registry, await load_spec(registry, request)),
-            request,
-            await load_state(request),
-            run_sync=partial(run_on_thread, self._executor),
-            attempt=attempt,
-            limit=size_limit(uses_external_storage=request.storage and uses_storage(activity.client())),
-        )
+        code = RunCode(registry, await load_spec(registry, request))
+        state = await load_state(request)
+        timeout = START_TIMEOUT if request.node == START else code.spec.node(request.node).timeout
+        try:
+            async with asyncio.timeout(timeout) as node_timeout:
+                return await run_task(
+                    code,
+                    request,
+                    state,
+                    run_sync=partial(run_on_thread, self._executor),
+                    attempt=attempts.number,
+                    limit=size_limit(uses_external_storage=request.storage and uses_storage(activity.client())),
+                )
+        except TimeoutError as error:
+            attempts.timed_out = node_timeout.expired()
+            if attempts.timed_out:
+                raise TimeoutError(f"an attempt took longer than the node's timeout of {timeout:g} seconds") from error
+            raise
 
-    def _fail(self, error: BaseException, request: TaskRequest, attempt: int, bound: Any) -> NoReturn:
-        """Log the error and raise it as a failure: a final one, unless another attempt is due."""
-        retry_delay = self._retry_delay(error, request, attempt)
-        node_failure = failure_from(error, attempts=attempt)
-        event = "node failed" if retry_delay is None else "node failed, will be tried again"
-        bound.warning(event, error=node_failure.summary)
-        raise failure(
-            node_failure.error_message or "the node's exception has no message",
-            node_failure,
-            type=type(error).__name__,
-            stack_trace=node_failure.traceback,
-            non_retryable=retry_delay is None,
-            next_retry_delay=retry_delay,
-        ) from error
-
-    def _retry_delay(self, error: BaseException, request: TaskRequest, attempt: int) -> timedelta | None:
+    def _retry_delay(self, error: BaseException, request: TaskRequest, attempts: _Attempts) -> timedelta | None:
         """Return how long to wait before another attempt, or `None` if the failure is final."""
         if isinstance(error, StateUnavailableError):
             return timedelta(seconds=1)
         if isinstance(error, MissingNodeError | ChannelTypeError | UnknownFormatError):
-            return other_worker_delay(attempt)
+            return other_worker_delay(attempts.number)
+        attempts.failed += 1
         registry = self._graphs.get(request.graph)
         node = registry.nodes.get(request.node) if registry is not None else None
-        seconds = node.retry_delay(error, attempt) if node is not None else None
-        return None if seconds is None else timedelta(seconds=seconds)
+        policy = node.retry_policy if node is not None else None
+        if attempts.timed_out:
+            seconds = delay_after_timeout(policy, attempts.failed)
+        else:
+            seconds = delay_after_error(policy, error, attempts.failed)
+        return None if seconds is None else timedelta(seconds=max(seconds, MIN_SECONDS))
+
+
+class _Attempts:
+    """The attempts at one task: this one, and those that have failed."""
+
+    def __init__(self, number: int, *, failed: int) -> None:
+        self.number = number
+        """The number of this attempt. Attempts whose worker was lost are counted, too."""
+        self.failed = failed
+        self.timed_out = False
+        """Whether this attempt has exceeded the node's timeout."""
+
+    def progress(self) -> dict[str, Any] | None:
+        """Return what the next attempt needs to know."""
+        return TaskProgress(failed_attempts=self.failed).to_json() if self.failed else None
+
+
+def _fail(error: BaseException, retry_delay: timedelta | None, attempts: _Attempts, bound: Any) -> NoReturn:
+    """Log the error and raise it as a failure: a final one, unless another attempt is due."""
+    node_failure = failure_from(error, attempts=max(attempts.failed, 1))
+    event = "node failed" if retry_delay is None else "node failed, will be tried again"
+    bound.warning(event, error=node_failure.summary)
+    raise failure(
+        node_failure.error_message or "the node's exception has no message",
+        node_failure,
+        type=type(error).__name__,
+        stack_trace=node_failure.traceback,
+        non_retryable=retry_delay is None,
+        next_retry_delay=retry_delay,
+    ) from error

@@ -12,6 +12,7 @@ from typing import Any
 
 from stepgraph.engine.checkpoint import TaskResult
 from stepgraph.errors import NodeError, PayloadTooLargeError, StepgraphError
+from stepgraph.execution.cancellation import is_cancellation
 from stepgraph.execution.custom_folds import changes_by, changes_together
 from stepgraph.execution.run_code import RunCode
 from stepgraph.execution.run_node import (
@@ -114,7 +115,9 @@ async def _completed(
         return result.model_copy(update={"goto": goto})
     except StepgraphError:
         raise
-    except Exception as error:
+    except BaseException as error:  # a router must not end its worker
+        if is_cancellation(error):
+            raise
         raise NodeError(
             f"A router of node {author.node!r} failed: {type(error).__name__}: {first_line(error)}.",
             graph=request.graph,

@@ -8,9 +8,8 @@ not be fused. Knows neither heartbeats nor where the state comes from; `stepgrap
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -21,8 +20,10 @@ from stepgraph.engine.failures import failure_from
 from stepgraph.engine.folding import Applied
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import ChannelTypeError, StepgraphError
+from stepgraph.execution.cancellation import is_cancellation
 from stepgraph.execution.custom_folds import changes_together
 from stepgraph.execution.registry import GraphRegistry
+from stepgraph.execution.retry import delay_after_error
 from stepgraph.execution.run_code import RunCode
 from stepgraph.execution.run_node import RunSync, run_task
 from stepgraph.protocol.fused_run import FusedStep, FusedStepsRequest, FusedStepsResult
@@ -40,6 +41,8 @@ class FusedSteps:
         state: the values at that checkpoint, as JSON data.
         run_sync: runs a function that is not async, off the event loop.
         clock: returns the time, ISO 8601, UTC.
+        report: has the `result` so far stored where the next activity attempt finds it. Called, and awaited, before a
+            node is retried.
         limit: the largest size of a result, and of one task's writes, in bytes of JSON.
     """
 
@@ -51,6 +54,7 @@ class FusedSteps:
         *,
         run_sync: RunSync,
         clock: Callable[[], str],
+        report: Callable[[], Awaitable[None]],
         limit: int = PAYLOAD_LIMIT,
     ) -> None:
         self._registry = registry
@@ -58,10 +62,13 @@ class FusedSteps:
         self._request = request
         self._run_sync = run_sync
         self._clock = clock
+        self._report = report
         self._limit = limit
         self._steps: list[FusedStep] = []
         self._pending_results: dict[str, TaskResult] = {}
         """Results of the super-step that is not complete yet."""
+        self._failed_attempts: dict[str, int] = {}
+        """How many attempts have failed at its tasks that have no outcome yet, by task id."""
         self._bytes = 0
         """The size of the complete super-steps."""
         self._run_individually = False
@@ -96,6 +103,7 @@ class FusedSteps:
             steps=tuple(steps),
             results=dict(self._pending_results),
             failures=failures,
+            failed_attempts=dict(self._failed_attempts),
             run_individually=self._run_individually,
         )
         if json_size(result) <= limit:
@@ -112,6 +120,7 @@ class FusedSteps:
         for task in self._due():
             if task.id in progress.results:
                 self._finish(task, progress.results[task.id])
+        self._failed_attempts = dict(progress.failed_attempts)
 
     async def run(self, *, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Execute super-steps until a bound is reached, ``should_stop`` returns true, or the workflow has to take over.
@@ -125,7 +134,7 @@ class FusedSteps:
             and not (self._steps and (should_stop() or time.monotonic() >= end))
             and (tasks := self._due())
         ):
-            await asyncio.gather(*(self._execute(task) for task in tasks))
+            await _all_to_their_end(self._execute(task) for task in tasks)
             if not await self._commit():
                 return
 
@@ -173,7 +182,8 @@ class FusedSteps:
         timeout = START_TIMEOUT if task.node == START else thread.spec.node(task.node).timeout
         request = task_request(thread, task, self._request.config)
         node = self._registry.nodes.get(task.node)
-        for attempt in itertools.count(1):
+        while True:
+            failed = self._failed_attempts.get(task.id, 0)
             try:
                 async with asyncio.timeout(timeout) as node_timeout:
                     result = await run_task(
@@ -181,17 +191,25 @@ class FusedSteps:
                         request,
                         thread.state,
                         run_sync=self._run_sync,
-                        attempt=attempt,
+                        attempt=failed + 1,
                         limit=self._limit,
                     )
-            except (Exception, SystemExit, KeyboardInterrupt) as error:  # a node must not end its worker
-                if node_timeout.expired() or isinstance(error, ChannelTypeError):
+            except BaseException as error:  # a node must not end its worker
+                if is_cancellation(error):
+                    raise
+                if isinstance(error, ChannelTypeError):
                     self._run_individually = True  # only Temporal can start it on another worker
                     return
-                delay = node.retry_delay(error, attempt) if node is not None else None
-                if delay is None:
-                    thread.fail(task, failure_from(error, attempts=attempt))
+                self._failed_attempts[task.id] = failed + 1
+                if node_timeout.expired():
+                    self._run_individually = True  # a function that is not async may still run on its thread
                     return
+                delay = delay_after_error(node.retry_policy if node is not None else None, error, failed + 1)
+                if delay is None:
+                    del self._failed_attempts[task.id]
+                    thread.fail(task, failure_from(error, attempts=failed + 1))
+                    return
+                await self._report()
                 await asyncio.sleep(delay)
             else:
                 self._finish(task, result)
@@ -200,3 +218,15 @@ class FusedSteps:
     def _finish(self, task: Task, result: TaskResult) -> None:
         self._thread.finish(task, result)
         self._pending_results[task.id] = result
+        self._failed_attempts.pop(task.id, None)
+
+
+async def _all_to_their_end(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run coroutines side by side. If one of them raises, or the caller is cancelled, none goes on running."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -7,14 +7,13 @@ A worker has the code, a run has the spec. If the spec names a node or a router 
 from __future__ import annotations
 
 import inspect
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from stepgraph.engine.spec import GraphSpec
 from stepgraph.errors import MissingNodeError
-from stepgraph.execution.retry import RetryPolicy, delay_before
+from stepgraph.execution.retry import RetryPolicy
 from stepgraph.execution.state_schema import StateSchema
 
 MISSING_NODE_MEND = (
@@ -40,15 +39,6 @@ class RegisteredNode:
     def is_async(self) -> bool:
         """Whether the function runs on the event loop rather than on a thread."""
         return is_async(self.function)
-
-    def retry_delay(self, error: BaseException, attempt: int) -> float | None:
-        """Return the seconds to wait after a failed attempt before the next one; `None` if the failure is final."""
-        policy = self.retry_policy
-        if policy is None or attempt >= policy.max_attempts:
-            return None
-        if not isinstance(error, Exception) or not policy.applies_to(error):
-            return None
-        return delay_before(attempt + 1, policy.spec(), random.random())
 
 
 @dataclass(frozen=True)

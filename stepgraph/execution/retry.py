@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -54,8 +55,9 @@ def is_transient(error: Exception) -> bool:
 class RetryPolicy(NamedTuple):
     """Which exceptions of a node are retried, and how often. A node without a policy fails at its first exception.
 
-    A crash of the worker, or a timeout, is not an exception of the node: Temporal makes another attempt in any case.
-    With a policy, such an attempt counts as one of ``max_attempts``.
+    An attempt whose worker was lost has not failed: another one is made in any case, and it does not count as one of
+    ``max_attempts``. An attempt that exceeds the node's timeout counts, and is retried whatever ``retry_on`` says;
+    without a policy such attempts are repeated for as long as it takes.
     """
 
     initial_interval: float = 0.5
@@ -109,6 +111,32 @@ class RetryPolicy(NamedTuple):
             max_attempts=self.max_attempts,
             jitter=self.jitter,
         )
+
+
+def delay_after_error(policy: RetryPolicy | None, error: BaseException, attempt: int) -> float | None:
+    """Return the seconds to wait after an attempt in which the node raised; `None` if no other is made.
+
+    Args:
+        policy: the node's retry policy.
+        error: what the node raised.
+        attempt: how many attempts have failed, this one included.
+    """
+    if policy is None or attempt >= policy.max_attempts:
+        return None
+    if not isinstance(error, Exception) or not policy.applies_to(error):
+        return None
+    return delay_before(attempt + 1, policy.spec(), random.random())
+
+
+def delay_after_timeout(policy: RetryPolicy | None, attempt: int) -> float | None:
+    """Return the seconds to wait after an attempt that exceeded the node's timeout; `None` if no other is made.
+
+    Args:
+        policy: the node's retry policy.
+        attempt: how many attempts have failed, this one included.
+    """
+    policy = policy or RetryPolicy(initial_interval=1.0, max_interval=60.0, max_attempts=MAX_ATTEMPTS)
+    return delay_before(attempt + 1, policy.spec(), random.random()) if attempt < policy.max_attempts else None
 
 
 def delay_before(attempt: int, retry: RetrySpec, random_number: float) -> float:

@@ -202,11 +202,14 @@ async def _call(function: Callable[..., Any], node_state: Any, config: dict[str,
 
 
 def _call_sync(function: Callable[..., Any], node_state: Any, keywords: dict[str, Any]) -> Any:
-    """Call a function; raise `RuntimeError` for a `StopIteration`, which would leave a future pending for ever."""
+    """Call a function; raise `RuntimeError` for exceptions that Python gives a meaning of their own.
+
+    A `StopIteration` would leave a future pending for ever, a `GeneratorExit` would close the coroutines that await it.
+    """
     try:
         return function(node_state, **keywords)
-    except StopIteration as error:
-        raise RuntimeError(f"raised StopIteration({error.value!r})") from error
+    except (StopIteration, GeneratorExit) as error:
+        raise RuntimeError(f"raised {error!r}") from error
 
 
 def _updates_in(schema: StateSchema, node: str, returned: Any) -> Iterable[Mapping[str, Any]]:

@@ -18,6 +18,7 @@ from stepgraph.execution.retry import MAX_SECONDS, MIN_SECONDS, RetryPolicy
 from stepgraph.execution.state_schema import StateSchema
 from stepgraph.graph import validation
 from stepgraph.graph.compiled import CompiledGraph
+from stepgraph.protocol.task_request import HEARTBEAT_TIMEOUT
 
 Seconds = float | timedelta
 NodeFunction = Callable[..., Any]
@@ -25,7 +26,7 @@ Router = Callable[..., Any]
 PathMap = Mapping[Hashable, str] | Sequence[str]
 
 DEFAULT_TIMEOUT = timedelta(days=1)
-DEFAULT_HEARTBEAT_TIMEOUT = timedelta(seconds=30)
+DEFAULT_HEARTBEAT_TIMEOUT = timedelta(seconds=HEARTBEAT_TIMEOUT)
 
 
 class StateGraph:
@@ -73,7 +74,8 @@ class StateGraph:
             node: the node's name, or its function, which then also names it.
             action: the node's function, if ``node`` is a name.
             retry_policy: the exceptions after which the node is retried; without a policy it fails at the first.
-            timeout: seconds, or a `timedelta`, that one attempt may take before Temporal starts another.
+            timeout: seconds, or a `timedelta`, that one attempt may take before another begins. With a retry policy,
+                such an attempt counts as a failed one.
             heartbeat_timeout: seconds, or a `timedelta`, without a heartbeat after which the worker counts as crashed
                 and Temporal starts another attempt. stepgraph sends heartbeats in the background while a node runs.
             task_queue: the task queue of this node, if it does not run with the rest of its graph.

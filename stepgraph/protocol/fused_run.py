@@ -72,6 +72,8 @@ class FusedStepsResult(Message):
     """Results and interrupts of the super-step after them, if it is not complete; by task id."""
     failures: dict[str, TaskFailure] = {}
     """Failures of that super-step, by task id."""
+    failed_attempts: dict[str, int] = {}
+    """How many attempts have failed at tasks of that super-step that have no outcome yet, by task id."""
     run_individually: bool = False
     """Whether the remaining tasks of that super-step need an activity each."""
     spec_mismatch: bool = False

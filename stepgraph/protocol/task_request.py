@@ -13,6 +13,12 @@ from stepgraph.protocol.message import Message
 START_TIMEOUT = 3600.0
 """Seconds that the routers of the start node may take. They belong to no node that could have a timeout."""
 
+HEARTBEAT_TIMEOUT = 18.0
+"""Seconds without a heartbeat after which a worker counts as lost, unless the node says otherwise.
+
+A machine that is lost costs its threads this time and a second for the retry. The SDK gives up an attempt of which it
+hears nothing for 5 seconds longer, so a node may keep Python's interpreter lock for 20 seconds."""
+
 
 class CodeRequest(Message):
     """What every request to the graph's code says: the run that makes it, and the values that the code works on."""
@@ -49,6 +55,8 @@ class TaskRequest(CodeRequest):
     """Whether another task sent it."""
     answers: tuple[Any, ...] = ()
     """The answers to the node's interrupts so far, in the order of the interrupts."""
+    failed_attempts: int = 0
+    """How many attempts at the task have failed before this activity."""
 
     @property
     def idempotency_key(self) -> str:
@@ -60,7 +68,16 @@ class TaskAnswer(TaskResult, Message):
     """The answer to a `TaskRequest`."""
 
 
-def task_request(thread: Thread, task: Task, config: Mapping[str, Any], *, with_state: bool = False) -> TaskRequest:
+class TaskProgress(Message):
+    """What an attempt at a task reports in its heartbeats, for the next attempt."""
+
+    failed_attempts: int
+    """How many attempts at the task have failed: by an exception of the node, or by its timeout."""
+
+
+def task_request(
+    thread: Thread, task: Task, config: Mapping[str, Any], *, with_state: bool = False, failed_attempts: int = 0
+) -> TaskRequest:
     """Return the request for a task of the thread's head; with the head's values only if ``with_state``."""
     head = thread.head
     assert head is not None, "a task belongs to a checkpoint"
@@ -73,6 +90,7 @@ def task_request(thread: Thread, task: Task, config: Mapping[str, Any], *, with_
         input=dict(head.input or {}) if task.node == START else task.input,
         sent=task.sent,
         answers=thread.answers(task),
+        failed_attempts=failed_attempts,
     )
 
 

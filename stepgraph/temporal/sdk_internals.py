@@ -7,15 +7,18 @@ it depends on. ``temporalio`` has an upper bound in ``pyproject.toml`` for the s
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from temporalio import workflow
+from temporalio import activity, workflow
 from temporalio.api.failure.v1 import Failure
 from temporalio.client import Client
 from temporalio.common import RawValue
 from temporalio.converter import (
+    ActivitySerializationContext,
     DataConverter,
+    StorageDriverActivityInfo,
     StorageDriverStoreContext,
     StorageDriverWorkflowInfo,
     WorkflowSerializationContext,
@@ -76,6 +79,41 @@ def workflow_data_converter(client: Client, *, thread_id: str, graph: str) -> Da
             target=StorageDriverWorkflowInfo(namespace=client.namespace, id=thread_id, type=graph)
         ),
     )
+
+
+def activity_data_converter(client: Client, info: activity.Info) -> DataConverter:
+    """Return the client's data converter as the SDK uses it for the heartbeats of one activity."""
+    namespace, is_local = info.namespace, info.is_local
+    return client.data_converter._with_contexts(
+        ActivitySerializationContext(
+            namespace=namespace,
+            workflow_id=info.workflow_id,
+            workflow_type=info.workflow_type,
+            activity_type=info.activity_type,
+            activity_id=info.activity_id,
+            activity_task_queue=info.task_queue,
+            is_local=is_local,
+        ),
+        StorageDriverStoreContext(
+            target=StorageDriverActivityInfo(
+                id=info.activity_id, type=info.activity_type, run_id=info.activity_run_id, namespace=namespace
+            )
+        ),
+    )
+
+
+def redirect_heartbeats(receiver: Callable[..., None], details: Sequence[Any]) -> Callable[..., None]:
+    """Give an activity's heartbeats to a function, for the rest of the current asyncio task. Return the SDK's function.
+
+    Args:
+        receiver: what `temporalio.activity.heartbeat` calls from now on.
+        details: what `temporalio.activity.info` has as ``heartbeat_details`` from now on.
+    """
+    context = activity._Context.current()
+    assert context.heartbeat is not None, "an activity runs"
+    info = replace(context.info(), heartbeat_details=details)
+    activity._Context.set(replace(context, heartbeat=receiver, info=lambda: info))
+    return context.heartbeat
 
 
 def with_failure(error: FailureError, failure: Failure) -> None:

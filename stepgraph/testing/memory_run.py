@@ -21,6 +21,7 @@ from stepgraph.engine.record import Record
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import StepgraphError, ThreadBusyError, from_wire
 from stepgraph.execution.apply_writes import apply_writes
+from stepgraph.execution.cancellation import is_cancellation
 from stepgraph.execution.registry import GraphRegistry
 from stepgraph.execution.run_code import RunCode
 from stepgraph.execution.run_node import run_task
@@ -158,7 +159,9 @@ class MemoryRun:
         thread.start(task)
         try:
             result = await run_task(self._code, request, thread.state, run_sync=asyncio.to_thread)
-        except (Exception, SystemExit) as error:  # a node that calls sys.exit() fails; it does not end its process
+        except BaseException as error:  # a node that calls sys.exit() fails; it does not end its process
+            if isinstance(error, KeyboardInterrupt) or is_cancellation(error):
+                raise
             thread.fail(task, failure_from(error, attempts=1))
         else:
             thread.finish(task, result)

@@ -74,6 +74,21 @@ async def test_another_worker_goes_on_after_one_was_killed_in_a_node(replayed: P
     assert len(set(keys)) == 4
 
 
+async def test_a_killed_worker_is_noticed_without_its_heartbeat_timeout(replayed: Project) -> None:
+    """The sidecar of a killed worker reports the node as lost. The heartbeat timeout here would take a day."""
+    replayed.heartbeat_timeout = 86_400.0
+    worker = replayed.worker()
+    thread = waiting_thread(replayed)
+    worker.kill()
+    replayed.go()
+    replayed.worker()
+    client = GraphClient(await Client.connect(str(replayed.address)), replayed.graph)
+    run = await client.aget_run({"configurable": {"thread_id": thread}})
+    assert run is not None
+    assert (await run.result())["log"] == ["first", "beside", "second", "third"]
+    assert run_counts(replayed, thread) == [1, 1, 2, 1]
+
+
 async def test_fused_steps_go_on_from_the_last_heartbeat(replayed: Project) -> None:
     """A killed worker's heartbeats had a super-step and a finished sibling: neither runs again."""
     replayed.heartbeat_timeout = SHORT_HEARTBEAT_TIMEOUT

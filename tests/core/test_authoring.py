@@ -164,7 +164,7 @@ def test_the_options_of_a_node_are_in_the_spec_in_seconds() -> None:
     assert (odd.timeout, odd.heartbeat_timeout, odd.task_queue) == (120.0, 1.5, "gpu")
     assert odd.retry is not None
     assert (odd.retry.max_attempts, odd.retry.initial_interval, odd.retry.max_interval) == (7, 200.0, 200.0)
-    assert (plain.timeout, plain.heartbeat_timeout, plain.task_queue, plain.retry) == (86400.0, 30.0, None, None)
+    assert (plain.timeout, plain.heartbeat_timeout, plain.task_queue, plain.retry) == (86400.0, 18.0, None, None)
 
 
 def test_entry_and_finish_points_are_edges() -> None:

@@ -208,7 +208,7 @@ async def test_the_sync_runner_may_be_called_inside_a_running_event_loop() -> No
 
 
 UNUSUAL_FAILURES: dict[str, tuple[Callable[[State], Any], str]] = {
-    "StopIteration": (lambda state: next(iter([])), "RuntimeError: raised StopIteration(None)"),
+    "StopIteration": (lambda state: next(iter([])), "RuntimeError: raised StopIteration()"),
     "sys.exit": (lambda state: sys.exit("enough"), "SystemExit: enough"),
     "an exception whose str() fails": (
         lambda state: raise_(UnprintableError()),

@@ -110,6 +110,8 @@ class LocalThread:
         self.channels = graph.registry.schema.channels
         self.thread = Thread(graph.registry.spec, thread_id="t", run_id="r", clock=self.clock)
         self.fused_runs = 0
+        self.reported: list[FusedStepsResult] = []
+        """The progress that was stored before a retry."""
         self.error: Exception | None = None
 
     def clock(self) -> str:
@@ -136,7 +138,14 @@ class LocalThread:
 
     def fused_steps(self, request: FusedStepsRequest) -> FusedSteps:
         assert request.state is not None
-        return FusedSteps(self.registry, request, request.state, run_sync=asyncio.to_thread, clock=self.clock)
+
+        async def report() -> None:
+            self.reported.append(steps.result)
+
+        steps = FusedSteps(
+            self.registry, request, request.state, run_sync=asyncio.to_thread, clock=self.clock, report=report
+        )
+        return steps
 
     async def run_fused(self, steps_until_crash: Callable[[], int], **bounds: Any) -> FusedStepsResult:
         """Run one activity whose worker crashes repeatedly.

@@ -354,7 +354,7 @@ async def test_after_a_fault_in_fused_steps_the_workflow_runs_tasks_individually
         raise ValueError("a fault in fused steps")
 
     monkeypatch.setattr(FusedSteps, part, faulty)
-    monkeypatch.setattr("stepgraph_activities.fused_activity._reported_progress", lambda info: FusedStepsResult())
+    monkeypatch.setattr("stepgraph_activities.fused_activity.reported_progress", lambda model, info: FusedStepsResult())
     graph = loop()
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):

@@ -276,6 +276,70 @@ async def test_arguments_are_converted_with_the_contexts_that_the_sdk_uses(serve
     assert driver.contexts == [stored_by_sdk]
 
 
+class Calling:
+    """A workflow that calls the activity of a test."""
+
+    async def execute(self, args: Sequence[RawValue]) -> RawValue:
+        return await workflow.execute_activity(
+            "of_the_test",
+            result_type=RawValue,
+            start_to_close_timeout=timedelta(seconds=60),
+            retry_policy=RetryPolicy(maximum_attempts=1),
+        )
+
+
+async def test_heartbeats_are_converted_with_the_contexts_that_the_sdk_uses(server: WorkflowEnvironment) -> None:
+    """The codec and the storage driver learn of the same activity as with the SDK's own heartbeat."""
+    codec, driver = RecordingCodec([]), RecordingDriver()
+    converter = replace(
+        server.client.data_converter,
+        payload_codec=codec,
+        external_storage=ExternalStorage([driver], payload_size_threshold=0),
+    )
+    client = Client(server.client.service_client, namespace=server.client.namespace, data_converter=converter)
+    recorded: list[tuple[list[Any], list[Any]]] = []
+
+    @activity.defn(name="of_the_test")
+    async def of_the_test() -> str:
+        codec.contexts.clear()
+        driver.contexts.clear()
+        activity.heartbeat("x" * 1000)
+        await eventually(lambda: driver.contexts)
+        recorded.append((codec.contexts[:], driver.contexts[:]))
+        codec.contexts.clear()
+        driver.contexts.clear()
+        await sdk_internals.activity_data_converter(client, activity.info()).encode(["x" * 1000])
+        recorded.append((codec.contexts[:], driver.contexts[:]))
+        raise ApplicationError("over")  # the driver could not return a result
+
+    async with running(client, Calling, activities=[of_the_test]) as handle:
+        await eventually(lambda: len(recorded) == 2)
+        await handle.terminate()
+    by_sdk, by_own = recorded
+    assert by_own == by_sdk
+    assert [type(context).__name__ for context in by_sdk[0]] == ["ActivitySerializationContext"]
+
+
+async def test_redirected_heartbeats_reach_their_receiver_alone(server: WorkflowEnvironment) -> None:
+    """On the event loop and on its threads, the receiver gets the details. The SDK's function still sends them."""
+    received: list[tuple[Any, ...]] = []
+    found: list[Any] = []
+
+    @activity.defn(name="of_the_test")
+    async def of_the_test() -> str:
+        send = sdk_internals.redirect_heartbeats(lambda *details: received.append(details), ["earlier"])
+        found.append(activity.info().heartbeat_details)
+        activity.heartbeat("here", 1)
+        await asyncio.to_thread(activity.heartbeat, "on a thread")
+        send("by the SDK")
+        return "done"
+
+    async with running(server.client, Calling, activities=[of_the_test]) as handle:
+        assert await handle.result() == "done"
+    assert received == [("here", 1), ("on a thread",)]
+    assert found == [["earlier"]]
+
+
 def final() -> FailureError:
     """Return a failure with everything that a node's failure has."""
     return failure("the message", {"b": 1, "a": "ä"}, None, type="SomeError", stack_trace="the node's own frames")

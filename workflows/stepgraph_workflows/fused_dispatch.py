@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import RawValue, RetryPolicy
+from temporalio.common import RawValue
 from temporalio.exceptions import ActivityError
 
 from stepgraph.engine.checkpoint import Checkpoint, Task
@@ -19,6 +19,7 @@ from stepgraph.protocol.opening import RunSettings
 from stepgraph.temporal.payloads import from_raw, to_raw
 from stepgraph_workflows.task_dispatch import (
     CANCELLED,
+    RETRIES,
     START_NODE,
     failure_of,
     travels_inline,
@@ -29,7 +30,11 @@ MAX_RESULT_BYTES = 250_000
 """Bytes of results after which no further super-step begins: they travel in one payload, and in heartbeats."""
 
 GRACE = timedelta(minutes=1)
-"""How much longer the activity may take than its slowest node: the worker enforces the node's own timeout."""
+"""How much longer the activity may take than its slowest node: the worker enforces the node's own timeout.
+
+An activity that takes longer, because its nodes are retried, is attempted again. That attempt goes on from the progress
+of the one before it.
+"""
 
 REPLAY_COST = 0.25
 """What a fused super-step adds to the length of a run, in super-steps with activities of their own."""
@@ -53,7 +58,7 @@ async def run_fused(thread: Thread, settings: RunSettings, config: dict[str, Any
             start_to_close_timeout=timedelta(seconds=max(node.timeout for node in nodes)) + GRACE,
             heartbeat_timeout=timedelta(seconds=min(node.heartbeat_timeout for node in nodes)),
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1)),
+            retry_policy=RETRIES,
             summary=f"steps from {_head(thread).step + 1}",
         )
         return FusedStepsResult.model_validate(from_raw(answer))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -37,6 +37,8 @@ class SuperSteps:
         """Whether the workers have the spec that the run was started with."""
         self._unfused_checkpoint: str | None = None
         """The checkpoint whose tasks must not be fused."""
+        self._failed_attempts: Mapping[str, int] = {}
+        """How many attempts at that checkpoint's tasks have failed while they were fused, by task id."""
 
     def length(self, thread: Thread) -> float:
         """Return how long the run is to replay, in super-steps with an activity for each task."""
@@ -67,6 +69,7 @@ class SuperSteps:
         self._fused_count += len(result.steps)
         self._may_fuse = not result.spec_mismatch
         self._unfused_checkpoint = thread.head_id if result.run_individually else None
+        self._failed_attempts = result.failed_attempts
         self._raise_if_cancelled()
         return result.ran
 
@@ -90,7 +93,8 @@ class SuperSteps:
         config: dict[str, Any],
         group: Sequence[workflow.EventGroup],
     ) -> None:
-        await run_task_activity(thread, task, settings, config, group)
+        failed = self._failed_attempts.get(task.id, 0)
+        await run_task_activity(thread, task, settings, config, group, failed_attempts=failed)
         failure = thread.failures.get(task.id)
         if self._stopping and failure is not None and failure.error_type == CANCELLED:
             thread.start(task)

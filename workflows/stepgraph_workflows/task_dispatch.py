@@ -20,23 +20,43 @@ from stepgraph.errors import StorageError, UnknownFormatError
 from stepgraph.protocol.activity_input import to_activity_input
 from stepgraph.protocol.names import activity_type
 from stepgraph.protocol.opening import RunSettings
-from stepgraph.protocol.task_request import START_TIMEOUT, TaskAnswer, task_request
+from stepgraph.protocol.task_request import HEARTBEAT_TIMEOUT, START_TIMEOUT, TaskAnswer, task_request
 from stepgraph.temporal.payloads import from_raw, to_raw
 from stepgraph.temporal.state_cache import process_cache
 
 CANCELLED = "asyncio.exceptions:CancelledError"
 """The error type of a cancelled task's failure."""
 
-START_NODE = NodeSpec(name=START, timeout=START_TIMEOUT, heartbeat_timeout=30.0)
+START_NODE = NodeSpec(name=START, timeout=START_TIMEOUT, heartbeat_timeout=HEARTBEAT_TIMEOUT)
 """The options with which the routers of the start node run."""
+
+GRACE = timedelta(seconds=10)
+"""How much longer an attempt may take than its node's timeout, which the worker enforces."""
+
+RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10))
+"""How Temporal repeats an attempt whose worker was lost: for as long as it takes.
+
+The activity decides which exceptions are final, and how long to wait after the others. Temporal's own count of attempts
+would include those whose worker was lost.
+"""
 
 
 async def run_task_activity(
-    thread: Thread, task: Task, settings: RunSettings, config: dict[str, Any], groups: Sequence[workflow.EventGroup]
+    thread: Thread,
+    task: Task,
+    settings: RunSettings,
+    config: dict[str, Any],
+    groups: Sequence[workflow.EventGroup],
+    *,
+    failed_attempts: int = 0,
 ) -> None:
-    """Execute one task to its end, and record its result or failure in the thread."""
+    """Execute one task to its end, and record its result or failure in the thread.
+
+    ``failed_attempts``: how many attempts at it have failed in fused super-steps.
+    """
     node = START_NODE if task.node == START else thread.spec.node(task.node)
-    request = task_request(thread, task, config, with_state=travels_inline(thread, settings))
+    inline = travels_inline(thread, settings)
+    request = task_request(thread, task, config, with_state=inline, failed_attempts=failed_attempts)
     thread.start(task)
     try:
         answer = await workflow.execute_activity(
@@ -44,10 +64,10 @@ async def run_task_activity(
             to_raw(to_activity_input(request)),
             result_type=RawValue,
             task_queue=node.task_queue or settings.task_queue,
-            start_to_close_timeout=timedelta(seconds=node.timeout),
+            start_to_close_timeout=timedelta(seconds=node.timeout) + GRACE,
             heartbeat_timeout=timedelta(seconds=node.heartbeat_timeout),
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            retry_policy=_retry_policy(node),
+            retry_policy=RETRIES,
             summary=f"step {request.step} · {node.name}",
             event_groups=list(groups),
         )
@@ -72,7 +92,7 @@ def failure_of(error: ActivityError) -> TaskFailure:
         kind = cause.type.name.replace("_", "-").lower() if cause.type is not None else "unknown"
         return TaskFailure(
             error_type="builtins:TimeoutError",
-            error_message=f"no attempt ended in time ({kind}): its worker crashed or was too slow",
+            error_message=f"no attempt ended in time ({kind}): its worker was lost or too slow",
         )
     if isinstance(cause, CancelledError):
         return TaskFailure(error_type=CANCELLED, error_message="cancelled")
@@ -94,19 +114,3 @@ def travels_inline(thread: Thread, settings: RunSettings) -> bool:
     if not inline and thread.head is not None and not workflow.unsafe.is_replaying():
         process_cache.put(thread.run_id, thread.head.id, thread.state)
     return inline
-
-
-def _retry_policy(node: NodeSpec) -> RetryPolicy:
-    """Return Temporal's retry policy for a node.
-
-    The activity itself decides which exceptions are final. Without a policy of the author, Temporal retries only
-    crashes and timeouts, for as long as it takes.
-    """
-    if node.retry is None:
-        return RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1))
-    return RetryPolicy(
-        initial_interval=timedelta(seconds=node.retry.initial_interval),
-        backoff_coefficient=node.retry.backoff_factor,
-        maximum_interval=timedelta(seconds=node.retry.max_interval),
-        maximum_attempts=node.retry.max_attempts,
-    )

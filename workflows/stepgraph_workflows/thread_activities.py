@@ -24,6 +24,7 @@ from stepgraph.protocol.apply_writes_request import ApplyWritesRequest, ApplyWri
 from stepgraph.protocol.names import OPEN_THREAD, READ_CHECKPOINT, apply_writes_type
 from stepgraph.protocol.opening import Opening, OpenRequest, ReadRequest, RunSettings
 from stepgraph.protocol.start_options import StartOptions
+from stepgraph.protocol.task_request import HEARTBEAT_TIMEOUT
 from stepgraph.serde.error_text import first_line
 from stepgraph.serde.plain_json import json_size
 from stepgraph.serde.sizes import check_size, size_limit
@@ -41,7 +42,7 @@ OTHER_WORKER_TIMEOUT = timedelta(seconds=20)
 APPLY_WRITES_TIMEOUT = timedelta(minutes=10)
 """How long one attempt to fold writes and to ask routers may take."""
 
-APPLY_WRITES_HEARTBEAT = timedelta(seconds=30)
+APPLY_WRITES_HEARTBEAT = timedelta(seconds=HEARTBEAT_TIMEOUT)
 
 
 async def open_thread(options: StartOptions) -> Opening:
