@@ -77,6 +77,9 @@ class _Sidecar:
         self._configs: dict[str, ConnectConfig] = {}
         self._unsent = b""
         self._process: subprocess.Popen[bytes] | None = None
+        if not _runs_python(sys.executable):
+            log.warning("no sidecar: a dead worker is noticed at its heartbeat timeout", executable=sys.executable)
+            return
         script = Path(__file__).with_name("sidecar_process.py")
         try:
             self._process = subprocess.Popen(
@@ -120,6 +123,12 @@ class _Sidecar:
                 self._unsent = b""
             if len(self._unsent) > MAX_UNSENT_BYTES:
                 self._process.kill()
+
+
+def _runs_python(executable: str) -> bool:
+    """Return whether a file is a Python interpreter: in a frozen program, or inside a server, it is that program."""
+    name = Path(executable or "").name.lower()
+    return not getattr(sys, "frozen", False) and name.startswith(("python", "pypy"))
 
 
 _sidecar: _Sidecar | None = None
