@@ -31,7 +31,7 @@ def activities_for(
     """Return the activity functions to register with a worker.
 
     Args:
-        graphs: the graphs that the worker serves, by name.
+        graphs: the graphs that the worker serves, by name. They may change while it runs.
         executor: runs the nodes and routers that are not async.
         query: how to query other runs; by default, their workers are queried.
     """

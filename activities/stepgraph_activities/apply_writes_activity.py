@@ -34,7 +34,7 @@ class ApplyWritesActivity:
     """Applies writes to threads of the graphs that a worker serves."""
 
     def __init__(self, graphs: Mapping[str, GraphRegistry], executor: Executor) -> None:
-        self._graphs = dict(graphs)
+        self._graphs = graphs
         self._executor = executor
 
     async def run(self, request: ApplyWritesRequest) -> RawValue:

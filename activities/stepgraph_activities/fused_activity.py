@@ -36,7 +36,7 @@ class FusedStepsActivity:
     """Runs fused super-steps of the graphs that a worker serves."""
 
     def __init__(self, graphs: Mapping[str, GraphRegistry], executor: Executor) -> None:
-        self._graphs = dict(graphs)
+        self._graphs = graphs
         self._executor = executor
 
     async def run(self, request: FusedStepsRequest) -> RawValue:

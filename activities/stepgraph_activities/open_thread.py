@@ -39,7 +39,7 @@ class OpenThreadActivity:
     """Opens threads of the graphs that a worker serves."""
 
     def __init__(self, graphs: Mapping[str, GraphRegistry], query: QueryRun) -> None:
-        self._graphs = dict(graphs)
+        self._graphs = graphs
         self._query = query
 
     @activity.defn(name=OPEN_THREAD)

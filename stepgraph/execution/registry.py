@@ -67,6 +67,14 @@ class GraphRegistry:
         """The graph's name: its Temporal workflow type."""
         return self.spec.name
 
+    def has_code_of(self, other: GraphRegistry) -> bool:
+        """Return whether both were compiled from the same functions and the same state class, in the same way."""
+        return self.schema.declared is other.schema.declared and (self.spec, self.nodes, self.routers) == (
+            other.spec,
+            other.nodes,
+            other.routers,
+        )
+
     def node(self, name: str, run_spec: str) -> RegisteredNode:
         """Return a node's code; raise `MissingNodeError` if there is none. ``run_spec``: the hash of the run's spec."""
         if name not in self.nodes:

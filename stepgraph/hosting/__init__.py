@@ -13,5 +13,6 @@ Read in this order:
 4. `session`: one connection, one event loop and the workers of a process that calls ``graph.invoke``.
 
 Modules with a leading underscore are private to this package: `_embedded_server` and the keeper process that it starts,
-`_server_keeper`; `_namespaces` and `_web_ui`, which `connection` uses; `_sdk_runtime`.
+`_server_keeper`; `_namespaces` and `_web_ui`, which `connection` uses; `_process_workers`, which `session` uses;
+`_sdk_runtime`.
 """

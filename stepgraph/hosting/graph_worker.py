@@ -44,17 +44,25 @@ def graph_worker(
 ) -> Worker:
     """Return a worker that serves graphs. The caller runs it.
 
-    Nodes and workflow tasks run on daemon threads, so that the process can end while a node is running.
-
     Args:
         client: a connected client.
         graphs: the graphs to serve.
         task_queue: the task queue to poll.
         grace: how long the worker waits for running nodes when it is shut down.
     """
+    return plugin_worker(client, daemon_plugin(graphs), task_queue=task_queue, grace=grace)
+
+
+def daemon_plugin(graphs: Sequence[GraphRegistry]) -> GraphPlugin:
+    """Return a plugin whose nodes run on daemon threads, so that the process can end while a node is running."""
     plugin = GraphPlugin(graphs)
     plugin.executor = DaemonExecutor(NODE_THREADS, name="stepgraph-node")  # type: ignore[assignment]  # declared by its default
     plugin.activities = activities_for(plugin.graphs, plugin.executor, query=query_run_or_replay)
+    return plugin
+
+
+def plugin_worker(client: Client, plugin: GraphPlugin, *, task_queue: str, grace: timedelta) -> Worker:
+    """Return a worker for the graphs of a plugin, as `graph_worker` does. Workflow tasks run on daemon threads, too."""
     workflow_threads: Any = DaemonExecutor(WORKFLOW_THREADS, name="stepgraph-workflow")
     return Worker(
         client,

@@ -67,6 +67,14 @@ class GraphPlugin(SimplePlugin):
             workflow_runner=_with_stepgraph_outside_sandbox,
         )
 
+    def serve(self, graph: GraphRegistry) -> None:
+        """Serve a graph from now on, also while the worker runs; it replaces the one of that name.
+
+        Nodes that are running finish with the code that they began with. Call it on the worker's event loop.
+        """
+        self.graphs[graph.name] = graph
+        self._workflow.specs = {name: served.spec for name, served in self.graphs.items()}
+
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
         """Add the graphs to a worker's configuration. The SDK calls this when the worker is made."""
         self._refuse_second_plugin(config.get("workflows", []))

@@ -4,8 +4,8 @@ The blocking and async methods of `CompiledGraph` make their calls through `curr
 in a thread of its own. So the same call works in a plain script, in pytest and inside a running event loop, and a
 graph's worker keeps running between calls.
 
-Owns that thread, the connection and the workers. Knows nothing of what a call does: a call is any function that takes a
-`GraphClient`.
+Owns that thread and the connection; `_process_workers` has the workers. Knows nothing of what a call does: a call is
+any function that takes a `GraphClient`.
 """
 
 from __future__ import annotations
@@ -17,17 +17,16 @@ import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from temporalio.client import Client
-from temporalio.worker import Worker
 
 from stepgraph.client import GraphClient
 from stepgraph.errors import StepgraphError
 from stepgraph.execution.registry import GraphRegistry
+from stepgraph.hosting._process_workers import ProcessWorkers
 from stepgraph.hosting.connection import TemporalServer, connect
-from stepgraph.hosting.graph_worker import SHORT_GRACE, graph_worker
+from stepgraph.hosting.graph_worker import SHORT_GRACE
 from stepgraph.temporal.logs import get_logger
 from stepgraph.temporal.settings import text_setting
 
@@ -42,25 +41,6 @@ _END_OF_STREAM: Any = object()
 log = get_logger("session")
 
 
-@dataclass(frozen=True)
-class _RunningWorker:
-    """A worker of this process, on one task queue, with the graphs that it serves by name."""
-
-    graphs: dict[str, GraphRegistry]
-    worker: Worker
-    task: asyncio.Task[None]
-
-    def failure(self) -> BaseException | None:
-        """Return the error that ended the worker; None while it runs, or if it was stopped."""
-        return self.task.exception() if self.task.done() and not self.task.cancelled() else None
-
-    async def stop(self) -> None:
-        """Stop the worker. Errors are ignored: it is not used any more."""
-        with suppress(Exception):
-            await self.worker.shutdown()
-            await self.task
-
-
 class Session:
     """A process's connection to Temporal and its workers. Use `current` to get it.
 
@@ -73,9 +53,7 @@ class Session:
         self._thread = threading.Thread(target=self._loop.run_forever, name="stepgraph-session", daemon=True)
         self._thread.start()
         self._connecting: asyncio.Task[tuple[Client, TemporalServer]] | None = None
-        self._workers: dict[str, _RunningWorker] = {}
-        """Task queue -> worker."""
-        self._workers_lock: asyncio.Lock | None = None
+        self._workers = ProcessWorkers()
         atexit.register(self.close)
 
     @property
@@ -129,7 +107,7 @@ class Session:
             return
         atexit.unregister(self.close)
         with suppress(concurrent.futures.TimeoutError, RuntimeError):
-            self._submit(self._stop_workers()).result(STOP_SECONDS)
+            self._submit(self._workers.stop()).result(STOP_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(STOP_SECONDS)
         if not self._loop.is_running():
@@ -169,6 +147,7 @@ class Session:
         """Make a call, with a running worker for the graph unless workers are external.
 
         Raises:
+            GraphDefinitionError: a call of another graph of that name is under way in this process.
             StepgraphError: the worker failed during the call.
         """
         temporal_client, _ = await self._connection()
@@ -176,18 +155,18 @@ class Session:
         client = GraphClient(temporal_client, graph.name, schema=graph.schema, check_workers=not in_process)
         if not in_process:
             return await call(client)
-        worker = await self._worker_for(graph, client)
-        calling = asyncio.ensure_future(call(client))
-        try:
-            await asyncio.wait([calling, worker.task], return_when=asyncio.FIRST_COMPLETED)
-            if not calling.done() and (failure := worker.failure()):
-                raise StepgraphError(
-                    f"This process's worker on task queue {client.task_queue!r} stopped: {failure}. The thread is "
-                    "as it was; try again."
-                )
-            return await calling
-        finally:
-            calling.cancel()
+        with self._workers.serving(graph, client.client, client.task_queue) as worker:
+            calling = asyncio.ensure_future(call(client))
+            try:
+                await asyncio.wait([calling, worker.task], return_when=asyncio.FIRST_COMPLETED)
+                if not calling.done() and (failure := worker.failure()):
+                    raise StepgraphError(
+                        f"This process's worker on task queue {client.task_queue!r} stopped: {failure}. The thread is "
+                        "as it was; try again."
+                    )
+                return await calling
+            finally:
+                calling.cancel()
 
     async def _connection(self) -> tuple[Client, TemporalServer]:
         """Return the connection, which concurrent calls share. Connects if need be, also after a failed attempt."""
@@ -199,31 +178,6 @@ class Session:
         client, server = await connect()
         log.info(str(server))
         return client, server
-
-    async def _worker_for(self, graph: GraphRegistry, client: GraphClient) -> _RunningWorker:
-        """Return the worker on the client's task queue, with this definition of the graph.
-
-        Replaces the worker if it does not have the graph, or has another graph of that name: one that was defined again
-        in a notebook, for example.
-        """
-        self._workers_lock = self._workers_lock or asyncio.Lock()
-        async with self._workers_lock:
-            current_worker = self._workers.get(client.task_queue)
-            if current_worker is None:
-                graphs = {graph.name: graph}
-            elif current_worker.graphs.get(graph.name) is graph and not current_worker.task.done():
-                return current_worker
-            else:
-                graphs = {**current_worker.graphs, graph.name: graph}
-                await current_worker.stop()
-            worker = graph_worker(client.client, list(graphs.values()), task_queue=client.task_queue, grace=SHORT_GRACE)
-            running_worker = _RunningWorker(graphs, worker, asyncio.ensure_future(worker.run()))
-            self._workers[client.task_queue] = running_worker
-            return running_worker
-
-    async def _stop_workers(self) -> None:
-        await asyncio.gather(*(worker.stop() for worker in self._workers.values()))
-        self._workers.clear()
 
 
 def _worker_mode() -> Literal["in-process", "external"]:

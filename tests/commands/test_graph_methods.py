@@ -189,6 +189,111 @@ for each in (one, two, defined("three"), one):
     assert lines == ["['one']", "['two']", "['three']", "['one']"]
 
 
+DEFINED = """
+from steps import State, StateGraph, START, END
+from stepgraph import Command, interrupt
+
+def only(node, name=graph.name):
+    builder = StateGraph(State)
+    builder.add_node("only", node)
+    return builder.add_edge(START, "only").add_edge("only", END).compile(name=name)
+
+started, go = threading.Event(), threading.Event()
+
+def waiting(state):
+    os.write(1, b"waiting starts\\n")
+    started.set()
+    go.wait()
+    return {"log": ["waiting"]}
+"""
+
+
+def test_two_graphs_of_one_name_called_at_once_are_refused_by_name(project: Project) -> None:
+    """The call of the second is refused while one of the first is under way, and works when that has returned."""
+    lines = printed(
+        project,
+        DEFINED
+        + """
+from stepgraph.errors import GraphDefinitionError
+
+first, second = only(waiting), only(lambda state: {"log": ["second"]})
+results = []
+invoking = threading.Thread(target=lambda: results.append(first.invoke({}, config())["log"]))
+invoking.start()
+started.wait()
+try:
+    second.invoke({}, config())
+except GraphDefinitionError as error:
+    print(error.graph == graph.name, error)
+go.set()
+invoking.join()
+print(results[0], second.invoke({}, config())["log"])
+""",
+    )
+    assert lines == [
+        "waiting starts",
+        f"True Two graphs named {project.graph!r} are called at once in this process, and the nodes of both would run "
+        "the code of one. Give each a name of its own, compile(name=...); or compile the graph once and call that; or "
+        "call the second when the calls of the first have returned.",
+        "['waiting'] ['second']",
+    ]
+
+
+def test_a_graph_that_is_compiled_for_each_call_is_one_graph(project: Project) -> None:
+    """Two graphs of one name that were compiled from the same functions work side by side."""
+    lines = printed(
+        project,
+        DEFINED
+        + """
+results = []
+invoking = threading.Thread(target=lambda: results.append(only(waiting).invoke({}, config())["log"]))
+invoking.start()
+started.wait()
+go.set()
+print(only(waiting).invoke({}, config())["log"])
+invoking.join()
+print(results[0])
+""",
+    )
+    assert lines == ["waiting starts"] * 2 + ["['waiting']"] * 2
+
+
+def test_a_thread_of_an_earlier_definition_goes_on_with_the_later_one(project: Project) -> None:
+    """A thread that waits for an answer does not keep its graph from being defined again."""
+    lines = printed(
+        project,
+        DEFINED
+        + """
+thread = config()
+print(len(only(lambda state: {"log": [interrupt("one?")]}).invoke({}, thread)["__interrupt__"]))
+later = only(lambda state: {"log": ["later", interrupt("two?")]})
+print(later.invoke({}, config())["__interrupt__"][0].value)
+print(later.invoke(Command(resume="yes"), thread)["log"])
+""",
+    )
+    assert lines == ["1", "two?", "['later', 'yes']"]
+
+
+def test_a_graph_that_comes_to_a_shared_task_queue_interrupts_no_node(project: Project) -> None:
+    """The nodes of the graphs that are there run on, each once, while the worker gets another graph."""
+    lines = printed(
+        project,
+        DEFINED
+        + """
+results = []
+invoking = threading.Thread(target=lambda: results.append(only(waiting).invoke({}, config())["log"]))
+invoking.start()
+started.wait()
+print(only(lambda state: {"log": ["other"]}, name=f"other-{graph.name}").invoke({}, config())["log"])
+go.set()
+invoking.join()
+print(results[0])
+""",
+        STEPGRAPH_TASK_QUEUE=f"shared-{project.graph}",
+    )
+    assert lines == ["waiting starts", "['other']", "['waiting']"]
+
+
 def test_several_graphs_may_share_a_task_queue(project: Project) -> None:
     """With STEPGRAPH_TASK_QUEUE one worker serves all graphs."""
     lines = printed(
