@@ -15,6 +15,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY stepgraph/ stepgraph/
 COPY workflows/ workflows/
 COPY activities/ activities/
+COPY examples/ examples/
 # dev.lock pins the build backend by hash. Nothing else of that file is installed.
 RUN pip --python /opt/stepgraph/bin/python install --no-cache-dir \
     --no-deps --build-constraint requirements/dev.lock .

@@ -22,8 +22,8 @@ def import_graph() -> grimp.ImportGraph:
 
 
 def room_of(module: str) -> str:
-    """The room that a module is in."""
-    parts = module.split(".")
+    """The room that a module is in. ``python -m stepgraph`` is the command line by another name."""
+    parts = module.replace("stepgraph.__main__", "stepgraph.cli.__main__").split(".")
     return ".".join(parts[:2]) if parts[0] == "stepgraph" else parts[0]
 
 

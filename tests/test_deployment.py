@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from stepgraph import __version__
 from stepgraph.temporal.settings import ENVIRONMENT
 
 ROOT = Path(__file__).parent.parent
@@ -172,6 +173,12 @@ def test_every_setting_of_the_workers_exists() -> None:
     names = {name for name in [*image, *environment("worker")] if name.startswith("STEPGRAPH_")}
     assert "STEPGRAPH_GRAPHS" in names
     assert names <= set(ENVIRONMENT)
+
+
+def test_the_version_of_the_package_is_that_of_the_project() -> None:
+    """`--version` prints the version that the package is built with."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == __version__
 
 
 def test_the_default_graphs_are_examples_of_this_repository() -> None:

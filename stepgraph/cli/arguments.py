@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -36,4 +37,15 @@ OnBusy = Annotated[
 ]
 RecursionLimit = Annotated[int | None, typer.Option(metavar="STEPS", min=1, help="Super-steps allowed.")]
 Detach = Annotated[bool, typer.Option("--detach", help="Do not wait for the end; a worker elsewhere does the work.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"stepgraph {version('stepgraph')}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and end.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

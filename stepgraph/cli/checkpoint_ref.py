@@ -8,6 +8,7 @@ from stepgraph.cli.rendering import SHORT_ID
 from stepgraph.client import GraphClient
 from stepgraph.errors import CheckpointNotFoundError
 from stepgraph.protocol.snapshot import config_for
+from stepgraph.temporal.command_names import operator_command
 
 MIN_ID_END = 4
 """The fewest characters that are taken as the end of an id."""
@@ -42,7 +43,7 @@ async def checkpoint_named(client: GraphClient, thread_id: str, reference: str) 
         f"{reference!r} names {len(candidates)} checkpoints of thread {thread_id!r}: {listed}. "
         "Name it by as much of its id."
         if candidates
-        else f"Thread {thread_id!r} has no checkpoint {reference!r}. See: starter.py history {thread_id}",
+        else f"Thread {thread_id!r} has no checkpoint {reference!r}. See: {operator_command()} history {thread_id}",
         thread_id=thread_id,
         checkpoint_id=reference,
     )

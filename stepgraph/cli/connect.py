@@ -27,6 +27,7 @@ from stepgraph.graph.validation import graph_name
 from stepgraph.hosting.connection import TemporalServer, connect
 from stepgraph.hosting.graph_worker import SHORT_GRACE, graph_worker
 from stepgraph.protocol.config import parse_thread_id
+from stepgraph.temporal.command_names import operator_command, worker_command
 from stepgraph.temporal.executions import Run, latest_run
 
 
@@ -95,7 +96,7 @@ async def open_thread(
     run = await latest_run(temporal, thread_id)
     if run is None:
         raise ThreadError(
-            f"There is no thread {thread_id!r}. List those there are with: starter.py threads",
+            f"There is no thread {thread_id!r}. List those there are with: {operator_command()} threads",
             thread_id=thread_id,
         )
     graph = graph or GraphReference(run.graph)
@@ -140,7 +141,7 @@ def refuse_to_detach_from_own_worker(graph: str | None, *, detach: bool) -> None
     if detach and graph is not None and is_address(graph):
         raise typer.BadParameter(
             f"with {graph} the worker would end with this command, and nobody would do the work. "
-            f"Start one with worker.py --graphs {graph}, and name the graph instead.",
+            f"Start one with {worker_command()} --graphs {graph}, and name the graph instead.",
             param_hint="--detach",
         )
 
@@ -170,6 +171,7 @@ def read_json(argument: str) -> dict[str, Any]:
         ) from error
     if not isinstance(values, dict):
         raise InvalidInputError(
-            f"{source} must be a JSON object with the state's keys. To resume a thread, use: starter.py resume"
+            f"{source} must be a JSON object with the state's keys. To resume a thread, use: "
+            f"{operator_command()} resume"
         )
     return values

@@ -20,6 +20,7 @@ from stepgraph.errors import (
     StepgraphError,
 )
 from stepgraph.protocol.interrupts import Interrupt
+from stepgraph.temporal.command_names import operator_command, worker_command
 
 WORKER_CHECK_SECONDS = 5.0
 """The pause between two looks for a worker that serves the thread."""
@@ -45,7 +46,9 @@ async def follow(run: GraphRun, connection: GraphConnection, *, detach: bool, as
     if detach:
         return
     address = connection.address
-    resume = f"starter.py resume {shlex.quote(run.thread_id)}" + (f" --graph {shlex.quote(address)}" if address else "")
+    resume = f"{operator_command()} resume {shlex.quote(run.thread_id)}" + (
+        f" --graph {shlex.quote(address)}" if address else ""
+    )
     result = asyncio.ensure_future(run.result())
     try:
         if not as_json:
@@ -101,7 +104,7 @@ async def _tell_of_missing_worker(run: GraphRun) -> None:
         if not await run.has_worker():
             rendering.print_line(
                 f"[dim]No worker serves thread {escape(repr(run.thread_id))}. Start one that has its graph: "
-                "worker.py --graphs MODULE:VARIABLE. Waiting.[/]",
+                f"{worker_command()} --graphs MODULE:VARIABLE. Waiting.[/]",
                 to=rendering.errors,
             )
             return

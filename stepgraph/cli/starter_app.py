@@ -1,4 +1,4 @@
-"""``starter.py`` / ``stepgraph``: the operator's command line.
+"""``starter.py`` / ``stepgraph`` / ``python -m stepgraph``: the operator's command line.
 
 Owns the commands that run, resume and read threads. Each reads its arguments, calls `GraphClient`, and prints with
 `stepgraph.cli.rendering`. Knows nothing of how errors are reported: `stepgraph.cli.error_output` does.
@@ -24,6 +24,7 @@ from stepgraph.cli.arguments import (
     OnBusy,
     RecursionLimit,
     ThreadArgument,
+    Version,
 )
 from stepgraph.cli.checkpoint_ref import config_at
 from stepgraph.cli.connect import (
@@ -52,7 +53,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 @app.callback()
 @reports_errors
-def starter() -> None:
+def starter(version: Version = False) -> None:
     """Starts, resumes and reads threads: runs of graphs on Temporal."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # values may have any character

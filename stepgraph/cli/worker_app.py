@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
+from stepgraph.cli.arguments import Version
 from stepgraph.cli.error_output import reports_errors
 from stepgraph.cli.graph_loader import load_graphs
 from stepgraph.errors import StepgraphError, UnknownGraphError
@@ -25,6 +26,7 @@ from stepgraph.hosting.connection import connect
 from stepgraph.hosting.graph_worker import graph_worker
 from stepgraph.protocol.names import SHARED_TASK_QUEUE, task_queue_of
 from stepgraph.temporal import settings
+from stepgraph.temporal.command_names import worker_command
 from stepgraph.temporal.logs import configure_logging, get_logger
 from stepgraph.temporal.storage import check_storage
 
@@ -57,6 +59,7 @@ async def worker(
         bool,
         typer.Option("--check", help="Only see whether the settings are right, the graphs load, Temporal answers."),
     ] = False,
+    version: Version = False,
 ) -> None:
     """Runs the nodes of graphs until told to stop (SIGTERM, or Ctrl-C)."""
     configure_logging(log_format)
@@ -85,7 +88,7 @@ async def _run_worker(addresses: Sequence[str], task_queue: str | None, *, check
     graphs = load_graphs(addresses)
     if not graphs:
         raise UnknownGraphError(
-            "A worker needs graphs: worker.py --graphs MODULE:VARIABLE, or STEPGRAPH_GRAPHS=MODULE:VARIABLE."
+            f"A worker needs graphs: {worker_command()} --graphs MODULE:VARIABLE, or STEPGRAPH_GRAPHS=MODULE:VARIABLE."
         )
     client, server = await connect()
     log.info(str(server))

@@ -18,6 +18,7 @@ from stepgraph.engine.record import Record
 from stepgraph.errors import GraphMismatchError, UnknownGraphError
 from stepgraph.execution.channels import Channels
 from stepgraph.protocol.config import RunConfig
+from stepgraph.temporal.command_names import worker_command
 from stepgraph.temporal.executions import Run, latest_run, was_picked_up
 from stepgraph.temporal.run_outcome import outcome_of
 from stepgraph.temporal.task_queues import has_workers
@@ -103,7 +104,7 @@ class Threads:
             await asyncio.sleep(POLLER_CHECK_SECONDS)
         raise UnknownGraphError(
             f"No worker serves graph {self.graph!r}: nobody polls task queue {self.task_queue!r}. Start one with "
-            "worker.py --graphs MODULE:VARIABLE, or fix the name.",
+            f"{worker_command()} --graphs MODULE:VARIABLE, or fix the name.",
             graph=self.graph,
             task_queue=self.task_queue,
         )

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from stepgraph.errors import NoServerError
@@ -39,14 +40,21 @@ def binary() -> str | None:
     return str(Path(path).absolute()) if path else None
 
 
-async def use(namespace: str) -> tuple[str, str]:
+@dataclass(frozen=True)
+class EmbeddedServer:
+    """The embedded server, as a user of it sees it."""
+
+    address: str
+    web_ui: str
+    started_here: bool
+    """Whether this call started it. False if it was running, or if another process was faster."""
+
+
+async def use(namespace: str) -> EmbeddedServer:
     """Start the embedded server if it is not running, and keeps it running while this process lives.
 
     Args:
         namespace: a namespace to make when the server is started.
-
-    Returns:
-        The server's address and the address of its Web UI.
 
     Raises:
         NoServerError: the server does not start; the message has the end of its log.
@@ -55,7 +63,7 @@ async def use(namespace: str) -> tuple[str, str]:
     return await off_loop(_use, home(), namespace, idle_seconds)
 
 
-def _use(folder: Path, namespace: str, idle_seconds: float) -> tuple[str, str]:
+def _use(folder: Path, namespace: str, idle_seconds: float) -> EmbeddedServer:
     if os.name != "posix":
         raise NoServerError(
             "The embedded Temporal server needs Linux or macOS. Start one with `temporal server start-dev`, or point "
@@ -91,8 +99,8 @@ def _hold_users_lock(folder: Path) -> None:
     _users_locks[folder] = lock
 
 
-def _wait_for_server(folder: Path, namespace: str, idle_seconds: float) -> tuple[str, str]:
-    """Wait until the server accepts connections, with a keeper started if there is none. Returns as `use` does."""
+def _wait_for_server(folder: Path, namespace: str, idle_seconds: float) -> EmbeddedServer:
+    """Wait until the server accepts connections, with a keeper started if there is none."""
     from stepgraph.hosting._server_keeper import is_locked, read_server_info  # here, because Windows has no fcntl
 
     log = folder / "server.log"
@@ -104,7 +112,8 @@ def _wait_for_server(folder: Path, namespace: str, idle_seconds: float) -> tuple
             if is_locked(folder / "keeper.lock"):
                 info = read_server_info(folder) if is_locked(folder / "server.lock") else None
                 if info is not None and _accepts_connections(info["address"]):
-                    return info["address"], info["web_ui"]
+                    started_here = keeper is not None and info.get("keeper") == keeper.pid
+                    return EmbeddedServer(info["address"], info["web_ui"], started_here)
             elif keeper is None or keeper.poll() == 0:  # status 0: another keeper was faster, or it ended its server
                 keeper = _start_keeper(folder, namespace, idle_seconds)
             elif keeper.returncode is not None:

@@ -43,6 +43,8 @@ class TemporalServer:
     namespace: str
     web_ui: str | None
     kind: Literal["configured", "local", "embedded"]
+    started_here: bool = False
+    """Whether this process started it."""
 
     def __str__(self) -> str:
         origin = {
@@ -104,21 +106,23 @@ async def _connect_embedded(namespace: str) -> tuple[Client, TemporalServer]:
     """Connect to the project's own server, without TLS or an API key, and makes the namespace if need be."""
     storage = storage_from_settings(embedded_at=embedded_server.home() / "blobs")
     converter = replace(DataConverter.default, external_storage=storage)
+    started_here = False
     for pause in (*[0.1] * HEALTHY_ATTEMPTS, None):
-        address, web_ui = await embedded_server.use(namespace)
-        outcome = await _try_connect(address, {"namespace": namespace, "data_converter": converter})
+        server = await embedded_server.use(namespace)
+        started_here = started_here or server.started_here
+        outcome = await _try_connect(server.address, {"namespace": namespace, "data_converter": converter})
         if isinstance(outcome, Client):
             break
         if pause is None:
             raise NoServerError(
-                f"The embedded Temporal server at {address} does not answer: {outcome}. Try again; its log is in "
-                f"{embedded_server.home() / 'server.log'}.",
-                address=address,
+                f"The embedded Temporal server at {server.address} does not answer: {outcome}. Try again; its log is "
+                f"in {embedded_server.home() / 'server.log'}.",
+                address=server.address,
             )
         await asyncio.sleep(pause)
     assert isinstance(outcome, Client)
-    await ensure_namespace(outcome, address)
-    return outcome, TemporalServer(address, namespace, web_ui, "embedded")
+    await ensure_namespace(outcome, server.address)
+    return outcome, TemporalServer(server.address, namespace, server.web_ui, "embedded", started_here=started_here)
 
 
 async def _found_server(address: str, namespace: str, kind: Literal["configured", "local"]) -> TemporalServer:

@@ -176,7 +176,10 @@ class Session:
 
     async def _connect(self) -> tuple[Client, TemporalServer]:
         client, server = await connect()
-        log.info(str(server))
+        if server.started_here:  # a warning, because without a logging configuration Python prints no less
+            log.warning(f"This process started a Temporal server, as none is configured or running. {server}")
+        else:
+            log.info(str(server))
         return client, server
 
 

@@ -114,6 +114,25 @@ def test_the_server_ends_when_its_folder_is_deleted(embedding: Project) -> None:
     assert embedding.server()["server"] != before["server"]
 
 
+def test_the_first_invoke_that_starts_a_server_says_where_its_web_ui_is(embedding: Project) -> None:
+    """It is one line on standard error, once; a process that finds the server running says nothing."""
+    invoke = "from steps import graph\nconfig = {'configurable': {'thread_id': __file__}}\n"
+    invoke += "for _ in range(2):\n    graph.invoke({}, config)\n"
+    started, found = (embedding.script(invoke).ended() for _ in range(2))
+    (line,) = started.err.splitlines()
+    assert re.fullmatch(rf"This process started a Temporal server, as none is configured or running\. {LINE}", line)
+    assert (started.status, found.status, found.err) == (0, 0, "")
+
+
+def test_logging_settings_silence_the_line_about_the_web_ui(embedding: Project) -> None:
+    """The line comes from the logger ``stepgraph.session``."""
+    silence = "import logging\nlogging.getLogger('stepgraph').setLevel(logging.ERROR)\n"
+    script = silence + "from steps import graph\ngraph.get_state({'configurable': {'thread_id': 't'}})\n"
+    ended = embedding.script(script).ended()
+    assert (ended.status, ended.err) == (0, "")
+    assert embedding.has_server()
+
+
 SILENT = "import socket, time; s = socket.create_server(('127.0.0.1', 0)); port = s.getsockname()[1]; "
 SILENT += "print(port, flush=True); time.sleep(600)"
 WEB = "import http.server as h; s = h.HTTPServer(('127.0.0.1', 0), h.SimpleHTTPRequestHandler); "
