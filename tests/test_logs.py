@@ -309,6 +309,41 @@ async def test_log_records_of_a_run_have_its_keys(stage: Stage, capsys: pytest.C
     assert [record.get("checkpoint_id") for record in records] == [failed] * 5 + [head, None]
 
 
+async def test_the_log_of_a_run_hides_the_texts_of_errors(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With STEPGRAPH_ERROR_TEXTS=hidden a line has the type, the node and the thread; the caller gets the text."""
+    monkeypatch.setenv("STEPGRAPH_ERROR_TEXTS", "hidden")
+    graph = fragile(failures=1)
+    client, config = stage.use(graph), stage.thread()
+    with configured("json"):
+        async with stage.serving(graph):
+            with pytest.raises(ConnectionError, match="no route"):
+                await client.ainvoke({"query": "x"}, config)
+            await client.ainvoke(None, config)
+    logged = capsys.readouterr().err
+    errors = {record["event"]: record["error"] for record in records_in(logged) if "error" in record}
+    assert errors == {"node failed": "ConnectionError", "run failed": "NodeError: ConnectionError at node 'reply'"}
+    assert "no route" not in logged
+
+
+def test_a_traceback_is_hidden_with_the_texts_of_errors(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A traceback ends with its error's text, so only the type is logged, for other libraries, too."""
+    monkeypatch.setenv("STEPGRAPH_ERROR_TEXTS", "hidden")
+    with configured("json"):
+        for log in (get_logger("worker"), logging.getLogger("temporalio.worker")):
+            try:
+                raise ConnectionError("no route")
+            except ConnectionError:
+                log.exception("lost")
+        get_logger("worker").info("odd", error="no type at all")
+    logged = capsys.readouterr().err
+    assert [record["error"] for record in records_in(logged)] == ["ConnectionError", "ConnectionError", "(hidden)"]
+    assert "no route" not in logged
+
+
 async def test_a_replay_logs_nothing(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """The replayed runs are one that failed and one that finished."""
     caplog.set_level(logging.INFO, "stepgraph")

@@ -59,7 +59,7 @@ class ApplyWritesActivity:
                 str(error), type=type(error).__name__, non_retryable=False, next_retry_delay=timedelta(seconds=1)
             ) from error
         if result.error is not None:
-            bound.warning("writes not applied", error=result.error.get("message"))
+            bound.warning("writes not applied", error=f"{result.error.get('type')}: {result.error.get('message')}")
             leave_to_another_worker(result.error, info.attempt)
         else:
             bound.info("writes applied", channels=sorted(result.changes), asked=len(result.results))

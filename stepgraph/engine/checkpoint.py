@@ -231,7 +231,12 @@ class TaskFailure(Data):
     """The exception in its wire form if it is a `StepgraphError`."""
 
     @property
+    def type_name(self) -> str:
+        """The exception's name: ``ConnectionError``."""
+        return self.error_type.partition(":")[2] or self.error_type
+
+    @property
     def summary(self) -> str:
         """The exception's name and message: ``ConnectionError: no route``."""
-        name = self.error_type.partition(":")[2] or self.error_type
+        name = self.type_name
         return f"{name}: {self.error_message}" if self.error_message else name

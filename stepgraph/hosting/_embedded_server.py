@@ -14,12 +14,18 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from stepgraph.errors import NoServerError
 from stepgraph.temporal.daemon_executor import off_loop
 from stepgraph.temporal.settings import number_setting, text_setting
+
+DEFAULT_HOME = ".stepgraph"
+DATABASE_FILES = ("temporal.db", "temporal.db-wal", "temporal.db-shm", "temporal.db-journal")
+OWN_FILES = (*DATABASE_FILES, "server.json", "server.log", "server.lock", "keeper.lock", "users.lock")
+"""The files that the embedded server and its keeper have in their folder."""
 
 START_SECONDS = 30.0
 DEFAULT_IDLE_SECONDS = 600.0
@@ -30,7 +36,12 @@ _users_locks: dict[Path, int] = {}
 
 def home() -> Path:
     """Return the folder of the embedded server."""
-    return Path(text_setting("STEPGRAPH_HOME", ".stepgraph") or ".stepgraph").resolve()
+    return Path(text_setting("STEPGRAPH_HOME") or DEFAULT_HOME).resolve()
+
+
+def blobs_folder(folder: Path) -> Path:
+    """Return the folder for payloads that are too large for the database."""
+    return folder / "blobs"
 
 
 def binary() -> str | None:
@@ -85,7 +96,7 @@ def _hold_users_lock(folder: Path) -> None:
     """Take the shared lock that keeps the server running, for as long as this process lives."""
     import fcntl  # here, because Windows does not have it
 
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_private(folder)
     gitignore = folder / ".gitignore"
     if not gitignore.exists():
         gitignore.write_text("*\n")
@@ -94,9 +105,27 @@ def _hold_users_lock(folder: Path) -> None:
         if _is_open_file_at(lock, folder / "users.lock"):
             return
         os.close(lock)  # the folder was deleted, and perhaps made again
-    lock = os.open(folder / "users.lock", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    lock = os.open(folder / "users.lock", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     fcntl.flock(lock, fcntl.LOCK_SH)  # waits while a keeper ends its server
     _users_locks[folder] = lock
+
+
+def _make_private(folder: Path) -> None:
+    """Make the folder, and keep other users of this machine out of it: it holds the states of threads.
+
+    A folder that was there before and has another name may hold other files, so it keeps its mode. The server's own
+    files are private in any case.
+    """
+    is_new = not folder.exists()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    blobs = blobs_folder(folder)
+    blobs.mkdir(mode=0o700, exist_ok=True)
+    own_files = [folder / name for name in OWN_FILES]
+    for path in (*([folder] if is_new or folder.name == DEFAULT_HOME else []), blobs, *own_files):
+        with suppress(OSError):  # it does not exist yet, or belongs to another user
+            mode = path.stat().st_mode
+            if mode & 0o077:
+                path.chmod(mode & 0o700)
 
 
 def _wait_for_server(folder: Path, namespace: str, idle_seconds: float) -> EmbeddedServer:
@@ -133,7 +162,9 @@ def _wait_for_server(folder: Path, namespace: str, idle_seconds: float) -> Embed
 def _start_keeper(folder: Path, namespace: str, idle_seconds: float) -> subprocess.Popen[bytes]:
     """Start a keeper in an OS session of its own, with a Python that imports nothing from the working directory."""
     script = Path(__file__).with_name("_server_keeper.py")
-    with open(folder / "server.log", "ab") as log:
+    from stepgraph.hosting._server_keeper import open_private  # here, because Windows has no fcntl
+
+    with open_private(folder / "server.log") as log:
         return subprocess.Popen(
             [sys.executable, "-I", str(script), str(folder), str(binary()), namespace, str(idle_seconds)],
             stdin=subprocess.DEVNULL,

@@ -218,7 +218,7 @@ def take_lock(path: Path, *, attempts: int = 5) -> IO[bytes] | None:
     Returns:
         The open file, which is locked until it is closed; None if another process holds the lock.
     """
-    file = open(path, "ab")  # noqa: SIM115 (the caller closes it)
+    file = open_private(path)
     for attempt in range(attempts):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -231,9 +231,14 @@ def take_lock(path: Path, *, attempts: int = 5) -> IO[bytes] | None:
     return None
 
 
+def open_private(path: Path) -> IO[bytes]:
+    """Open a file for appending; if it has to be made, for this user alone."""
+    return open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600))
+
+
 def is_locked(path: Path) -> bool:
     """Return whether any process holds the exclusive lock on a file."""
-    with open(path, "ab") as file:
+    with open_private(path) as file:
         return is_held(file)
 
 
@@ -296,6 +301,7 @@ def port_of(address: str) -> str:
 def main() -> int:
     """Run a keeper with the arguments of the command line."""
     folder, binary, namespace, idle_seconds = sys.argv[1:5]
+    os.umask(0o077)  # the server inherits it: its database is for this user alone
     log = Path(folder) / "server.log"
     if log.exists() and log.stat().st_size > LOG_LIMIT:
         os.truncate(log, 0)

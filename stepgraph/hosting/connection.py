@@ -104,7 +104,7 @@ async def _connect_configured(address: str, options: Mapping[str, Any]) -> Clien
 
 async def _connect_embedded(namespace: str) -> tuple[Client, TemporalServer]:
     """Connect to the project's own server, without TLS or an API key, and makes the namespace if need be."""
-    storage = storage_from_settings(embedded_at=embedded_server.home() / "blobs")
+    storage = storage_from_settings(embedded_at=embedded_server.blobs_folder(embedded_server.home()))
     converter = replace(DataConverter.default, external_storage=storage)
     started_here = False
     for pause in (*[0.1] * HEALTHY_ATTEMPTS, None):

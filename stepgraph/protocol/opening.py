@@ -47,6 +47,8 @@ class RunSettings(Message):
     the namespace lacks fails the workflow task."""
     uses_external_storage: bool = False
     """Whether external storage takes what Temporal does not carry."""
+    hides_error_texts: bool = False
+    """Whether the thread's page in the Web UI names errors by type and place only: their texts may quote a state."""
     task_queue: str | None = None
     """The graph's own task queue, if the run came by the shared one and a worker polls the graph's own. The graph's
     code is called there: a worker of the shared task queue may lack it."""

@@ -10,6 +10,7 @@ Events carry these keys where they are known: ``graph``, ``thread``, ``run``, ``
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from typing import Any, cast
 
@@ -19,12 +20,43 @@ from stepgraph.errors import StepgraphError
 from stepgraph.temporal import settings
 from stepgraph.temporal.sdk_internals import reports_activity_failure
 
+
+def _describe_error(logger: Any, method: str, event: Any) -> Any:
+    """Make text of what the key ``error`` has: an error, or ``Type: text``. Hide it if `STEPGRAPH_ERROR_TEXTS` says so.
+
+    Where texts are hidden, a traceback is, too: it ends with them.
+    """
+    hidden = settings.text_setting("STEPGRAPH_ERROR_TEXTS", "shown") != "shown"
+    if hidden and event.get("exc_info"):
+        raised = event.pop("exc_info")
+        raised = sys.exc_info() if raised is True else raised
+        event["error"] = (raised[0] if isinstance(raised, tuple) else type(raised)) or Exception
+    error = event.get("error")
+    if error is None:
+        return event
+    event["error"] = _without_text(error) if hidden else error.message if isinstance(error, StepgraphError) else error
+    return event
+
+
+def _without_text(error: Any) -> str:
+    """Return an error's type and, as far as it has them, the type of the node's exception and the node."""
+    if isinstance(error, type):
+        return error.__name__
+    if not isinstance(error, StepgraphError):
+        type_at_start = re.match(r"[A-Za-z_][\w.]*(?=[:(]|$)", str(error))
+        return type_at_start[0] if type_at_start else "(hidden)"
+    own_type = str(error.parts.get("error_type", "")).rpartition(":")[2]
+    node = error.parts.get("node")
+    return type(error).__name__ + (f": {own_type}" if own_type else "") + (f" at node {node!r}" if node else "")
+
+
 _PROCESSORS: list[Any] = [
     structlog.stdlib.filter_by_level,
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
+    _describe_error,
 ]
 _WRAP_FOR_FORMATTER = structlog.stdlib.ProcessorFormatter.wrap_for_formatter
 

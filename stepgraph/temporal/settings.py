@@ -16,6 +16,8 @@ ENVIRONMENT: Final = {
     "STEPGRAPH_TASK_QUEUE": "The task queue of all graphs, for workers and clients. By default each graph has its own.",
     "STEPGRAPH_LOG_FORMAT": "console or json. Default: console on a terminal, json elsewhere.",
     "STEPGRAPH_LOG_LEVEL": "debug, info, warning or error. Default: info.",
+    "STEPGRAPH_ERROR_TEXTS": "shown; or hidden: logs and the Web UI's pages of threads have an error's type and place, "
+    "and not its text, which may quote a state. Default: shown.",
     "STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS": "How long a worker that is stopped waits for running nodes. Default: 30.",
     "STEPGRAPH_HOME": "The folder of the embedded server's database. Default: .stepgraph in the working directory.",
     "STEPGRAPH_EMBEDDED_IDLE_SECONDS": "How long the embedded server runs on after its last client. Default: 600.",
@@ -58,6 +60,16 @@ def number_setting(name: str, default: float) -> float:
     return value
 
 
+def hides_error_texts() -> bool:
+    """Return whether the texts of errors stay out of logs and pages. `StepgraphError` if the value is wrong."""
+    choice = text_setting("STEPGRAPH_ERROR_TEXTS", "shown")
+    if choice not in ("shown", "hidden"):
+        raise StepgraphError(
+            f"STEPGRAPH_ERROR_TEXTS must be 'shown' or 'hidden'; got {choice!r}.", setting="STEPGRAPH_ERROR_TEXTS"
+        )
+    return choice == "hidden"
+
+
 def run_settings(*, search_attributes: bool = False, uses_external_storage: bool = False) -> RunSettings:
     """Return the settings that decide a run's commands. `open_thread` records them in the run's history.
 
@@ -76,4 +88,5 @@ def run_settings(*, search_attributes: bool = False, uses_external_storage: bool
         continue_as_new_bytes=max(1, int(number_setting("STEPGRAPH_CONTINUE_AS_NEW_BYTES", 500_000_000))),
         fused_steps=max(1, int(number_setting("STEPGRAPH_FUSED_STEPS", 500))),
         fused_seconds=number_setting("STEPGRAPH_FUSED_SECONDS", 0.5),
+        hides_error_texts=hides_error_texts(),
     )

@@ -283,6 +283,45 @@ def test_a_keeper_ends_its_server_on_sigterm(embedding: Project) -> None:
     embedding.wait_until_server_ends()
 
 
+def modes(folder: Path) -> dict[str, int]:
+    """Return the permissions that others than the owner have, of a folder and of what is directly in it."""
+    paths = (folder, *(path for path in folder.iterdir() if path.name != ".gitignore"))
+    return {path.name: path.stat().st_mode & 0o077 for path in paths}
+
+
+@pytest.mark.parametrize("before", ["nothing", "an open folder"])
+def test_the_servers_folder_is_for_its_user_alone(embedding: Project, before: str) -> None:
+    """Neither group nor others may read the database, the log or large payloads, also where they could before."""
+    home = embedding.folder / ".stepgraph"
+    if before == "an open folder":
+        (home / "blobs").mkdir(parents=True)
+        for name in ("server.log", "users.lock"):
+            (home / name).touch(0o644)
+        (home / "blobs").chmod(0o755)
+        home.chmod(0o755)
+    large = "from steps import graph\nconfig = {'configurable': {'thread_id': 't'}}\n"
+    large += "graph.invoke({'log': ['x' * 3_000_000]}, config)\n"
+    ended = embedding.script(large).ended()
+    assert ended.status == 0, ended.err
+    found = modes(home)
+    assert {"temporal.db", "server.log", "server.json", "users.lock", "blobs"} <= set(found)
+    assert {name: mode for name, mode in found.items() if mode} == {}
+
+
+def test_a_folder_that_was_there_before_keeps_its_mode(embedding: Project) -> None:
+    """STEPGRAPH_HOME may name a folder with other files in it. The server's own files are private all the same."""
+    home = embedding.folder / "shared"
+    home.mkdir()
+    home.chmod(0o755)
+    server_used(checking(embedding, STEPGRAPH_HOME=str(home)))
+    info = json.loads((home / "server.json").read_text())
+    os.kill(info["keeper"], signal.SIGTERM)
+    eventually_sync(lambda: not is_alive(info["keeper"]))
+    found = modes(home)
+    assert found.pop("shared") == 0o055
+    assert {name: mode for name, mode in found.items() if mode} == {}
+
+
 def test_stepgraph_home_names_the_folder(embedding: Project, tmp_path_factory: pytest.TempPathFactory) -> None:
     """With STEPGRAPH_HOME, database and address are in that folder, instead of in ``.stepgraph``."""
     embedding.idle_seconds = SHORT_IDLE_SECONDS

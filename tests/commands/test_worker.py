@@ -164,6 +164,11 @@ def test_check_reports_whether_a_worker_could_start(project: Project) -> None:
 
 WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
     "no graphs": ([], {}, r"A worker needs graphs: worker.py --graphs MODULE:VARIABLE, or STEPGRAPH_GRAPHS="),
+    "error texts": (
+        ["--graphs", "steps:graph"],
+        {"STEPGRAPH_ERROR_TEXTS": "no"},
+        "must be 'shown' or 'hidden'; got 'no'",
+    ),
     "no module": (["--graphs", "nosuch:graph"], {}, "There is no module 'nosuch'"),
     "no graph": (["--graphs", "steps:builder"], {}, "'steps:builder' is a graph that is not compiled"),
     "one name twice": (["--graphs", "twice"], {}, "'twice' brings a second graph named 'x'"),

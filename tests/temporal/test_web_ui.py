@@ -79,6 +79,31 @@ async def test_a_failed_thread_is_found_by_its_status(stage: Stage) -> None:
     assert attributes["StepgraphStatus"] == "failed"
 
 
+async def test_the_page_of_a_thread_hides_the_texts_of_errors(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With STEPGRAPH_ERROR_TEXTS=hidden the page has the node and the error's type, and that a signal was refused."""
+    builder = StateGraph(Review)
+
+    def broken(state: Review) -> None:
+        if len(state["notes"]) == 1:
+            raise ConnectionError(f"no route for {interrupt('when?')} and {state['notes']}")
+
+    graph = builder.add_node(broken).add_edge(START, "broken").add_edge("broken", END).compile(name="broken")
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        with monkeypatch.context() as patched:
+            patched.setenv("STEPGRAPH_ERROR_TEXTS", "hidden")
+            await client.ainvoke({"notes": ["secret"]}, config)
+        handle = stage.client.get_workflow_handle(thread_id(config))
+        await handle.signal("update_state", {"values": {"secret": 1}})
+        with pytest.raises(ConnectionError, match="secret"):
+            await client.ainvoke(Command(resume="today"), config)
+        page, attributes = await page_and_attributes(stage, config)
+    assert "`broken` failed: ConnectionError" in page
+    assert "Signals that were refused: 1. The thread's state has the reasons." in page
+    assert "secret" not in page
+    assert "secret" not in str(attributes)
+
+
 async def test_the_forks_of_a_thread_are_found_from_it(stage: Stage) -> None:
     """A search attribute of a fork names its source."""
     graph = review_graph()

@@ -16,7 +16,13 @@ MAX_TEXT = 500
 
 
 def page(
-    thread: ThreadView, *, running: bool, errors: Sequence[str], queued_inputs: int, step_rows: dict[str, str]
+    thread: ThreadView,
+    *,
+    running: bool,
+    errors: Sequence[str],
+    hides_error_texts: bool,
+    queued_inputs: int,
+    step_rows: dict[str, str],
 ) -> str:
     """Return the page: the status, the interrupts with how to answer them, the last super-steps, refused signals.
 
@@ -24,18 +30,21 @@ def page(
         thread: the thread.
         running: whether it goes on by itself.
         errors: why signals were refused.
+        hides_error_texts: whether to leave out what errors say, which may quote a state.
         queued_inputs: how many inputs wait.
         step_rows: the rows of the last page's table, by checkpoint id; updated in place. A page is made at every
             super-step, and most of its rows stay the same.
     """
-    parts = [_summary(thread, running)]
+    parts = [_summary(thread, running, hides_error_texts)]
     parts += [_interrupt(request, several=len(thread.waiting_interrupts) > 1) for request in thread.waiting_interrupts]
     if thread.paused and not thread.waiting_interrupts:
         parts.append("To go on, send the signal `resume` with the input\n\n```json\n{}\n```")
     if queued_inputs:
         parts.append(f"Queued inputs: {queued_inputs}. Each begins a run of its own once the thread is idle.")
     parts.append(_steps(thread, step_rows))
-    if errors:
+    if errors and hides_error_texts:
+        parts.append(f"Signals that were refused: {len(errors)}. The thread's state has the reasons.")
+    elif errors:
         parts.append("Signals that were refused:\n\n" + "\n".join(f"- {error}" for error in errors))
     return "\n\n".join(parts)
 
@@ -58,7 +67,7 @@ def waits_for(thread: ThreadView) -> str | None:
     return nodes[0] if nodes else thread.head.nodes[0] if thread.paused else None
 
 
-def _summary(thread: ThreadView, running: bool) -> str:
+def _summary(thread: ThreadView, running: bool, hides_error_texts: bool) -> str:
     head = thread.head
     if head is None:
         return "Nothing has happened on this thread yet."
@@ -66,7 +75,7 @@ def _summary(thread: ThreadView, running: bool) -> str:
     then = ", ".join(f"`{name}`" for name in head.nodes)
     lines = [f"{where}; next: {then}." if then else f"{where}; the graph has finished."]
     lines += [
-        f"`{task.node}` failed: {_cell(failure.summary)}"
+        f"`{task.node}` failed: {_cell(failure.type_name if hides_error_texts else failure.summary)}"
         for task, _, failure in thread.task_outcomes(head)
         if failure is not None
     ]

@@ -33,10 +33,17 @@ class Publisher:
         if not workflow.unsafe.is_replaying():
             self._log.info(event, **values)
 
-    def show_details(self, thread: ThreadView, *, running: bool, errors: Sequence[str], queued_inputs: int) -> None:
+    def show_details(
+        self, thread: ThreadView, *, running: bool, errors: Sequence[str], hides_error_texts: bool, queued_inputs: int
+    ) -> None:
         """Set the page that the Web UI shows under User Metadata."""
         page = details_page.page(
-            thread, running=running, errors=errors, queued_inputs=queued_inputs, step_rows=self._step_rows
+            thread,
+            running=running,
+            errors=errors,
+            hides_error_texts=hides_error_texts,
+            queued_inputs=queued_inputs,
+            step_rows=self._step_rows,
         )
         workflow.set_current_details(page)
 

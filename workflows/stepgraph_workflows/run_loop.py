@@ -256,14 +256,14 @@ class RunLoop:
         if thread is not None:
             record = with_recent_history(record_of(thread), thread)
         if state.inputs and opening is not None:
-            state.publisher.log("next queued input begins", error=error.message if error is not None else None)
+            state.publisher.log("next queued input begins", error=error)
             input_data, options = state.inputs.next_run(workflow.info().run_id, record, error)
             workflow.continue_as_new(args=self._arguments(input_data, options))
         repeats = state.opening is not None and state.settings.uses_external_storage
         if error is not None and is_refusal:
             if record is not None:
                 state.publish(more=[graph_attribute(record.graph)])
-            state.publisher.log("command refused", error=error.message)
+            state.publisher.log("command refused", error=error)
             return to_raw(CommandRefused(refused=error.to_wire(), record=record), repeats=repeats)
         state.publish()
         if error is not None:
@@ -274,7 +274,7 @@ class RunLoop:
     def _fail(self, error: StepgraphError, record: Record | None) -> NoReturn:
         state = self._state
         checkpoint_id = record.checkpoint.id if record else None
-        state.publisher.log("run failed", checkpoint_id=checkpoint_id, error=error.message)
+        state.publisher.log("run failed", checkpoint_id=checkpoint_id, error=error)
         data = error.to_wire()
         stack_trace = str(data["parts"].pop("traceback", ""))  # the node's own; the client puts it back
         raise failure(error.message, data, record, type=type(error).__name__, stack_trace=stack_trace) from None

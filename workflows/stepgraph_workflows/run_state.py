@@ -88,7 +88,7 @@ class RunState:
     def show_signal_error(self, error: StepgraphError) -> None:
         """Record why a signal is refused. It fails nothing: the log and the state show the error."""
         self.signal_errors = [*self.signal_errors[-MAX_SIGNAL_ERRORS + 1 :], error.message]
-        self.publisher.log("signal refused", error=error.message)
+        self.publisher.log("signal refused", error=error)
 
     def publish(self, more: Sequence[SearchAttributeUpdate[Any]] = ()) -> None:
         """Publish the thread's page in the Web UI, and its search attributes where the namespace has them."""
@@ -100,5 +100,9 @@ class RunState:
     def show_details(self) -> None:
         """Set the thread's page in the Web UI."""
         self.publisher.show_details(
-            self.thread, running=self._is_running, errors=self.signal_errors, queued_inputs=len(self.inputs)
+            self.thread,
+            running=self._is_running,
+            errors=self.signal_errors,
+            hides_error_texts=self.settings.hides_error_texts,
+            queued_inputs=len(self.inputs),
         )
