@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -10,10 +11,13 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
+from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
 from tests.commands.projects import SHORT_HEARTBEAT_TIMEOUT, Ended, Project, plain
@@ -361,6 +365,41 @@ def test_threads_lists_the_latest_first(served: Project, done: tuple[str, Ended]
     as_text, limited = served.together(command, (*command, "--limit", 1, "--json"))
     assert ["thread", "graph", "status", "started", "took"] in [line.split() for line in as_text.out.splitlines()]
     assert len(limited.json) == 1
+
+
+def test_threads_lists_those_on_a_task_queue_of_another_name(project: Project) -> None:
+    """`threads` finds a thread by its graph, wherever its worker polls and whatever task queue the reader has set."""
+    queue = f"mine-{project.graph}"
+    project.worker("--graphs", "steps:graph", "--task-queue", queue)
+    thread = project.thread()
+    ran = project.starter("run", project.graph, "--input", "{}", "--thread", thread, STEPGRAPH_TASK_QUEUE=queue)
+    assert ran.status == 0, ran.err
+    for reader in ({}, {"STEPGRAPH_TASK_QUEUE": "another"}):
+
+        def is_listed(reader: dict[str, str] = reader) -> bool:
+            listed = project.starter("threads", "--limit", 1000, "--json", **reader)
+            return thread in [each["thread_id"] for each in listed.json]
+
+        eventually_sync(is_listed)
+
+
+async def test_threads_lists_those_of_a_namespace_without_search_attributes(project: Project) -> None:
+    """`threads` then goes by the task queue. No worker has taken up this thread, so nothing is registered."""
+    namespace = f"bare-{project.graph}"
+    client = await Client.connect(str(project.address))
+    request = RegisterNamespaceRequest(namespace=namespace)
+    request.workflow_execution_retention_period.FromTimedelta(timedelta(days=1))
+    await client.workflow_service.register_namespace(request)
+
+    def listed() -> Ended:
+        return project.starter("threads", "--json", TEMPORAL_NAMESPACE=namespace)
+
+    await asyncio.to_thread(eventually_sync, lambda: listed().status == 0)
+    bare = await Client.connect(str(project.address), namespace=namespace)
+    await bare.start_workflow(project.graph, id="t", task_queue=f"stepgraph.{project.graph}")
+    await bare.start_workflow("other", id="not-a-thread", task_queue="other")
+    await asyncio.to_thread(eventually_sync, lambda: listed().json)
+    assert [(each["thread_id"], each["status"]) for each in listed().json] == [("t", "running")]
 
 
 def test_threads_without_any_thread_prints_a_sentence_or_an_empty_list(served: Project) -> None:
