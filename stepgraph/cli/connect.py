@@ -25,6 +25,7 @@ from stepgraph.errors import InvalidInputError, InvalidThreadError, ThreadError
 from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.graph.validation import graph_name
 from stepgraph.hosting.connection import TemporalServer, connect
+from stepgraph.hosting.disk_guard import disk_guard
 from stepgraph.hosting.graph_worker import SHORT_GRACE, graph_worker
 from stepgraph.protocol.config import parse_thread_id
 from stepgraph.temporal.command_names import operator_command, worker_command
@@ -73,7 +74,7 @@ async def open_graph(graph: GraphReference, *, announce: bool) -> AsyncIterator[
         announce: whether to print which server is used.
     """
     temporal, server = await _connect(announce=announce)
-    async with _graph_connection(temporal, server, graph) as connection:
+    async with disk_guard(server.folder), _graph_connection(temporal, server, graph) as connection:
         yield connection
 
 
@@ -93,15 +94,16 @@ async def open_thread(
     """
     thread_id = checked_thread_id(thread)
     temporal, server = await _connect(announce=announce)
-    run = await latest_run(temporal, thread_id)
-    if run is None:
-        raise ThreadError(
-            f"There is no thread {thread_id!r}. List those there are with: {operator_command()} threads",
-            thread_id=thread_id,
-        )
-    graph = graph or GraphReference(run.graph)
-    async with _graph_connection(temporal, server, graph) as connection:
-        yield connection, run
+    async with disk_guard(server.folder):
+        run = await latest_run(temporal, thread_id)
+        if run is None:
+            raise ThreadError(
+                f"There is no thread {thread_id!r}. List those there are with: {operator_command()} threads",
+                thread_id=thread_id,
+            )
+        graph = graph or GraphReference(run.graph)
+        async with _graph_connection(temporal, server, graph) as connection:
+            yield connection, run
 
 
 async def _connect(*, announce: bool) -> tuple[Client, TemporalServer]:

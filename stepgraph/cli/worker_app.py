@@ -23,6 +23,7 @@ from stepgraph.cli.graph_loader import load_graphs
 from stepgraph.errors import StepgraphError, UnknownGraphError
 from stepgraph.execution.registry import GraphRegistry
 from stepgraph.hosting.connection import connect
+from stepgraph.hosting.disk_guard import report_full_disk
 from stepgraph.hosting.graph_worker import graph_worker
 from stepgraph.protocol.names import SHARED_TASK_QUEUE, task_queue_of
 from stepgraph.temporal import settings
@@ -99,6 +100,7 @@ async def _run_worker(addresses: Sequence[str], task_queue: str | None, *, check
         log.info("worker could start", **details)
         return
     stop_signal = _first_stop_signal()
+    reporting = asyncio.ensure_future(report_full_disk(server.folder, log.error))
     workers = [
         graph_worker(client, registries, task_queue=queue, grace=grace) for queue, registries in by_task_queue.items()
     ]
@@ -108,6 +110,7 @@ async def _run_worker(addresses: Sequence[str], task_queue: str | None, *, check
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     if stop_signal.done():
         log.info("worker drains", signal=stop_signal.result(), seconds=grace.total_seconds())
+    reporting.cancel()
     await asyncio.gather(*(worker.shutdown() for worker in workers))
     for outcome in await asyncio.gather(*running, return_exceptions=True):
         if isinstance(outcome, BaseException):

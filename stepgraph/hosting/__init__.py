@@ -9,7 +9,8 @@ Read in this order:
 
 1. `plugin`: `GraphPlugin` puts graphs into any Temporal worker.
 2. `graph_worker`: the worker of stepgraph's own processes.
-3. `connection`: finds a server, in the order of configured, local, embedded.
+3. `connection`: finds a server, in the order of configured, local, embedded. `disk_guard`: tells that an embedded
+   server's disk is full.
 4. `session`: one connection, one event loop and the workers of a process that calls ``graph.invoke``.
 
 Modules with a leading underscore are private to this package: `_embedded_server` and the keeper process that it starts,

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stepgraph.errors import NoServerError
+from stepgraph.hosting.disk_guard import FULL, disk_full
 from stepgraph.temporal.daemon_executor import off_loop
 from stepgraph.temporal.settings import number_setting, text_setting
 
@@ -69,6 +70,7 @@ async def use(namespace: str) -> EmbeddedServer:
 
     Raises:
         NoServerError: the server does not start; the message has the end of its log.
+        ServerError: the disk is full.
     """
     idle_seconds = number_setting("STEPGRAPH_EMBEDDED_IDLE_SECONDS", DEFAULT_IDLE_SECONDS)
     return await off_loop(_use, home(), namespace, idle_seconds)
@@ -85,6 +87,8 @@ def _use(folder: Path, namespace: str, idle_seconds: float) -> EmbeddedServer:
         _hold_users_lock(folder)
         return _wait_for_server(folder, namespace, idle_seconds)
     except OSError as error:
+        if error.errno in FULL:
+            raise disk_full(folder) from error
         raise NoServerError(
             f"The embedded Temporal server cannot use {folder}: {error.strerror or error}. Name another folder with "
             "STEPGRAPH_HOME, or point TEMPORAL_ADDRESS at a server.",
@@ -130,7 +134,7 @@ def _make_private(folder: Path) -> None:
 
 def _wait_for_server(folder: Path, namespace: str, idle_seconds: float) -> EmbeddedServer:
     """Wait until the server accepts connections, with a keeper started if there is none."""
-    from stepgraph.hosting._server_keeper import is_locked, read_server_info  # here, because Windows has no fcntl
+    from stepgraph.hosting import _server_keeper  # here, because Windows has no fcntl
 
     log = folder / "server.log"
     log_start = log.stat().st_size if log.exists() else 0
@@ -138,15 +142,19 @@ def _wait_for_server(folder: Path, namespace: str, idle_seconds: float) -> Embed
     deadline = time.monotonic() + START_SECONDS
     try:
         while time.monotonic() < deadline:
-            if is_locked(folder / "keeper.lock"):
-                info = read_server_info(folder) if is_locked(folder / "server.lock") else None
+            keeper_runs = _server_keeper.is_locked(folder / "keeper.lock")
+            if keeper_runs and _server_keeper.is_locked(folder / "server.lock"):
+                info = _server_keeper.read_server_info(folder)
                 if info is not None and _accepts_connections(info["address"]):
                     started_here = keeper is not None and info.get("keeper") == keeper.pid
                     return EmbeddedServer(info["address"], info["web_ui"], started_here)
-            elif keeper is None or keeper.poll() == 0:  # status 0: another keeper was faster, or it ended its server
-                keeper = _start_keeper(folder, namespace, idle_seconds)
-            elif keeper.returncode is not None:
-                break
+            if not _server_keeper.has_room(folder):
+                raise disk_full(folder)
+            if not keeper_runs:
+                if keeper is not None and keeper.poll():
+                    break
+                if keeper is None or keeper.returncode == 0:  # another keeper was faster, or it ended its server
+                    keeper = _start_keeper(folder, namespace, idle_seconds)
             time.sleep(0.05)
         problem = "cannot be started" if keeper and keeper.poll() else f"did not come up within {START_SECONDS:.0f} s"
         raise NoServerError(

@@ -24,6 +24,7 @@ small, and cannot be broken by a user's ``json.py``. It knows nothing of graphs 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -31,6 +32,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -58,6 +60,9 @@ second, and SQLite syncs the disk at each commit. With a write-ahead log and ``s
 server's process loses nothing; a crash of the machine may lose the last moments
 (https://www.sqlite.org/pragma.html#pragma_synchronous).
 """
+
+NEEDED_BYTES = 128 * 1024
+"""Room without which a disk counts as full. What a server fails to write has taken most of the rest by then."""
 
 LOG_LIMIT = 1_000_000
 """Bytes of ``server.log`` above which a new keeper empties it."""
@@ -124,6 +129,8 @@ class Keeper:
         with keeper_lock:
             quick_deaths = 0
             while quick_deaths < MAX_QUICK_DEATHS:
+                if not self._wait_for_room(keeper_lock):
+                    return 0
                 started_at = time.monotonic()
                 if self._watch(self._adopt() or self._start(), keeper_lock):
                     return 0
@@ -155,6 +162,17 @@ class Keeper:
             return self._stopping
         finally:
             server.end()
+
+    def _wait_for_room(self, keeper_lock: IO[bytes]) -> bool:
+        """Wait until the disk has room for a server, which may have died of that; False if the keeper has to end."""
+        while not has_room(self.folder):
+            users_lock = take_lock(self.folder / "users.lock", attempts=1)
+            if users_lock is not None:
+                users_lock.close()
+            if self._stopping or users_lock is not None or not self._folder_exists(keeper_lock):
+                return False
+            time.sleep(POLL_SECONDS)
+        return True
 
     def _folder_exists(self, keeper_lock: IO[bytes]) -> bool:
         """Return whether the folder is still the one in which this keeper took its lock.
@@ -206,6 +224,19 @@ class Keeper:
             )
         write_server_info(self.folder, {**info, "server": child.pid})
         return ServerProcess(child.pid, open(path, "ab"), child)
+
+
+def has_room(folder: Path) -> bool:
+    """Return whether a file of `NEEDED_BYTES` can be written to a folder. A quota counts, other errors do not."""
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, NEEDED_BYTES)
+            else:  # macOS
+                file.write(bytes(NEEDED_BYTES))
+    except OSError as error:
+        return error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return True
 
 
 def take_lock(path: Path, *, attempts: int = 5) -> IO[bytes] | None:

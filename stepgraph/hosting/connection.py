@@ -45,6 +45,8 @@ class TemporalServer:
     kind: Literal["configured", "local", "embedded"]
     started_here: bool = False
     """Whether this process started it."""
+    folder: Path | None = None
+    """Where an embedded server has its database."""
 
     def __str__(self) -> str:
         origin = {
@@ -122,7 +124,9 @@ async def _connect_embedded(namespace: str) -> tuple[Client, TemporalServer]:
         await asyncio.sleep(pause)
     assert isinstance(outcome, Client)
     await ensure_namespace(outcome, server.address)
-    return outcome, TemporalServer(server.address, namespace, server.web_ui, "embedded", started_here=started_here)
+    return outcome, TemporalServer(
+        server.address, namespace, server.web_ui, "embedded", started_here, embedded_server.home()
+    )
 
 
 async def _found_server(address: str, namespace: str, kind: Literal["configured", "local"]) -> TemporalServer:

@@ -26,6 +26,7 @@ from stepgraph.errors import StepgraphError
 from stepgraph.execution.registry import GraphRegistry
 from stepgraph.hosting._process_workers import ProcessWorkers
 from stepgraph.hosting.connection import TemporalServer, connect
+from stepgraph.hosting.disk_guard import disk_guard
 from stepgraph.hosting.graph_worker import SHORT_GRACE
 from stepgraph.temporal.logs import get_logger
 from stepgraph.temporal.settings import text_setting
@@ -148,17 +149,22 @@ class Session:
 
         Raises:
             GraphDefinitionError: a call of another graph of that name is under way in this process.
+            ServerError: the disk of the embedded server is full.
             StepgraphError: the worker failed during the call.
         """
-        temporal_client, _ = await self._connection()
+        temporal_client, server = await self._connection()
         in_process = _worker_mode() == "in-process"
         client = GraphClient(temporal_client, graph.name, schema=graph.schema, check_workers=not in_process)
         if not in_process:
-            return await call(client)
+            async with disk_guard(server.folder):
+                return await call(client)
         with self._workers.serving(graph, client.client, client.task_queue) as worker:
             calling = asyncio.ensure_future(call(client))
             try:
-                await asyncio.wait([calling, worker.task], return_when=asyncio.FIRST_COMPLETED)
+                async with disk_guard(server.folder):
+                    await asyncio.wait([calling, worker.task], return_when=asyncio.FIRST_COMPLETED)
+                    if calling.done():
+                        return calling.result()
                 if not calling.done() and (failure := worker.failure()):
                     raise StepgraphError(
                         f"This process's worker on task queue {client.task_queue!r} stopped: {failure}. The thread is "

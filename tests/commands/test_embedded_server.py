@@ -17,9 +17,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.projects import LONG_IDLE_SECONDS, SHORT_IDLE_SECONDS, Project, Running, is_alive, is_listening
+from tests.commands.projects import (
+    LONG_IDLE_SECONDS,
+    SHORT_IDLE_SECONDS,
+    Ended,
+    Project,
+    Running,
+    is_alive,
+    is_listening,
+)
 from tests.conftest import EMBEDS, ROOT, temporal_binary
-from tests.patience import eventually_sync
+from tests.patience import PATIENCE, eventually_sync
 
 pytestmark = pytest.mark.xdist_group(EMBEDS)
 
@@ -281,6 +289,93 @@ def test_a_keeper_ends_its_server_on_sigterm(embedding: Project) -> None:
     assert embedding.has_server()
     os.kill(server["keeper"], signal.SIGTERM)
     embedding.wait_until_server_ends()
+
+
+FULL_DISK = """
+import contextlib, itertools, logging, os, pathlib
+
+logging.getLogger("temporalio").setLevel(logging.ERROR)  # the SDK warns of each attempt, on standard output
+from steps import graph
+from stepgraph.errors import ServerError
+
+
+def config(name):
+    return {"configurable": {"thread_id": name}}
+
+
+def fill():
+    with contextlib.suppress(OSError), open(DISK / "filler", "wb", buffering=0) as filler:
+        while filler.write(bytes(4096)):
+            pass
+
+
+DISK = pathlib.Path(os.environ["STEPGRAPH_HOME"]).parent
+print(graph.invoke({}, config("before"))["log"])
+fill()
+for number in itertools.count():
+    try:
+        graph.invoke({"log": ["x" * 50_000]}, config(f"full-{number}"))
+    except ServerError as error:
+        print(error.folder == os.environ["STEPGRAPH_HOME"], error.free_bytes < 1_000_000, error)
+        break
+(DISK / "filler").unlink()
+print(graph.invoke(None, config(f"full-{number}"), on_busy="enqueue")["log"][1:])
+"""
+
+FULL_AT_START = """
+import os, pathlib
+from steps import graph
+from stepgraph.errors import ServerError
+
+home = pathlib.Path(os.environ["STEPGRAPH_HOME"])
+with open(home.parent / "filler", "wb", buffering=0) as filler:
+    try:
+        while filler.write(bytes(4096)):
+            pass
+    except OSError:
+        pass
+try:
+    graph.invoke({}, {"configurable": {"thread_id": "t"}})
+except ServerError as error:
+    print(error)
+"""
+
+SMALL_DISK = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+
+
+def on_a_small_disk(project: Project, script: str) -> Ended:
+    """Run a script whose embedded server has its folder on a file system of 12 MB, which this script alone sees."""
+    disk = project.folder / "disk"
+    disk.mkdir()
+    mount = f"mount -t tmpfs -o size=12m tmpfs {disk}"
+    if shutil.which("unshare") is None or subprocess.run([*SMALL_DISK, mount], capture_output=True).returncode:
+        pytest.skip("a file system cannot be mounted here")
+    path = project.write("full_disk.py", script)
+    command = [*SMALL_DISK, f'{mount} && exec "$0" "$1"', sys.executable, str(path)]
+    project.idle_seconds = SHORT_IDLE_SECONDS  # its server is reachable from the script's file system alone
+    env = {**project.env, "STEPGRAPH_HOME": str(disk / "home")}
+    ended = subprocess.run(command, cwd=project.folder, env=env, capture_output=True, text=True, timeout=PATIENCE)
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+def test_a_full_disk_is_reported_and_the_thread_goes_on_when_there_is_room(embedding: Project) -> None:
+    """The caller gets an error with the folder, the free bytes and what to do, while the server only tries again."""
+    ended = on_a_small_disk(embedding, FULL_DISK)
+    assert ended.status == 0, ended
+    before, error, after = ended.out.splitlines()
+    assert before == after == "['first', 'beside', 'second', 'third']"
+    home = embedding.folder / "disk" / "home"
+    expected = (
+        rf"True True The disk of the embedded Temporal server is full: [\d,]+ bytes are free for {home}\. Make room"
+    )
+    assert re.match(expected, error)
+
+
+def test_a_server_is_not_started_on_a_full_disk(embedding: Project) -> None:
+    """The error is the same; nothing waits for a server that cannot come."""
+    ended = on_a_small_disk(embedding, FULL_AT_START)
+    assert ended.status == 0, ended
+    assert ended.out.startswith("The disk of the embedded Temporal server is full: 0 bytes are free for ")
 
 
 def modes(folder: Path) -> dict[str, int]:
