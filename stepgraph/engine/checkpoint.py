@@ -81,7 +81,8 @@ class Checkpoint:
     tasks: tuple[Task, ...] = ()
     """The tasks that the checkpoint has due. Their writes are applied in this order."""
     joins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """For each incomplete join, by its key: the sources that have finished."""
+    """For each join, by its key: the sources that have finished since its target last ran. A join that has all of them
+    leads to one of ``tasks``."""
     writes: Mapping[str, Any] | None = None
     """By node, what was written to get from the parent to this checkpoint, as JSON data. A list, if the node had
     several tasks."""

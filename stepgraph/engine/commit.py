@@ -10,7 +10,7 @@ from typing import Any
 
 from stepgraph.engine.checkpoint import Checkpoint, Source, TaskResult
 from stepgraph.engine.folding import Applied, Entry, Unfolded, fold, next_stamps, next_versions, unfolded
-from stepgraph.engine.plan import plan
+from stepgraph.engine.plan import joins_after, plan
 from stepgraph.engine.spec import GraphSpec
 from stepgraph.errors import StepgraphError
 
@@ -67,7 +67,8 @@ def commit(
     step = head.step + 1
     before = values_before(spec, head)
     values = fold(spec, before, head.versions, entries, applied.changes, step=step)
-    tasks, joins = plan(spec, head.joins, entries, checkpoint_id=id)
+    triggered = [task.node for task in head.tasks if not task.sent]
+    tasks, joins = plan(spec, joins_after(head.joins, triggered), entries, checkpoint_id=id)
     return Checkpoint(
         id=id,
         parent_id=head.id,

@@ -1,6 +1,9 @@
 """What is due: the tasks that follow from finished ones, and those of a checkpoint that still have to run.
 
 Pure functions.
+
+A join collects the sources that have finished. Once it has all of them its target is due, and stays due until the
+target has run: an update by hand, in whoever's name, does not lose a join that is complete. Then the join begins again.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ def plan(
 
     Args:
         spec: the graph's spec.
-        joins: for each join that is incomplete, its sources that had finished before.
+        joins: for each join, its sources that had finished before (`joins_after`).
         finished: the nodes that have finished, with what their routers chose and what they sent.
         checkpoint_id: the checkpoint at which the tasks are planned.
     """
@@ -42,11 +45,30 @@ def plan(
     for join in spec.joins:
         before = joins[join.key] if join.key in joins else _progress_under_former_code(spec, joins, join)
         arrived = tuple(source for source in join.sources if source in nodes or source in before)
-        if len(arrived) == len(join.sources):
+        complete = len(arrived) == len(join.sources)
+        if complete:
             triggers.append(join.target)
-        elif arrived:
+        if arrived and not (complete and join.target == END):  # END never runs, so such a join begins again at once
             progress[join.key] = arrived
     return Plan(new_tasks(checkpoint_id, [name for name in triggers if name != END], sends), progress)
+
+
+def joins_after(joins: Mapping[str, tuple[str, ...]], ran: Container[str]) -> dict[str, tuple[str, ...]]:
+    """Return the joins after some nodes have run. A complete join that leads to one of them begins again."""
+    return {key: arrived for key, arrived in joins.items() if not (_is_complete(key, arrived) and _target(key) in ran)}
+
+
+def incomplete_joins(joins: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Return the joins that still wait for a source, for a checkpoint that drops the tasks that were due."""
+    return {key: arrived for key, arrived in joins.items() if not _is_complete(key, arrived)}
+
+
+def _is_complete(key: str, arrived: Sequence[str]) -> bool:
+    return len(arrived) == len(join_of_key(key).sources)
+
+
+def _target(key: str) -> str:
+    return join_of_key(key).target
 
 
 def _progress_under_former_code(

@@ -2,7 +2,7 @@
 
 An update writes values in the name of an author. If the author is a node that is still due at the checkpoint, the
 update replaces the run of its task. Otherwise a new checkpoint branches off, and the nodes that the author leads to are
-due there.
+due there, together with the targets of joins that were complete.
 
 A branch off a thread's head carries the tasks of the head over, with their ids: they are the same tasks. A branch off
 an earlier checkpoint plans them anew, because they may have run since: another run of them has another id.
@@ -18,7 +18,7 @@ from stepgraph.engine.checkpoint import Checkpoint, Task, TaskResult, planned_an
 from stepgraph.engine.commit import commit, unfolded_at, values_before, with_applied, writes_by_node
 from stepgraph.engine.constants import END, START
 from stepgraph.engine.folding import Applied, Entry, Unfolded, fold, next_stamps, next_versions, unfolded
-from stepgraph.engine.plan import plan
+from stepgraph.engine.plan import incomplete_joins, joins_after, plan
 from stepgraph.engine.spec import GraphSpec
 from stepgraph.engine.task_outcomes import TaskOutcomes, complete
 from stepgraph.errors import InvalidUpdateError, suggest
@@ -214,8 +214,9 @@ def branch(
         tasks, outcomes = _carried_over(planned, fields.id)
         return replace(target, **own, tasks=tasks), outcomes
     if any(entry.node == END for entry in nodes):
-        return Checkpoint(**own), TaskOutcomes()
-    tasks, joins = plan(spec, target.joins, nodes, checkpoint_id=fields.id)
+        return Checkpoint(**own, joins=incomplete_joins(target.joins)), TaskOutcomes()
+    kept = joins_after(target.joins, [entry.node for entry in nodes])
+    tasks, joins = plan(spec, kept, nodes, checkpoint_id=fields.id)
     return Checkpoint(**own, tasks=tasks, joins=joins), TaskOutcomes()
 
 

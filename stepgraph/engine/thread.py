@@ -44,7 +44,7 @@ from stepgraph.engine.commit import NOTHING_APPLIED, commit
 from stepgraph.engine.constants import START
 from stepgraph.engine.folding import Applied
 from stepgraph.engine.ids import checkpoint_id
-from stepgraph.engine.plan import needs_no_code
+from stepgraph.engine.plan import incomplete_joins, needs_no_code
 from stepgraph.engine.state_update import BranchFields, PlannedUpdate, Update, UpdateSource, branch, plan_update
 from stepgraph.engine.task_outcomes import TaskOutcomes
 from stepgraph.engine.thread_view import ThreadView
@@ -108,7 +108,7 @@ class Thread(ThreadView):
             created_at=self._clock(),
             values=head.values if head else {},
             tasks=new_tasks(id, (START,)),
-            joins=head.joins if head else {},
+            joins=incomplete_joins(head.joins) if head else {},
             input=dict(input_data),
             input_stamps=self.spec.stamps_of(input_data) | dict(stamps or {}),
             versions=head.versions if head else {},

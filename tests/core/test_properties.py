@@ -14,7 +14,7 @@ from stepgraph.engine.checkpoint import Checkpoint, InterruptRequest, Send, Task
 from stepgraph.engine.commit import commit as next_checkpoint
 from stepgraph.engine.commit import unfolded_at, values_before
 from stepgraph.engine.folding import Entry
-from stepgraph.engine.plan import plan
+from stepgraph.engine.plan import joins_after, plan
 from stepgraph.engine.record import record_of
 from stepgraph.engine.spec import GraphSpec, JoinSpec
 from stepgraph.engine.thread import Thread
@@ -112,8 +112,9 @@ def test_a_join_fires_exactly_once_per_full_set_of_sources(sources: list[str], a
         after = plan(spec, joins, [Entry(node, node, TaskResult()) for node in sorted(arrived)], checkpoint_id="x")
         missing -= arrived
         assert [task.node for task in after.tasks] == ([] if missing else ["z"])
+        assert {name for names in after.joins.values() for name in names} == set(sources) - missing
+        joins = joins_after(after.joins, [task.node for task in after.tasks])  # the target runs in the next super-step
         missing = missing or set(sources)
-        joins = after.joins
         assert {name for names in joins.values() for name in names} == set(sources) - missing
 
 

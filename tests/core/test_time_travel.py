@@ -203,6 +203,44 @@ def test_an_update_counts_towards_a_join() -> None:
     assert harness.head.next == ("c",)
 
 
+@pytest.mark.parametrize("author", ["a", "b"])
+def test_an_update_as_a_source_keeps_a_complete_join(author: str) -> None:
+    """What follows a join runs after an update or a fork in the name of either source, on the thread or on another."""
+    harness = Harness("START > a, START > b, a+b > c, c > d, d > END", "a b c d")
+    harness.run()
+    before_c = harness.at("c")
+    harness.runner.update_state(before_c, {"text": "t"}, as_node=author)
+    assert harness.head.next == ("c",)
+    assert harness.runner.invoke(None, THREAD) == {"log": ["a", "b", "c", "d"], "text": "t"}
+    for thread_id in (None, "another"):
+        forked = harness.runner.fork(before_c, {"text": "f"}, as_node=author, thread_id=thread_id)
+        assert forked == {"log": ["a", "b", "c", "d"], "text": "f"}
+
+
+def test_a_join_begins_again_when_its_target_has_run() -> None:
+    """After the target, or an update in its name, the join waits for both sources, however it came to be complete."""
+    harness = Harness("START > a, START > b, a+b > c, c > d, d > END", "a b c d")
+    harness.run()
+    after_c = harness.at("d")
+    harness.runner.update_state(after_c, None, as_node="a")
+    assert harness.head.next == ()
+    harness.runner.update_state(THREAD, None, as_node="b")
+    assert harness.head.next == ("c",)
+    harness.runner.update_state(THREAD, None, as_node="c")
+    assert harness.head.next == ("d",)
+    harness.runner.update_state(THREAD, None, as_node="a")
+    assert harness.head.next == ()
+
+
+def test_a_new_input_begins_a_complete_join_again() -> None:
+    """The target of a complete join is dropped with the other tasks that were due. Then both sources have to finish."""
+    harness = Harness("START > a, START > x, x > b, a+b > c, c > END", "a b c x")
+    harness.runner.invoke({}, THREAD, interrupt_before="c")
+    harness.runner.invoke({}, THREAD, interrupt_before="b")
+    assert harness.head.next == ("b",)
+    assert harness.runs == {"a": 2, "x": 2, "b": 1}
+
+
 def test_a_virtual_author_changes_values_and_nothing_else() -> None:
     """An update of a virtual author keeps `next` and the head's tasks, with their results and errors."""
     harness = Harness(*PARALLEL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.parity.libraries import ParityThread
+from tests.parity.libraries import STEPGRAPH, ParityThread
 
 Operation = Callable[[ParityThread], Awaitable[Any]]
 
@@ -43,6 +43,19 @@ def update(values: Any, as_node: str | None = None, at: int | None = None) -> Op
 
     async def operation(thread: ParityThread) -> Any:
         await thread.graph.aupdate_state(await thread.config_at(at), values, as_node)
+
+    return operation
+
+
+def fork(values: Any, as_node: str | None = None, at: int | None = None) -> Operation:
+    """Call ``fork`` at the head, or at the n-th checkpoint. In LangGraph it is an update and then ``invoke(None)``."""
+
+    async def operation(thread: ParityThread) -> Any:
+        config = await thread.config_at(at)
+        if thread.library is STEPGRAPH:
+            return await thread.graph.afork(config, values, as_node)
+        await thread.graph.aupdate_state(config, values, as_node)
+        return await _run(thread, None, thread.config)
 
     return operation
 

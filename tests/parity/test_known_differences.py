@@ -255,9 +255,9 @@ def an_update_after_an_update(lib: Library) -> Any:
     return _chain(lib)
 
 
-@case(invoke({"n": 1}), update({"n": 3}, as_node="b", at=3))
-def an_update_beside_a_join_that_is_complete(lib: Library) -> Any:
-    return lib.build(Count, "START > a, START > b, b > c, a+c > z, z > END", **nodes("a b c z"))
+@case(invoke({"n": 1}), update({"log": ["by hand"]}, as_node="c", at=2), resume())
+def an_update_as_the_target_of_a_join(lib: Library) -> Any:
+    return lib.build(Count, "START > a, START > b, a+b > c, c > z, z > END", **nodes("a b c z"))
 
 
 @case(invoke({"n": 1}), resume())
@@ -573,14 +573,17 @@ async def test_the_author_of_an_update_is_the_last_writer_for_the_next_update(st
     assert theirs.heads[-1]["next"] == ()
 
 
-async def test_an_update_triggers_only_what_its_author_leads_to(stage: Stage) -> None:
-    """LangGraph also triggers a join that was complete at the updated checkpoint.
+async def test_an_update_as_the_target_of_a_join_stands_for_its_run(stage: Stage) -> None:
+    """LangGraph runs the target of a complete join once more after an update in its name, beside what it leads to.
 
-    Semantics, "Time travel": "sets `next` to what `as_node`'s edges and routers trigger".
+    Behind a plain edge, LangGraph does not. Semantics, "Time travel": "An update in the name of that target stands for
+    its run".
     """
-    ours, theirs = await observe_both(an_update_beside_a_join_that_is_complete, stage)
-    assert ours.heads[-1]["next"] == ("c",)
-    assert theirs.heads[-1]["next"] == ("c", "z")
+    ours, theirs = await observe_both(an_update_as_the_target_of_a_join, stage)
+    assert ours.heads[-2]["next"] == ("z",)
+    assert ours.returned[-1]["log"] == ["a", "b", "by hand", "z"]
+    assert theirs.heads[-2]["next"] == ("c", "z")
+    assert theirs.returned[-1]["log"] == ["a", "b", "by hand", "c", "z", "z"]
 
 
 async def test_one_answer_to_two_interrupts_is_refused_with_different_errors(stage: Stage) -> None:

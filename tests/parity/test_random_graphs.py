@@ -152,8 +152,8 @@ async def choose(random: Random, thread: ParityThread, graph: RandomGraph) -> Op
     target = head if at is None else history[at]
     tasks = [task.name for task in target.tasks]
     replaces_result = author in tasks and (len(tasks) > 1 or any(task.result is not None for task in target.tasks))
-    affects_join = any(name in tasks for _, name in graph.joins)
-    if replaces_result or affects_join or target.metadata["source"] == "input":
+    is_target_of_join = author in tasks and any(author == name for _, name in graph.joins)
+    if replaces_result or is_target_of_join or target.metadata["source"] == "input":
         return None
     return update({"log": ["by hand"], "n": random.randint(0, 3)}, as_node=author, at=at)
 

@@ -236,6 +236,55 @@ def an_update_as_the_last_source_of_a_join(lib: Library) -> Any:
     return lib.build(Count, "START > a, START > b, b > c, a+c > z, z > END", **nodes("a b c z"))
 
 
+def _join(lib: Library) -> Any:
+    return lib.build(Count, "START > a, START > b, a+b > c, c > z, z > END", **nodes("a b c z"))
+
+
+@case(invoke({"n": 1}), update({"log": ["hand"]}, as_node="a", at=2), resume(), update(None, as_node="a", at=2))
+def an_update_as_a_source_of_a_complete_join(lib: Library) -> Any:
+    return _join(lib)
+
+
+@case(invoke({"n": 1}, interrupt_before=["c"]), update({"log": ["x"]}, as_node="a"), update(None, "b"), resume())
+def updates_as_both_sources_of_a_complete_join(lib: Library) -> Any:
+    return _join(lib)
+
+
+@case(invoke({"n": 1}, interrupt_before=["c"]), bulk([({"log": ["x"]}, "a"), ({"log": ["y"]}, "b")]), resume())
+def both_sources_of_a_complete_join_at_once(lib: Library) -> Any:
+    return _join(lib)
+
+
+@case(invoke({"n": 1}), update({"log": ["hand"]}, as_node="a", at=3), update(None, as_node="b"), resume())
+def updates_as_both_sources_after_the_target_has_run(lib: Library) -> Any:
+    return _join(lib)
+
+
+@case(invoke({"n": 1}, interrupt_before=["c"]), invoke({"n": 2}), update({"log": ["x"]}, "b", at=6), resume())
+def a_complete_join_before_and_after_an_input(lib: Library) -> Any:
+    return _join(lib)
+
+
+@case(invoke({"n": 1}), update({"n": 3}, as_node="b", at=3), resume())
+def an_update_beside_a_complete_join(lib: Library) -> Any:
+    return lib.build(Count, "START > a, START > b, b > c, a+c > z, z > END", **nodes("a b c z"))
+
+
+@case(invoke({"n": 1}, interrupt_before=["c"]), update(None, as_node="__end__"), update({"n": 2}, "a"), resume())
+def an_update_as_end_at_an_incomplete_join(lib: Library) -> Any:
+    return lib.build(Count, "START > a, START > b, b > c, a+c > z, z > END", **nodes("a b c z"))
+
+
+@case(invoke({"n": 1}, interrupt_before=["c"]), update(None, as_node="__end__"), update({"n": 2}, "c"), resume())
+def an_update_as_end_keeps_the_sources_that_have_finished(lib: Library) -> Any:
+    return lib.build(Count, "START > a, START > b, b > c, a+c > z, z > END", **nodes("a b c z"))
+
+
+@case(invoke({"n": 1}, interrupt_before=["c"]), update(None, as_node="__end__"), update({"n": 2}, "a"), resume())
+def an_update_as_end_at_a_complete_join(lib: Library) -> Any:
+    return _join(lib)
+
+
 @case(invoke({"n": 1}), replay(3), update({"n": 0}, at=2), resume(), replay(0))
 def replays_and_updates_of_a_loop(lib: Library) -> Any:
     g = lib.build(Count, "START > a", a=lambda s: {"n": s["n"] + 1})

@@ -77,6 +77,24 @@ async def test_an_update_of_a_checkpoint_is_the_new_head(stage: Stage) -> None:
         assert await client.aget_state(before[0].config) == before[0]
 
 
+async def test_a_fork_as_a_source_of_a_complete_join_runs_what_follows_it(stage: Stage) -> None:
+    """A closed thread is forked where both sources had finished: on the thread, and onto another one."""
+    builder = StateGraph(Sum)
+    for name in ("a", "b", "c"):
+        builder.add_node(name, lambda state: {"total": 1})
+    builder.add_edge(START, "a").add_edge(START, "b").add_edge(["a", "b"], "c").add_edge("c", END)
+    graph = builder.compile(name="joined_twice")
+    client, config, other = stage.use(graph), stage.thread(), stage.thread()
+    async with stage.serving(graph):
+        assert await client.ainvoke({"note": "n"}, config) == {"total": 3, "note": "n"}
+        before_c = [s async for s in client.aget_state_history(config)][1]
+        assert before_c.next == ("c",)
+        assert await client.afork(before_c.config, {"total": 10}, as_node="a") == {"total": 13, "note": "n"}
+        thread_id = other["configurable"]["thread_id"]
+        forked = await client.afork(before_c.config, {"total": 20}, as_node="b", thread_id=thread_id)
+        assert forked == {"total": 23, "note": "n"}
+
+
 async def test_a_replay_runs_the_nodes_after_a_checkpoint_again(stage: Stage) -> None:
     """A replay runs the nodes after a checkpoint again, also of an earlier run. It begins with a fork."""
     runs: list[str] = []
