@@ -226,6 +226,8 @@ class TaskFailure(Data):
     error_type: str
     """``module:qualname`` of the exception."""
     error_message: str
+    error_repr: str | None = None
+    """``repr()`` of the exception; `None` if it is the name of the type with the message."""
     traceback: str = ""
     attempts: int = 1
     error: dict[str, Any] | None = None
@@ -238,6 +240,17 @@ class TaskFailure(Data):
 
     @property
     def summary(self) -> str:
-        """The exception's name and message: ``ConnectionError: no route``."""
+        """The exception's name and message, for people: ``ConnectionError: no route``."""
         name = self.type_name
         return f"{name}: {self.error_message}" if self.error_message else name
+
+    @property
+    def representation(self) -> str:
+        """``repr()`` of the exception, as LangGraph shows it: ``ConnectionError('no route')``."""
+        return repr_of(self.error_type, self.error_message) if self.error_repr is None else self.error_repr
+
+
+def repr_of(error_type: str, message: str) -> str:
+    """Return what ``repr()`` shows of an exception whose only argument is its message."""
+    name = error_type.rpartition(":")[2].rpartition(".")[2]
+    return f"{name}({message!r})" if message else f"{name}()"

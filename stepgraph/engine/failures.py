@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from types import TracebackType
 
-from stepgraph.engine.checkpoint import TaskFailure
+from stepgraph.engine.checkpoint import TaskFailure, repr_of
 from stepgraph.engine.thread_view import ThreadView
 from stepgraph.errors import MissingNodeError, NodeError, StepgraphError, sendable
 
@@ -19,9 +19,12 @@ _CALLING_PACKAGES = ("stepgraph", "stepgraph_activities", "asyncio", "concurrent
 def failure_from(error: BaseException, *, attempts: int) -> TaskFailure:
     """Return what to record of the exception that ended a task, after so many attempts."""
     frames = traceback.format_exception(type(error), error, _without_calling_frames(error))
+    error_type, message = f"{type(error).__module__}:{type(error).__qualname__}", _message_of(error)
+    representation = _repr_of(error)
     return TaskFailure(
-        error_type=f"{type(error).__module__}:{type(error).__qualname__}",
-        error_message=_message_of(error)[:TEXT_LIMIT],
+        error_type=error_type,
+        error_message=message[:TEXT_LIMIT],
+        error_repr=None if representation in (None, repr_of(error_type, message)) else representation[:TEXT_LIMIT],
         traceback=sendable("".join(frames))[-TEXT_LIMIT:],
         attempts=attempts,
         error=error.to_wire() if isinstance(error, StepgraphError) else None,
@@ -46,7 +49,7 @@ def node_error(thread: ThreadView) -> NodeError:
     error_class = MissingNodeError if recorded_error.get("type") == MissingNodeError.__name__ else NodeError
     parts = {
         **recorded_error.get("parts", {}),
-        **failure.model_dump(mode="json", exclude={"error"}),
+        **failure.model_dump(mode="json", exclude={"error", "error_repr"}),
         "graph": thread.spec.name,
         "node": task.node,
         "step": head.step + 1,
@@ -73,3 +76,10 @@ def _message_of(error: BaseException) -> str:
         return sendable(str(error))
     except Exception as str_error:  # the exception's own __str__ fails
         return f"(its message is unknown: str() raised {type(str_error).__name__})"
+
+
+def _repr_of(error: BaseException) -> str | None:
+    try:
+        return sendable(repr(error))
+    except Exception:  # the exception's own __repr__ fails
+        return None

@@ -160,7 +160,13 @@ def _within_limit(record: Record, limit: int) -> Record:
     """
     if json_size(record) > limit and record.failures:
         shortened = {
-            task: failure.model_copy(update={"error_message": failure.error_message[:SHORT_TEXT], "traceback": ""})
+            task: failure.model_copy(
+                update={
+                    "error_message": failure.error_message[:SHORT_TEXT],
+                    "error_repr": failure.error_repr and failure.error_repr[:SHORT_TEXT],
+                    "traceback": "",
+                }
+            )
             for task, failure in record.failures.items()
         }
         record = record.model_copy(update={"failures": shortened})

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import random
+import sys
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stepgraph.engine.spec import RetrySpec
 from stepgraph.errors import StepgraphError
 
 MIN_SECONDS = 0.001
 MAX_SECONDS = 10 * 366 * 86_400.0
-"""The range of intervals and timeouts that Temporal accepts."""
+"""The range of timeouts that Temporal accepts. An interval between attempts may also be 0."""
 
 MAX_ATTEMPTS = 2**31 - 1
 """The largest number that Temporal's 32-bit field holds."""
@@ -21,15 +21,14 @@ MAX_ATTEMPTS = 2**31 - 1
 RetryOn = type[Exception] | Sequence[type[Exception]] | Callable[[Exception], bool]
 """Which exceptions are retried: those of a type, those of several types, or those for which a function returns true."""
 
-_NEVER_TRANSIENT = (
+_NOT_RETRIED = (
     ArithmeticError,
-    AssertionError,
-    AttributeError,
     ImportError,
     LookupError,
     NameError,
-    NotImplementedError,
+    OSError,  # but ConnectionError is retried
     ReferenceError,
+    RuntimeError,
     StepgraphError,
     StopAsyncIteration,
     StopIteration,
@@ -39,17 +38,23 @@ _NEVER_TRANSIENT = (
 )
 
 
-def is_transient(error: Exception) -> bool:
-    """Return whether another attempt may succeed: true unless the exception says that the program or its data is wrong.
+def default_retry_on(error: Exception) -> bool:
+    """Return whether a policy without ``retry_on`` retries an exception. The rule is LangGraph's.
 
-    An exception with an HTTP ``response`` is transient if its status is 429 or 5xx.
+    A `ConnectionError` is retried; of httpx's and requests' errors for an HTTP status, those for 5xx. Errors that the
+    program or its data causes are not, nor are `OSError` (so neither `TimeoutError`) and `RuntimeError`. Everything
+    else is.
+
+    As in LangGraph, a ``requests.HTTPError`` is also retried if its response is missing or false, and requests makes
+    every response false whose status is 400 or more.
     """
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if isinstance(status, int):
-        return status == 429 or status >= 500
-    if isinstance(error, ConnectionError | TimeoutError | asyncio.TimeoutError):
+    if isinstance(error, ConnectionError):
         return True
-    return not isinstance(error, _NEVER_TRANSIENT)
+    if _is_instance(error, "httpx", "HTTPStatusError"):
+        return _is_server_error(error)
+    if _is_instance(error, "requests", "HTTPError"):
+        return _is_server_error(error) if getattr(error, "response", None) else True
+    return not isinstance(error, _NOT_RETRIED)
 
 
 class RetryPolicy(NamedTuple):
@@ -61,7 +66,7 @@ class RetryPolicy(NamedTuple):
     """
 
     initial_interval: float = 0.5
-    """Seconds before the first retry."""
+    """Seconds before the first retry; 0 retries at once."""
     backoff_factor: float = 2.0
     """The factor by which the interval grows from one retry to the next."""
     max_interval: float = 128.0
@@ -70,7 +75,7 @@ class RetryPolicy(NamedTuple):
     """How many attempts are made, the first included."""
     jitter: bool = True
     """Whether each interval is prolonged at random, by up to a quarter."""
-    retry_on: RetryOn = is_transient
+    retry_on: RetryOn = default_retry_on
     """An exception type, several, or a function of the exception. Other exceptions fail the node at once."""
 
     def applies_to(self, error: Exception) -> bool:
@@ -90,13 +95,13 @@ class RetryPolicy(NamedTuple):
         if not (
             _is_number(self.max_attempts, 1, MAX_ATTEMPTS)
             and isinstance(self.max_attempts, int)
-            and _is_number(self.initial_interval, MIN_SECONDS, MAX_SECONDS)
+            and _is_number(self.initial_interval, 0, MAX_SECONDS)
             and _is_number(self.backoff_factor, 1, math.inf)
-            and _is_number(self.max_interval, MIN_SECONDS, MAX_SECONDS)
+            and _is_number(self.max_interval, 0, MAX_SECONDS)
         ):
             raise ValueError(
-                "RetryPolicy needs a whole number of max_attempts >= 1, backoff_factor >= 1, and intervals from a "
-                f"millisecond to ten years, in seconds; got {self!r}"
+                "RetryPolicy needs a whole number of max_attempts >= 1, backoff_factor >= 1, and intervals from 0 "
+                f"to ten years, in seconds; got {self!r}"
             )
         types = self.retry_on if isinstance(self.retry_on, Sequence) else (self.retry_on,)
         if not all(_is_exception(each) or (each is self.retry_on and _is_function(each)) for each in types):
@@ -147,11 +152,24 @@ def delay_before(attempt: int, retry: RetrySpec, random_number: float) -> float:
         retry: the policy's data.
         random_number: from 0 to 1; decides how much jitter is added.
     """
+    if retry.initial_interval == 0:
+        return 0.0
     try:
         delay = min(retry.max_interval, retry.initial_interval * retry.backoff_factor ** (attempt - 2))
     except OverflowError:  # after some thousand attempts
         delay = retry.max_interval
     return delay * (1 + random_number / 4) if retry.jitter else delay
+
+
+def _is_instance(error: Exception, module: str, name: str) -> bool:
+    """Return whether an exception is of a type of a library. Nothing is imported: who raised it has done so."""
+    exception_type = getattr(sys.modules.get(module), name, None)
+    return isinstance(exception_type, type) and isinstance(error, exception_type)
+
+
+def _is_server_error(error: Any) -> bool:
+    status = getattr(error.response, "status_code", None)
+    return isinstance(status, int) and 500 <= status < 600
 
 
 def _is_number(value: object, minimum: float, maximum: float) -> bool:

@@ -20,6 +20,7 @@ from stepgraph.engine.folding import Entry, Write, writes_of
 from stepgraph.errors import InvalidUpdateError, ReducerError, suggest
 from stepgraph.execution.channels import Values
 from stepgraph.execution.custom_folds import changes_by, fold_writes
+from stepgraph.execution.node_config import node_config
 from stepgraph.execution.registry import GraphRegistry, RegisteredRouter, is_async
 from stepgraph.execution.run_code import RunCode
 from stepgraph.execution.scratchpad import GraphInterrupt, Scratchpad, current_scratchpad
@@ -62,7 +63,7 @@ async def run_task(
         PayloadTooLargeError: the writes are larger than ``limit``.
         Exception: whatever the node or a router raises.
     """
-    config = _node_config(request, attempt)
+    config = node_config(code.spec, request, attempt)
     schema, stamps = code.registry.schema, code.recorded_stamps(request.stamps)
     if request.node == START:
         writes: tuple[dict[str, Any], ...] = (dict(request.input or {}),)
@@ -148,7 +149,7 @@ async def route(
         return ()
     schema, stamps = code.registry.schema, code.recorded_stamps(request.stamps)
     changed = _after_own_writes(code, request, state, writes, changes)
-    config = _node_config(request, attempt)
+    config = node_config(code.spec, request, attempt)
     for name in routers:
         router = code.router(request.node, name)
         known: dict[str, str] | None = None if stamps is None else {}
@@ -169,27 +170,6 @@ def _stored(channel: str, change: Change, writes: Sequence[Write]) -> Change | W
 def writes_in(node: str, result: TaskResult) -> list[Write]:
     """Return the writes of one task, in order."""
     return list(writes_of([Entry("", node, result)]))
-
-
-def _node_config(request: TaskRequest, attempt: int) -> dict[str, Any]:
-    """Return LangGraph's config, with the ids of the task. It is a copy, which the node may change."""
-    config = copy.deepcopy(request.config)
-    config["configurable"] = {
-        **config.get("configurable", {}),
-        "thread_id": request.thread_id,
-        "checkpoint_id": request.checkpoint_id,
-    }
-    config["metadata"] = {
-        **config.get("metadata", {}),
-        "graph": request.graph,
-        "node": request.node,
-        "step": request.step,
-        "run_id": request.run_id,
-        "task_id": request.task_id,
-        "attempt": attempt,
-        "idempotency_key": request.idempotency_key,
-    }
-    return config
 
 
 async def _call(function: Callable[..., Any], node_state: Any, config: dict[str, Any] | None, run_sync: RunSync) -> Any:

@@ -16,6 +16,7 @@ from stepgraph.engine.record import RecentCheckpoint, Record, outcomes_from
 from stepgraph.engine.task_outcomes import Outcome
 from stepgraph.engine.thread_view import ThreadView
 from stepgraph.protocol.interrupts import Interrupt
+from stepgraph.protocol.task_path import TaskPath, path_of, sent_numbers
 from stepgraph.serde.json_values import JsonValues
 
 
@@ -39,9 +40,13 @@ class TaskSnapshot(NamedTuple):
 
     id: str
     name: str
+    path: TaskPath
+    """``("__pregel_pull", "<node>")``, as in LangGraph."""
     error: str | None = None
-    """Why the task failed: ``ConnectionError: no route``."""
+    """Why the task failed: ``repr()`` of the exception, ``ConnectionError('no route')``."""
     interrupts: tuple[Interrupt, ...] = ()
+    state: None = None
+    """In LangGraph, the state of a subgraph."""
     result: Any = None
     """What the task wrote: ``{}`` if it finished and wrote nothing, `None` if it has not finished."""
 
@@ -167,10 +172,14 @@ def snapshot_from(data: Mapping[str, Any], decoder: Decoder | None = None) -> St
         metadata=metadata,
         created_at=data["created_at"],
         parent_config=data["parent_config"],
-        tasks=tuple(TaskSnapshot(**{**task, "interrupts": _interrupts(task)}) for task in tasks),
+        tasks=tuple(_task(task) for task in tasks),
         interrupts=_interrupts(data),
         errors=tuple(errors),
     )
+
+
+def _task(data: Mapping[str, Any]) -> TaskSnapshot:
+    return TaskSnapshot(**{**data, "path": tuple(data["path"]), "interrupts": _interrupts(data)})
 
 
 def _interrupts(data: Mapping[str, Any]) -> tuple[Interrupt, ...]:
@@ -201,6 +210,7 @@ def _to_data(
         task_id: [{"value": request.value, "id": request.id, "deadline": request.deadline}]
         for task_id, request in requests.items()
     }
+    numbers = sent_numbers(checkpoint.tasks)
     return {
         "values": dict(values),
         "stamps": dict(stamps),
@@ -213,7 +223,8 @@ def _to_data(
             {
                 "id": task.id,
                 "name": task.node,
-                "error": failure.summary if failure else None,
+                "path": list(path_of(task.node, numbers.get(task.id))),
+                "error": failure.representation if failure else None,
                 "interrupts": interrupts.get(task.id, []),
                 "result": None if result is None else (result.merged or {}),
             }

@@ -9,6 +9,7 @@ from stepgraph.engine.checkpoint import Checkpoint, Task, TaskResult
 from stepgraph.engine.constants import START
 from stepgraph.engine.thread import Thread
 from stepgraph.protocol.message import Message
+from stepgraph.protocol.task_path import sent_numbers
 
 START_TIMEOUT = 3600.0
 """Seconds that the routers of the start node may take. They belong to no node that could have a timeout."""
@@ -51,12 +52,17 @@ class TaskRequest(CodeRequest):
     """The checkpoint where the task was first planned, if that is another one."""
     input: Any = None
     """For the start node: the input, which it writes. For a task that was sent: what its node gets as its state."""
-    sent: bool = False
-    """Whether another task sent it."""
+    sent_number: int | None = None
+    """Its place among the tasks that were sent; `None` if no other task sent it."""
     answers: tuple[Any, ...] = ()
     """The answers to the node's interrupts so far, in the order of the interrupts."""
     failed_attempts: int = 0
     """How many attempts at the task have failed before this activity."""
+
+    @property
+    def sent(self) -> bool:
+        """Whether another task sent it. It then gets an input of its own, not the state."""
+        return self.sent_number is not None
 
     @property
     def idempotency_key(self) -> str:
@@ -88,7 +94,7 @@ def task_request(
         planned_at=task.checkpoint_id if task.checkpoint_id != head.id else None,
         state=thread.state if with_state else None,
         input=dict(head.input or {}) if task.node == START else task.input,
-        sent=task.sent,
+        sent_number=sent_numbers(head.tasks).get(task.id),
         answers=thread.answers(task),
         failed_attempts=failed_attempts,
     )

@@ -27,6 +27,10 @@ REPEATS_FROM: Final = 100_000
 base64, so small payloads, which people read there, do without it."""
 
 
+LEAST_RETRY_DELAY: Final = timedelta(milliseconds=1)
+"""The shortest pause before another attempt. Temporal's server takes a delay of 0 for "no further attempt"."""
+
+
 def to_raw(value: Any, *, repeats: bool = False) -> RawValue:
     """Encode JSON data, or a message of `stepgraph.protocol`, as a payload.
 
@@ -74,14 +78,15 @@ def failure(
         type: the failure's type, which retry policies and clients see.
         stack_trace: the text that the Web UI shows as the stack trace.
         non_retryable: whether Temporal makes no further attempt.
-        next_retry_delay: the pause before the next attempt; by default the activity's retry policy decides.
+        next_retry_delay: the pause before the next attempt, at least `LEAST_RETRY_DELAY`; by default the activity's
+            retry policy decides.
     """
     failure_data = Failure(message=message, stack_trace=stack_trace)
     info = failure_data.application_failure_info
     info.type, info.non_retryable = type, non_retryable
     info.details.payloads.extend(to_raw(detail).payload for detail in details)
     if next_retry_delay is not None:
-        info.next_retry_delay.FromTimedelta(next_retry_delay)
+        info.next_retry_delay.FromTimedelta(max(next_retry_delay, LEAST_RETRY_DELAY))
     error = FailureError(message, failure=failure_data)
     error.reported_by_stepgraph = True  # type: ignore[attr-defined]  # see `stepgraph.temporal.logs.quiet_sdk`
     return error

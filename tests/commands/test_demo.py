@@ -64,7 +64,7 @@ def test_the_text_has_failure_saved_state_resume_and_history(as_text: Ended) -> 
             "runs of each node: {'gather': 1, 'analyze': 2, 'report': 1}",
             "caught ConnectionError: Node 'hotels' of graph 'parallel' failed in step 2",
             "flights: {'offers': ['flight to Lisbon, 120 €']}",
-            "hotels: ConnectionError: the hotel service does not answer",
+            "hotels: ConnectionError('the hotel service does not answer')",
             "next: ('hotels',)",
             "result: flight to Lisbon, 120 € + hotel in Lisbon, 80 €",
             "runs of each node: {'flights': 1, 'hotels': 2, 'choose': 1}",

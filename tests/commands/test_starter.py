@@ -278,13 +278,13 @@ def test_state_of_a_failed_thread_prints_the_tasks_of_its_head(served: Project) 
     (served.folder / "broken").unlink()
     as_text, as_json = served.together(("state", thread), ("state", thread, "--json"))
     assert f"{thread}, graph {served.graph}, failed" in as_text.out
-    assert "task        second: failed, ConnectionError: no [red]route[/]" in as_text.out
+    assert "task        second: failed, ConnectionError('no [red]route[/]')" in as_text.out
     assert "task        beside: finished" in as_text.out
     state = as_json.json
     assert state["next"] == ["second"]
     assert {task["name"]: task["error"] for task in state["tasks"]} == {
         "beside": None,
-        "second": "ConnectionError: no [red]route[/]",
+        "second": "ConnectionError('no [red]route[/]')",
     }
 
 

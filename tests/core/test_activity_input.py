@@ -40,7 +40,7 @@ def round_trip(request: ActivityRequest, type: str) -> ActivityRequest:
         {},
         {"checkpoint_id": "0198-earlier.000041"},
         {"task_id": "0123456789abcdef", "planned_at": f"{RUN_ID}.000001"},
-        {"task_id": "0123456789abcdef", "sent": True, "input": {"query": "x"}},
+        {"task_id": "0123456789abcdef", "sent_number": 0, "input": {"query": "x"}},
         {"node": "a.b", "task_id": task_id(f"{RUN_ID}.000002", "a.b")},
         {"node": "__start__", "task_id": task_id(f"{RUN_ID}.000002", "__start__"), "input": {"query": "x"}},
         {"stamps": {"tags": "set[str]#1"}, "storage": True},

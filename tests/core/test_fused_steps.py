@@ -300,13 +300,13 @@ async def test_a_failed_node_is_retried_as_its_retry_policy_says() -> None:
             raise ConnectionError("no route")
         return {"total": 10}
 
-    local = started(looping(node, retry_policy=RetryPolicy(initial_interval=0.001, max_attempts=3)))
+    local = started(looping(node, retry_policy=RetryPolicy(initial_interval=0.0, max_attempts=3)))
     fused = local.fused_steps(local.request())
     await fused.run()
     assert attempts == [1, 2, 3, 1, 2, 3]
     assert len(fused.result.steps) == 2
     attempts.clear()
-    local = started(looping(node, retry_policy=RetryPolicy(initial_interval=0.001, max_attempts=2)))
+    local = started(looping(node, retry_policy=RetryPolicy(initial_interval=0.0, max_attempts=2)))
     fused = local.fused_steps(local.request())
     await fused.run()
     (failure,) = fused.result.failures.values()

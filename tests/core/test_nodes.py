@@ -216,6 +216,12 @@ def test_nodes_and_routers_with_a_config_parameter_receive_the_config() -> None:
         "tags": ["nightly"],
         "metadata": {
             "team": "x",
+            "thread_id": "t1",
+            "langgraph_step": 2,
+            "langgraph_node": "plain",
+            "langgraph_triggers": ("branch:to:plain",),
+            "langgraph_path": ("__pregel_pull", "plain"),
+            "langgraph_checkpoint_ns": f"plain:{task_id('run-0001.000002', 'plain')}",
             "graph": "g",
             "node": "plain",
             "step": 2,

@@ -36,7 +36,7 @@ def test_a_record_has_the_snapshot_of_the_head() -> None:
     assert (snapshot.values, snapshot.next, snapshot.checkpoint_id) == ({"x": "1"}, ("b",), "r.2")
     assert [(task.name, task.result, task.error) for task in snapshot.tasks] == [
         ("a", {"x": "2"}, None),
-        ("b", None, "ValueError: odd"),
+        ("b", None, "ValueError('odd')"),
     ]
 
 

@@ -254,7 +254,7 @@ def test_a_duration_that_temporal_does_not_accept_is_refused(option: str, value:
         {"max_attempts": "3"},
         {"max_attempts": True},
         {"max_attempts": 2**31},
-        {"initial_interval": 0},
+        {"initial_interval": -1},
         {"initial_interval": float("nan")},
         {"initial_interval": timedelta(seconds=1)},
         {"backoff_factor": 0.5},

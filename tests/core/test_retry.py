@@ -4,76 +4,104 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from typing import Any
 
+import httpx
+import langgraph.types
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stepgraph import RetryPolicy
-from stepgraph.errors import InvalidUpdateError, NodeError
-from stepgraph.execution.retry import delay_before, is_transient
+from stepgraph.errors import InvalidUpdateError, NodeError, ReducerError
+from stepgraph.execution.retry import default_retry_on, delay_before
 
 
-class HttpError(Exception):
-    """An error with a response, as HTTP clients raise it."""
-
-    def __init__(self, status: Any) -> None:
-        self.response = type("Response", (), {"status_code": status})()
-
-
-class HttpValueError(HttpError, ValueError):
-    pass
+def response(status: int) -> requests.Response:
+    """Return a response of requests, which is false if its status is 400 or more."""
+    answer = requests.Response()
+    answer.status_code = status
+    return answer
 
 
-TRANSIENT = [
+def httpx_error(status: int) -> httpx.HTTPStatusError:
+    request = httpx.Request("GET", "http://x")
+    return httpx.HTTPStatusError("x", request=request, response=httpx.Response(status, request=request))
+
+
+RETRIED = [
     ConnectionError(),
     ConnectionResetError(),
-    TimeoutError(),
-    TimeoutError(),
-    OSError("disk"),
-    RuntimeError("unknown"),
     Exception("unknown"),
-    HttpError(429),
-    HttpError(500),
-    HttpError(503),
-    HttpValueError(502),
+    AssertionError(),
+    AttributeError(),
+    ExceptionGroup("several", [ValueError()]),
     subprocess.CalledProcessError(1, "x"),
+    httpx_error(500),
+    httpx_error(599),
+    httpx.ConnectError("x"),
+    httpx.ReadTimeout("x"),
+    requests.HTTPError(),
+    requests.HTTPError(response=response(503)),
+    requests.HTTPError(response=response(404)),
 ]
-PERMANENT = [
+FINAL = [
     ValueError(),
     TypeError(),
     KeyError("x"),
     IndexError(),
     ZeroDivisionError(),
-    AssertionError(),
-    AttributeError(),
     ImportError(),
     NameError(),
     NotImplementedError(),
+    RuntimeError("unknown"),
+    RecursionError(),
+    OSError("disk"),
+    FileNotFoundError(),
+    TimeoutError(),
+    ReferenceError(),
     SyntaxError(),
+    StopIteration(),
     StopAsyncIteration(),
     json.JSONDecodeError("m", "d", 0),
-    InvalidUpdateError("x"),
-    NodeError("x"),
-    HttpError(400),
-    HttpError(404),
-    HttpValueError("not a status"),
+    httpx_error(400),
+    httpx_error(429),
+    requests.HTTPError(response=response(200)),
+    requests.ConnectionError(),
+    requests.Timeout(),
 ]
+OURS = [InvalidUpdateError("x"), NodeError("x"), ReducerError("x")]
 
 
-@pytest.mark.parametrize("error", TRANSIENT, ids=repr)
-def test_a_transient_error_is_retried_by_default(error: Exception) -> None:
-    """An error is transient unless its type says that the program or its data is wrong."""
-    assert is_transient(error)
-    assert RetryPolicy().applies_to(error)
+@pytest.mark.parametrize("error", [*RETRIED, *FINAL], ids=repr)
+def test_the_default_retries_what_langgraph_retries(error: Exception) -> None:
+    """A policy without `retry_on` decides as LangGraph's, also about errors of httpx and requests."""
+    assert default_retry_on(error) == langgraph.types.default_retry_on(error)
+    assert RetryPolicy().applies_to(error) == (error in RETRIED)
 
 
-@pytest.mark.parametrize("error", PERMANENT, ids=repr)
-def test_a_permanent_error_is_not_retried_by_default(error: Exception) -> None:
-    """A programming error or an HTTP client error would be the same on the next attempt."""
-    assert not is_transient(error)
+@pytest.mark.parametrize("error", OURS, ids=repr)
+def test_an_error_of_stepgraph_is_not_retried_by_default(error: Exception) -> None:
+    """The engine refuses the same values again on the next attempt."""
     assert not RetryPolicy().applies_to(error)
+
+
+def test_the_default_imports_no_http_library() -> None:
+    """Where neither httpx nor requests is loaded, no exception can be one of theirs."""
+    program = (
+        "import sys; from stepgraph.execution.retry import default_retry_on; "
+        "assert default_retry_on(Exception()); assert not {'httpx', 'requests'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_numbers_of_a_policy_are_langgraphs() -> None:
+    """A policy has LangGraph's fields, in LangGraph's order, with its default values."""
+    ours, theirs = RetryPolicy()._asdict(), langgraph.types.RetryPolicy()._asdict()
+    assert list(ours) == list(theirs)
+    assert {**ours, "retry_on": None} == {**theirs, "retry_on": None}
 
 
 @pytest.mark.parametrize(
@@ -102,9 +130,9 @@ def test_delays_grow_by_the_factor_up_to_the_maximum() -> None:
 
 @given(
     attempt=st.integers(2, 2**31),
-    initial=st.floats(0.001, 1e6),
+    initial=st.just(0.0) | st.floats(0.001, 1e6),
     factor=st.floats(1, 1e6),
-    max_interval=st.floats(0.001, 1e6),
+    max_interval=st.just(0.0) | st.floats(0.001, 1e6),
     chance=st.floats(0, 1),
     jitter=st.booleans(),
 )
@@ -120,3 +148,9 @@ def test_a_delay_stays_within_its_bounds(
 def test_an_initial_interval_above_the_maximum_raises_the_maximum() -> None:
     """The first retry comes after the chosen initial interval, even if that is above the maximum."""
     assert RetryPolicy(initial_interval=300, max_interval=128).spec().max_interval == 300
+
+
+def test_an_initial_interval_of_zero_retries_at_once() -> None:
+    """As in LangGraph, an interval may be 0, which stays 0 whatever the factor and the number of the attempt."""
+    retry = RetryPolicy(initial_interval=0.0).spec()
+    assert [delay_before(attempt, retry, 1.0) for attempt in (2, 3, 2**31 - 1)] == [0.0, 0.0, 0.0]

@@ -163,7 +163,7 @@ def test_outcomes_belong_to_tasks_not_to_nodes() -> None:
         snapshot = head_snapshot(each)
         assert [(task.id, task.name, task.result, task.error, len(task.interrupts)) for task in snapshot.tasks] == [
             (first.id, "work", {"log": ["1"]}, None, 0),
-            (second.id, "work", None, "ValueError: odd", 0),
+            (second.id, "work", None, "ValueError('odd')", 0),
             (third.id, "work", None, None, 1),
             (aside.id, "aside", None, None, 0),
         ]

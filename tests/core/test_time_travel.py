@@ -261,7 +261,7 @@ def test_an_update_as_a_pending_node_becomes_its_result() -> None:
     assert harness.runner.update_state(THREAD, {"log": ["by hand"]}, as_node="b") == failed.config
     assert (harness.head.next, harness.head.values) == (("a",), {"log": ["by hand", "c"]})
     assert [(task.name, task.error, task.result) for task in harness.head.tasks] == [
-        ("a", "ConnectionError: a is down", None),
+        ("a", "ConnectionError('a is down')", None),
         ("b", None, {"log": ["by hand"]}),
         ("c", None, {"log": ["c"]}),
     ]

@@ -131,6 +131,10 @@ def test_operations_around_joins_give_the_same_checkpoints_as_in_langgraph(graph
             kind, count = data.draw(kinds), len(await threads.theirs.history())
             at = data.draw(st.sampled_from([None, *range(1, count)]))
             author, breakpoint = data.draw(authors), data.draw(st.lists(st.sampled_from(names), max_size=1))
+            if kind == "fork" and (await threads.theirs.graph.aget_state(THREAD)).next:
+                kind = (
+                    "update"  # a fork of a paused thread keeps the breakpoints of its invoke, which LangGraph has not
+                )
             if kind in ("update", "fork") and await threads.may_sign(author, at):
                 operation = (update if kind == "update" else fork)({"log": ["hand"]}, author, at)
                 await threads.perform(operation, f"{kind} as {author} at {at}")

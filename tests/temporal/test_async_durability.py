@@ -184,7 +184,7 @@ async def test_a_node_is_retried_within_fused_steps(stage: Stage) -> None:
             raise ConnectionError("no route")
         return {"n": 1}
 
-    graph = loop(node, retry_policy=RetryPolicy(initial_interval=0.01))
+    graph = loop(node, retry_policy=RetryPolicy(initial_interval=0.0))
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
         assert (await client.ainvoke({"n": 0, "top": 3}, config))["n"] == 3

@@ -142,8 +142,8 @@ async def test_a_failed_input_does_not_stop_the_queue(stage: Stage) -> None:
             await third.result()
         history = [s async for s in client.aget_state_history(config)]
         assert [s.tasks[0].error for s in history if s.tasks and s.tasks[0].error] == [
-            "ConnectionError: bad c",
-            "ConnectionError: bad a",
+            "ConnectionError('bad c')",
+            "ConnectionError('bad a')",
         ]
         thread_runs = await stage.runs(config["configurable"]["thread_id"])
         assert [run.status.name for run in thread_runs] == ["FAILED", "CONTINUED_AS_NEW", "CONTINUED_AS_NEW"]

@@ -55,4 +55,4 @@ async def test_many_long_failures_at_once_are_shortened(stage: Stage) -> None:
             await asyncio.wait_for(client.ainvoke({"query": "x"}, config), PATIENCE)
         state = await client.aget_state(config)
     assert state.next == tuple(names)
-    assert all(str(task.error).startswith("ConnectionError: xxx") for task in state.tasks)
+    assert all(str(task.error).startswith("ConnectionError('xxx") for task in state.tasks)

@@ -170,7 +170,7 @@ async def test_a_checkpoint_has_the_outcomes_of_its_tasks_from_later_runs(stage:
             with pytest.raises(ConnectionError):
                 await client.ainvoke(input_data, config)
         failed = await client.aget_state(config)
-        assert (await client.aget_state(failed.config)).tasks[0].error == "ConnectionError: no"
+        assert (await client.aget_state(failed.config)).tasks[0].error == "ConnectionError('no')"
         with pytest.raises(ReducerError):
             await client.aupdate_state(config, {"total": -1}, as_node="human")
         fail[0] = False

@@ -351,7 +351,7 @@ async def test_the_state_is_read_by_query(stage: Stage, terminal: Terminal) -> N
             "writes": {"gather": {"sources": ["a.pdf", "b.pdf"]}},
         }
         (task,) = head["tasks"]
-        assert (task["name"], task["error"], task["result"]) == ("analyze", "ConnectionError: no route", None)
+        assert (task["name"], task["error"], task["result"]) == ("analyze", "ConnectionError('no route')", None)
         assert head["config"]["configurable"]["thread_id"] == thread_id(config)
         assert head["created_at"].endswith("+00:00")
 
