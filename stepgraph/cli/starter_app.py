@@ -87,7 +87,7 @@ async def run_command(
             started = await connection.client.astart(values, config, on_busy=on_busy.value)
         except ThreadBusyError as error:
             if on_busy is Busy.REFUSE:
-                error.add_note("To enqueue the input: --on-busy enqueue.")
+                error.add_note("To wait for its result: starter.py resume. To enqueue the input: --on-busy enqueue.")
             raise
         await follow(started, connection, detach=detach, as_json=as_json)
 
@@ -112,13 +112,7 @@ async def resume(
         client = connection.client
         graph_name(client.graph)  # the thread may be a workflow that runs no graph
         config = with_recursion_limit(config_for(run.thread_id), recursion_limit)
-        try:
-            started = await client.astart(_answer_command(answer, interrupt), config)
-        except ThreadBusyError:
-            running = await client.aget_run(config)
-            if running is None:
-                raise
-            started = running
+        started = await client.astart(_answer_command(answer, interrupt), config)
         await follow(started, connection, detach=detach, as_json=as_json)
 
 

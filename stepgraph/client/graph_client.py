@@ -173,7 +173,7 @@ class GraphClient:
     async def aget_run(self, config: Config) -> GraphRun | None:
         """Return a thread's latest run, open or closed, whoever started it; `None` if the thread does not exist."""
         latest = await self._threads.latest(parse_config(config).thread_id)
-        return self._threads.graph_run(latest) if latest is not None else None
+        return self._threads.graph_run(latest.thread_id, latest.run_id) if latest is not None else None
 
     async def aget_state(self, config: Config) -> StateSnapshot:
         """Return the snapshot of a thread's head, or of the checkpoint that the config names.

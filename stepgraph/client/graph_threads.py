@@ -11,12 +11,13 @@ from typing import Any
 
 from temporalio.client import Client
 
-from stepgraph.client.graph_run import GraphRun
+from stepgraph.client.graph_run import GraphRun, QueuedRun
 from stepgraph.client.run_starter import start_next_run
 from stepgraph.client.thread_reader import read_closed_record
 from stepgraph.engine.record import Record
 from stepgraph.errors import GraphMismatchError, UnknownGraphError
 from stepgraph.execution.channels import Channels
+from stepgraph.protocol.commands import CommandAnswer
 from stepgraph.protocol.config import RunConfig
 from stepgraph.temporal.command_names import worker_command
 from stepgraph.temporal.executions import Run, latest_run, was_picked_up
@@ -73,9 +74,13 @@ class Threads:
         input_data: dict[str, Any] | None,
         *,
         after: Run | None,
+        caller: str,
         **options: Any,
-    ) -> GraphRun:
-        """Start the run that follows ``after``. ``options`` are fields of `StartOptions`, such as ``fork``.
+    ) -> GraphRun | None:
+        """Start the run that follows ``after``, for the command with the id ``caller``.
+
+        ``options`` are fields of `StartOptions`, such as ``fork``. The result is `None` if it is not known whether the
+        run was started.
 
         Raises:
             ThreadBusyError: another client has started the next run meanwhile.
@@ -83,13 +88,31 @@ class Threads:
         """
         await self.require_worker()
         run = await start_next_run(
-            self.client, self.graph, input_data, config, after=after, task_queue=self.task_queue, options=options
+            self.client,
+            self.graph,
+            input_data,
+            config,
+            after=after,
+            caller=caller,
+            task_queue=self.task_queue,
+            options=options,
         )
-        return self.graph_run(run)
+        return self.graph_run(run.thread_id, run.run_id) if run is not None else None
 
-    def graph_run(self, run: Run, *, head: str | None = None) -> GraphRun:
-        """Return a `GraphRun` for a run; ``head`` is the checkpoint after which its ``watch`` begins."""
-        return GraphRun(self.client, run.thread_id, run.run_id, self.channels, head=head)
+    def graph_run(self, thread_id: str, run_id: str) -> GraphRun:
+        """Return a `GraphRun` for a run."""
+        return GraphRun(self.client, thread_id, run_id, self.channels)
+
+    def run_that_took(self, answer: CommandAnswer | GraphRun, thread_id: str) -> GraphRun:
+        """Return the run that a command was delivered to, or the place of an input in the thread's queue."""
+        if isinstance(answer, GraphRun):
+            return answer
+        if answer.queued_input_id is not None:
+            return QueuedRun(
+                self.client, thread_id, answer.run_id, self.channels, queued_input_id=answer.queued_input_id
+            )
+        head = (answer.configurable or {}).get("checkpoint_id")
+        return GraphRun(self.client, thread_id, answer.run_id, self.channels, head=head)
 
     async def require_worker(self) -> None:
         """Raise `UnknownGraphError` if no worker polls the task queue, so that a new run would wait for ever.

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from stepgraph.client.command_sender import send_command
-from stepgraph.client.graph_run import FinishedRun, GraphRun, QueuedRun
+from stepgraph.client.command_sender import deliver
+from stepgraph.client.graph_run import FinishedRun, GraphRun
 from stepgraph.client.graph_threads import Threads
 from stepgraph.errors import ThreadBusyError
 from stepgraph.protocol.commands import InvokeCommand, ResumeCommand
@@ -23,7 +23,7 @@ from stepgraph.temporal.executions import Run
 
 
 async def invoke_thread(threads: Threads, config: RunConfig, command: InvokeCommand) -> GraphRun:
-    """Run a thread with an input, resume it without one, or replay it from a checkpoint.
+    """Run a thread with an input, resume or join it without one, or replay it from a checkpoint.
 
     A running thread does what ``command.on_busy`` says: it refuses the input or puts it into its input queue.
 
@@ -31,28 +31,42 @@ async def invoke_thread(threads: Threads, config: RunConfig, command: InvokeComm
         ThreadBusyError: the thread is running and ``on_busy`` is ``"refuse"``, or its input queue is full.
         EmptyInputError: there is no input, and nothing to resume or replay.
     """
-    while True:
-        latest = await threads.latest(config.thread_id)
-        if latest is not None and latest.is_open:
-            answer = await send_command(threads.client, latest, "invoke", command)
-            if answer is None:
-                continue  # the run has ended since it was described
-            if (queued_input_id := answer.get("queued_input_id")) is None:
-                return threads.graph_run(latest, head=answer["configurable"]["checkpoint_id"])
-            return QueuedRun(
-                threads.client, latest.thread_id, latest.run_id, threads.channels, queued_input_id=queued_input_id
-            )
-        try:
-            return await _start(threads, config, command, after=latest)
-        except ThreadBusyError:  # another client has started the next run meanwhile
-            if command.on_busy == "refuse":
-                raise
+    if command.input is None and command.checkpoint_id is None and command.on_busy != "cancel":
+        return await _resume_or_join(threads, config, command.model_copy(update={"on_busy": "refuse"}))
+
+    async def start(latest: Run | None, id: str) -> GraphRun | None:
+        return await _start(threads, config, command, after=latest, caller=id)
+
+    waits = command.on_busy != "refuse"
+    taken = await deliver(threads, config.thread_id, "invoke", command, start=start, waits_its_turn=waits)
+    return threads.run_that_took(taken, config.thread_id)
 
 
-async def _start(threads: Threads, config: RunConfig, command: InvokeCommand, *, after: Run | None) -> GraphRun:
+async def _resume_or_join(threads: Threads, config: RunConfig, command: InvokeCommand) -> GraphRun:
+    """Go on from the head of an idle thread. Of a running one, return the run that is under way.
+
+    A run that is under way refuses the command without a trace in its history: joining it changes nothing.
+    """
+
+    async def start(latest: Run | None, id: str) -> GraphRun | None:
+        return await _start(threads, config, command, after=latest, caller=id)
+
+    try:
+        taken = await deliver(threads, config.thread_id, "invoke", command, start=start)
+    except ThreadBusyError as busy:
+        if busy.parts.get("run_id") is None:
+            raise
+        return threads.graph_run(config.thread_id, busy.run_id)
+    return threads.run_that_took(taken, config.thread_id)
+
+
+async def _start(
+    threads: Threads, config: RunConfig, command: InvokeCommand, *, after: Run | None, caller: str
+) -> GraphRun | None:
     """Start the next run of a thread for an invoke; a finished thread with nothing to resume needs none."""
     input_data = command.input
     options: dict[str, Any] = {
+        "caller": caller,
         "interrupt_before": command.interrupt_before,
         "interrupt_after": command.interrupt_after,
         "types": command.types,
@@ -76,12 +90,13 @@ async def resume_thread(threads: Threads, config: RunConfig, command: ResumeComm
 
     Raises:
         EmptyInputError: the thread does not exist.
+        InvalidUpdateError: no interrupt waits.
     """
-    latest = await threads.latest(config.thread_id)
-    if latest is None:
-        raise no_such_thread(config.thread_id, NOTHING_WAITS)
-    if latest.is_open:
-        if (answer := await send_command(threads.client, latest, "resume", command)) is not None:
-            return threads.graph_run(latest, head=answer["configurable"]["checkpoint_id"])
-        latest = await threads.latest(config.thread_id)
-    return await threads.start(config, None, after=latest, resume=command)
+
+    async def start(latest: Run | None, id: str) -> GraphRun | None:
+        if latest is None:
+            raise no_such_thread(config.thread_id, NOTHING_WAITS)
+        return await threads.start(config, None, after=latest, caller=id, resume=command)
+
+    taken = await deliver(threads, config.thread_id, "resume", command, start=start)
+    return threads.run_that_took(taken, config.thread_id)

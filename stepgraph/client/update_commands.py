@@ -5,6 +5,7 @@ A fork returns as soon as the server has accepted it. `GraphRun.result` waits fo
 
 from __future__ import annotations
 
+import uuid
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Literal
@@ -12,12 +13,11 @@ from typing import Any, Literal
 from temporalio.client import WorkflowQueryFailedError
 from temporalio.service import RPCError
 
-from stepgraph.client.command_sender import send_command
+from stepgraph.client.command_sender import deliver
 from stepgraph.client.graph_run import GraphRun
 from stepgraph.client.graph_threads import Threads
 from stepgraph.client.thread_reader import read_closed_record, read_head
-from stepgraph.errors import ThreadBusyError
-from stepgraph.protocol.commands import UpdateCommand
+from stepgraph.protocol.commands import CommandAnswer, UpdateCommand
 from stepgraph.protocol.config import RunConfig
 from stepgraph.protocol.names import CHECK
 from stepgraph.protocol.queries import CheckRequest
@@ -34,19 +34,18 @@ from stepgraph.temporal.records import query_run, run_holding
 
 async def update_thread(threads: Threads, config: RunConfig, command: UpdateCommand) -> dict[str, Any]:
     """Apply an update to a thread, and return the config of the checkpoint that it made."""
-    while True:
-        latest = await threads.latest(config.thread_id)
-        if latest is not None and latest.is_open:
-            updated = await send_command(threads.client, latest, "update", command)
-            if updated is not None:
-                return updated
-            continue  # the run has ended since it was described
+
+    async def start(latest: Run | None, id: str) -> dict[str, Any] | None:
         await threads.require_worker()
         await _check_by_query(threads, latest, "update", command)
-        with suppress(ThreadBusyError):  # another client has started the next run meanwhile: send it the command
-            run = await threads.start(config, None, after=latest, update=command)
-            record = await run.record()
-            return config_for(record.thread_id, record.checkpoint.id)
+        run = await threads.start(config, None, after=latest, caller=id, update=command)
+        if run is None:
+            return None
+        record = await run.record()
+        return config_for(record.thread_id, record.checkpoint.id)
+
+    taken = await deliver(threads, config.thread_id, "update", command, start=start)
+    return {"configurable": taken.configurable} if isinstance(taken, CommandAnswer) else taken
 
 
 async def fork_thread(threads: Threads, config: RunConfig, command: UpdateCommand) -> GraphRun:
@@ -55,16 +54,16 @@ async def fork_thread(threads: Threads, config: RunConfig, command: UpdateComman
     Raises:
         EmptyInputError: the thread does not exist.
     """
-    latest = await threads.latest(config.thread_id)
-    if latest is None:
-        raise no_such_thread(config.thread_id, NOTHING_TO_REPLAY)
-    if latest.is_open:
-        if (forked := await send_command(threads.client, latest, "fork", command)) is not None:
-            return threads.graph_run(latest, head=forked["configurable"]["checkpoint_id"])
-        latest = await threads.latest(config.thread_id)
-    await threads.require_worker()
-    await _check_by_query(threads, latest, "fork", command)
-    return await threads.start(config, None, after=latest, fork=command)
+
+    async def start(latest: Run | None, id: str) -> GraphRun | None:
+        if latest is None:
+            raise no_such_thread(config.thread_id, NOTHING_TO_REPLAY)
+        await threads.require_worker()
+        await _check_by_query(threads, latest, "fork", command)
+        return await threads.start(config, None, after=latest, caller=id, fork=command)
+
+    taken = await deliver(threads, config.thread_id, "fork", command, start=start)
+    return threads.run_that_took(taken, config.thread_id)
 
 
 async def fork_to_new_thread(threads: Threads, source: RunConfig, thread_id: str, command: UpdateCommand) -> GraphRun:
@@ -94,7 +93,10 @@ async def fork_to_new_thread(threads: Threads, source: RunConfig, thread_id: str
     await threads.require_worker()
     await _check_by_query(threads, latest, "fork", command)
     target = replace(source, thread_id=thread_id, checkpoint_id=None)
-    return await threads.start(target, None, after=previous, fork=command)
+    run = await threads.start(target, None, after=previous, caller=uuid.uuid4().hex, fork=command)
+    if run is None:  # the server's answer was lost, and the new run has been followed by another
+        raise thread_exists(thread_id)
+    return run
 
 
 async def _check_by_query(

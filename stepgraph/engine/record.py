@@ -9,6 +9,7 @@ from stepgraph.engine.changes import Difference
 from stepgraph.engine.checkpoint import Checkpoint, CheckpointData, TaskFailure, TaskInterrupts, TaskResult
 from stepgraph.engine.plan import nodes_to_run
 from stepgraph.engine.spec import GraphSpec
+from stepgraph.engine.taken_commands import TakenCommand, TakenCommands
 from stepgraph.engine.task_outcomes import TaskOutcomes
 from stepgraph.engine.thread import Thread
 from stepgraph.engine.thread_view import ThreadView
@@ -71,6 +72,8 @@ class Record(Format):
     omitted: tuple[str, ...] = ()
     """What was left out of a record that was too large, in this order: ``pending_values``; the checkpoint's ``writes``;
     ``results``, so that finished tasks run again."""
+    taken_commands: tuple[TakenCommand, ...] = ()
+    """The commands that the thread has taken lately: one that is sent again is not applied again."""
     recent: tuple[RecentCheckpoint, ...] = ()
     """The checkpoints before the head of a long run, newest first (`stepgraph.engine.recent_history`)."""
 
@@ -107,6 +110,7 @@ def record_of(thread: ThreadView, checkpoint: Checkpoint | None = None) -> Recor
         spec_hash=thread.spec.hash,
         thread_id=thread.thread_id,
         run_id=thread.run_id,
+        taken_commands=thread.taken_commands.all if is_head else (),
     )
     return _within_limit(record, EXTERNAL_STORAGE_RECORD_LIMIT if thread.uses_external_storage else RECORD_LIMIT)
 
@@ -141,7 +145,7 @@ def thread_from(
         record: what the thread's previous run left; `None` on a new thread.
         spec, thread_id, run_id, clock, uses_external_storage: as for `ThreadView`.
     """
-    return Thread(
+    thread = Thread(
         spec,
         thread_id=thread_id,
         run_id=run_id,
@@ -150,6 +154,8 @@ def thread_from(
         base=checkpoint_from(record) if record else None,
         outcomes=outcomes_from(record) if record else None,
     )
+    thread.taken_commands = TakenCommands(record.taken_commands if record else ())
+    return thread
 
 
 def _within_limit(record: Record, limit: int) -> Record:

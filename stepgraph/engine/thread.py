@@ -46,6 +46,7 @@ from stepgraph.engine.folding import Applied
 from stepgraph.engine.ids import checkpoint_id
 from stepgraph.engine.plan import incomplete_joins, needs_no_code
 from stepgraph.engine.state_update import BranchFields, PlannedUpdate, Update, UpdateSource, branch, plan_update
+from stepgraph.engine.taken_commands import TakenCommand
 from stepgraph.engine.task_outcomes import TaskOutcomes
 from stepgraph.engine.thread_view import ThreadView
 from stepgraph.errors import StepgraphError
@@ -276,6 +277,11 @@ class Thread(ThreadView):
         self._outcomes[branched.id] = pending
         self.checkpoints.append(branched)
         return branched
+
+    def remember_command(self, id: str) -> None:
+        """Remember that this run has applied the command with this id, and that it led to the head."""
+        taken = TakenCommand(id=id, run_id=self.run_id, checkpoint_id=self.head_id, taken_at=self._clock())
+        self.taken_commands.add(taken)
 
     def savepoint(self) -> Savepoint:
         """Return the point to which `roll_back` returns."""

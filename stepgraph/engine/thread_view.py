@@ -16,6 +16,7 @@ from stepgraph.engine.checkpoint import Checkpoint, InterruptRequest, TaskFailur
 from stepgraph.engine.commit import entries_of, unfolded_at, values_before
 from stepgraph.engine.folding import Applied, Unfolded, next_stamps, pending_values
 from stepgraph.engine.spec import GraphSpec
+from stepgraph.engine.taken_commands import TakenCommands
 from stepgraph.engine.task_outcomes import Outcome, TaskOutcomes, complete
 from stepgraph.serde.json_values import JsonValues
 from stepgraph.serde.sizes import size_limit
@@ -57,6 +58,8 @@ class ThreadView:
         self.base = base
         self.checkpoints: list[Checkpoint] = []
         """The checkpoints that this run made, oldest first. The base is not among them."""
+        self.taken_commands = TakenCommands()
+        """The commands that the thread has taken lately, in this run and in those before it."""
         self.uses_external_storage = uses_external_storage
         self._clock = clock
         self._outcomes: dict[str, TaskOutcomes] = {}

@@ -58,22 +58,24 @@ class CompiledGraph:
         Interrupts that wait for an answer are listed under ``__interrupt__``, each an `Interrupt`.
 
         Args:
-            input: keys of the state to set. `None` resumes a thread that failed or is paused at a breakpoint. A
-                `Command` answers the thread's interrupts.
+            input: keys of the state to set. `None` resumes a thread that failed or is paused at a breakpoint. If the
+                thread's run is under way, perhaps of a process that was killed, `None` joins it: this process's worker
+                serves it, and the call returns, or raises, what the run gives. A `Command` answers the thread's
+                interrupts.
             config: names the thread. With a checkpoint id, the thread runs again from that checkpoint.
             interrupt_before: nodes to pause before, ``"*"`` for all; replaces the breakpoints given to ``compile``.
             interrupt_after: nodes to pause after, likewise.
-            on_busy: what to do if the thread is running. ``"refuse"`` raises `ThreadBusyError`. ``"enqueue"`` puts the
-                input at the end of the thread's input queue: it runs once the thread is idle and the inputs before it
-                have run. ``"cancel"`` stops the running nodes, keeps the results of finished ones, and puts the input
-                at the front of the queue. Temporal keeps the queue: it outlives this process.
+            on_busy: what to do with an input if the thread is running. ``"refuse"`` raises `ThreadBusyError`.
+                ``"enqueue"`` puts it at the end of the thread's input queue: it runs once the thread is idle and the
+                inputs before it have run. ``"cancel"`` stops the running nodes, keeps the results of finished ones, and
+                puts the input at the front of the queue. Temporal keeps the queue: it outlives this process.
 
         Raises:
             NodeError: a node failed and is not retried. The error is also of the node's own exception type if that type
                 is imported here, so ``except ConnectionError`` works. Finished tasks keep their results.
             InvalidInputError: the input does not fit the state; the message names the key.
             EmptyInputError: there is no input, and nothing to resume.
-            ThreadBusyError: the thread is running, or its input queue is full.
+            ThreadBusyError: the thread is running, and the input was to be refused then; or its input queue is full.
             RunEndedError: the run was cancelled, terminated or timed out. Its input queue is lost.
             NoServerError: no Temporal server can be reached or started.
         """

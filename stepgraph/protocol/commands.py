@@ -105,8 +105,22 @@ class QueuedInput(Message):
     """An input in the queue of a busy thread. It begins a run of its own once the thread is idle."""
 
     id: str
-    """The answer to `INVOKE` names it, and the run that begins with the input carries it."""
+    """The id that its caller gave it. The run that begins with the input carries it."""
     command: InvokeCommand
+
+
+class CommandAnswer(Message):
+    """What a run answers to a command that it has applied, or to an input that it has queued.
+
+    A command that is sent again, under the same id, gets an answer as to the first.
+    """
+
+    run_id: str
+    """The run that applied the command, or that has the input in its queue."""
+    configurable: dict[str, Any] | None = None
+    """Names the thread and the checkpoint that the command led to; `None` for a queued input."""
+    queued_input_id: str | None = None
+    """The id of a queued input, which the run that begins with it carries."""
 
 
 class IdleAnswer(Message):

@@ -42,7 +42,8 @@ class StartOptions(InvokeOptions):
     after: str | None = None
     """The run id of the thread's latest run, as the client saw it."""
     caller: str | None = None
-    """Tells apart two clients that both asked for the run after ``after``; `None` for a run started by hand."""
+    """The id of the input or command that the run was started for, the same whenever its caller asks again. It tells
+    apart two clients that both asked for the run after ``after``; `None` for a run started by hand."""
     update: UpdateCommand | None = None
     """Apply this update and end; no node runs."""
     fork: UpdateCommand | None = None

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from stepgraph.errors import CheckpointNotFoundError, EmptyInputError, ThreadBusyError, ThreadError
+from stepgraph.errors import (
+    CheckpointNotFoundError,
+    EmptyInputError,
+    InvalidUpdateError,
+    ThreadBusyError,
+    ThreadError,
+)
 
 
 def thread_busy(thread_id: str, run_id: str | None) -> ThreadBusyError:
     """Return the error for a second invoke of a running thread."""
     which = f" (run {run_id})" if run_id else ""
     return ThreadBusyError(
-        f"Thread {thread_id!r} is running{which}, and a thread has one writer. "
-        "Wait for it to end, or use another thread id.",
+        f"Thread {thread_id!r} is running{which}, and a thread has one writer. invoke(None, config) waits for what the "
+        'run returns; on_busy="enqueue" has the input begin after it, and on_busy="cancel" instead of it. Or use '
+        "another thread id.",
+        thread_id=thread_id,
+        run_id=run_id,
+    )
+
+
+def not_waiting(thread_id: str, run_id: str) -> InvalidUpdateError:
+    """Return the error for an answer to a running thread at which no interrupt waits."""
+    return InvalidUpdateError(
+        f"Thread {thread_id!r} is running (run {run_id}), and does not wait for an answer. invoke(None, config) waits "
+        "for what the run returns; an answer is taken once an interrupt waits.",
         thread_id=thread_id,
         run_id=run_id,
     )

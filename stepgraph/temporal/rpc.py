@@ -30,6 +30,12 @@ milliseconds; a call that takes longer has met its own timeout, or the SDK has a
 _TRANSIENT = (RPCStatusCode.CANCELLED, RPCStatusCode.UNAVAILABLE)
 
 
+def is_cancelled() -> bool:
+    """Return whether the current task is being cancelled, which an RPC may report as an error of its own."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 async def retried(call: Callable[[], Awaitable[T]]) -> T:
     """Await an RPC, and repeat it if its connection was lost.
 
@@ -48,9 +54,7 @@ async def retried(call: Callable[[], Awaitable[T]]) -> T:
         try:
             return await call()
         except RPCError as error:
-            task = asyncio.current_task()
-            is_cancelled = task is not None and task.cancelling() > 0
-            if error.status not in _TRANSIENT or is_cancelled or time.monotonic() >= give_up_at:
+            if error.status not in _TRANSIENT or is_cancelled() or time.monotonic() >= give_up_at:
                 raise
         await asyncio.sleep(PAUSE_SECONDS)
     return await call()

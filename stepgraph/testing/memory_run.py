@@ -76,8 +76,12 @@ class MemoryRun:
         self._commands.append((kind, command, applied))
         config = await asyncio.wrap_future(applied)
         if runs_nodes(kind):
-            await asyncio.wrap_future(self._ended)
+            await self.end()
         return config
+
+    async def end(self) -> None:
+        """Wait until the run is over. Raises the error that ended it."""
+        await asyncio.shield(asyncio.wrap_future(self._ended))  # a caller that is cancelled does not end the run
 
     async def _begin(self, kind: CommandKind, command: ThreadCommand) -> dict[str, Any]:
         """Apply the command with which the run begins, then run until the thread is idle."""

@@ -92,16 +92,19 @@ class MemoryRunner:
                 raise no_such_thread(thread_id, NOTHING_WAITS)
             return await self._run(run_config, "resume", resume_command(input, interrupt_before, interrupt_after))
         input_data = self._encode(input)
+        joins = input_data is None and run_config.checkpoint_id is None
         if latest is not None and latest.busy:
-            raise thread_busy(thread_id, latest.thread.run_id)
+            if not joins:
+                raise thread_busy(thread_id, latest.thread.run_id)
+            await latest.end()
+            return self._result(latest.thread)
         if run_config.checkpoint_id is not None and latest is None:
             raise no_such_thread(thread_id, NOTHING_TO_REPLAY)
         if input_data is None and latest is None:
             raise no_such_thread(thread_id, NOTHING_TO_RESUME)
         if input_data is None and latest is not None and latest.thread.head is None:  # its first command was refused
             raise nothing_to_resume(thread_id)
-        is_resume = input_data is None and run_config.checkpoint_id is None
-        if is_resume and latest is not None and not latest.open and latest.thread.finished:
+        if joins and latest is not None and not latest.open and latest.thread.finished:
             return self._result(latest.thread)
         command = invoke_command(run_config, input_data, interrupt_before, interrupt_after)
         command = command.model_copy(update={"types": self._types})

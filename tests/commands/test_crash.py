@@ -89,6 +89,35 @@ async def test_a_killed_worker_is_noticed_without_its_heartbeat_timeout(replayed
     assert run_counts(replayed, thread) == [1, 1, 2, 1]
 
 
+SCRIPT = """
+from steps import graph
+
+config = {"configurable": {"thread_id": "THREAD"}}
+begun = graph.get_state(config).created_at is not None
+print(graph.invoke(None if begun else {"wait": True}, config)["log"])
+"""
+
+
+async def test_a_killed_script_is_simply_run_again(replayed: Project) -> None:
+    """The second process finds the run of the first still open, joins it with a worker of its own, and gets its result.
+
+    So does a third process, which comes while the second one waits.
+    """
+    replayed.heartbeat_timeout = SHORT_HEARTBEAT_TIMEOUT
+    thread = replayed.thread()
+    script = SCRIPT.replace("THREAD", thread)
+    killed = replayed.script(script)
+    eventually_sync(lambda: "second" in replayed.ran(thread))
+    killed.kill()
+    others = [replayed.script(script), replayed.script(script)]
+    eventually_sync(lambda: replayed.ran(thread).count("second") == 2)
+    replayed.go()
+    for other in others:
+        ended = other.ended()
+        assert (ended.status, ended.out) == (0, "['first', 'beside', 'second', 'third']\n"), ended.err
+    assert run_counts(replayed, thread) == [1, 1, 2, 1]
+
+
 async def test_fused_steps_go_on_from_the_last_heartbeat(replayed: Project) -> None:
     """A killed worker's heartbeats had a super-step and a finished sibling: neither runs again."""
     replayed.heartbeat_timeout = SHORT_HEARTBEAT_TIMEOUT

@@ -631,11 +631,12 @@ async def test_commands_to_a_running_thread_are_applied_between_super_steps_in_o
     with pytest.raises(InvalidUpdateError, match="no node 'nobody'"):
         await runner.aupdate_state(THREAD, {}, as_node="nobody")
     with pytest.raises(ThreadBusyError, match="is running"):
-        await runner.ainvoke(None, THREAD)
+        await runner.ainvoke({}, THREAD)
+    joined = asyncio.ensure_future(runner.ainvoke(None, THREAD))
     await asyncio.sleep(0)
     assert not any(update.done() for update in updates)
     release.set()
-    assert (await running)["log"] == ["hold", "1", "2", "last"]
+    assert (await running)["log"] == (await joined)["log"] == ["hold", "1", "2", "last"]
     assert [(await update)["configurable"]["checkpoint_id"] for update in updates] == [
         "run-0001.000004",
         "run-0001.000005",

@@ -21,7 +21,7 @@ class Log(TypedDict):
 
 
 async def test_a_second_invoke_on_a_running_thread_is_refused(stage: Stage) -> None:
-    """The error of a second invoke names the run, which goes on; every client can wait for its result."""
+    """The error of a second input names the run, which goes on, and the ways on for its caller."""
     go_on = asyncio.Event()
 
     async def slow(state: Log) -> dict[str, Any]:
@@ -32,10 +32,11 @@ async def test_a_second_invoke_on_a_running_thread_is_refused(stage: Stage) -> N
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
         first = await client.astart({"lines": ["first"]}, config)
-        for input_data in ({"lines": ["second"]}, None):
-            with pytest.raises(ThreadBusyError, match="is running") as caught:
-                await client.ainvoke(input_data, config)
-            assert caught.value.run_id == first.run_id
+        with pytest.raises(ThreadBusyError, match="is running") as caught:
+            await client.ainvoke({"lines": ["second"]}, config)
+        assert caught.value.run_id == first.run_id
+        for way_on in ("invoke(None, config)", 'on_busy="enqueue"', 'on_busy="cancel"', "another thread id"):
+            assert way_on in str(caught.value)
         attached = await client.aget_run(config)
         assert attached is not None
         go_on.set()

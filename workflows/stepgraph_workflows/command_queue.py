@@ -51,6 +51,10 @@ class PendingCommand:
     config: dict[str, Any] | None = None
     """The config of the checkpoint that the command made."""
     error: StepgraphError | None = None
+    id: str | None = None
+    """The id that the command's caller gave it; `None` for one that came by signal."""
+    came_too_late: bool = False
+    """Whether the run ended before it applied the command, so that the thread's next run may take it."""
     on_error: Callable[[StepgraphError], None] | None = None
     """Receives the error of a command that came by signal, for which no caller waits."""
 
@@ -64,6 +68,11 @@ class PendingCommand:
         self.error, self.done = error, True
         if self.on_error is not None:
             self.on_error(error)
+
+    def end(self) -> None:
+        """Report that the run ends before it has applied the command."""
+        self.came_too_late = True
+        self.refuse(ThreadBusyError("The run ended before this command was applied. Send it again."))
 
 
 class CommandQueue:
@@ -92,28 +101,35 @@ class CommandQueue:
         return any(pending.runs for pending in (*self._pending, *([self._current] if self._current else [])))
 
     def add(
-        self, kind: CommandKind, command: ThreadCommand, *, on_error: Callable[[StepgraphError], None] | None = None
+        self,
+        kind: CommandKind,
+        command: ThreadCommand,
+        *,
+        id: str | None = None,
+        on_error: Callable[[StepgraphError], None] | None = None,
     ) -> PendingCommand:
         """Queue a command."""
-        pending = PendingCommand(kind, command, on_error=on_error)
+        pending = PendingCommand(kind, command, id=id, on_error=on_error)
         self._pending.append(pending)
         return pending
 
-    def refuse_all(self, error: StepgraphError) -> None:
-        """Refuse every command that waits."""
+    def end_all(self) -> None:
+        """Report to the sender of every command that waits that the run ends before it applies the command."""
         while self._pending:
-            self._pending.popleft().refuse(error)
+            self._pending.popleft().end()
 
     async def apply_next(self, thread: Thread, config: Mapping[str, Any], io: ThreadIO) -> PendingCommand:
         """Apply the command that has waited longest, and return it with what came of it."""
         pending = self._current = self._pending.popleft()
         try:
             await apply_command(thread, config, pending.kind, pending.command, io=io)
+            if pending.id is not None:
+                thread.remember_command(pending.id)
             pending.config, pending.done = config_for(thread.thread_id, thread.head_id), True
         except StepgraphError as error:
             pending.refuse(error)
         except BaseException:  # the run is cancelled: whoever sent the command must not wait for ever
-            pending.refuse(ThreadBusyError("The run ended before this command was applied. Send it again."))
+            pending.end()
             raise
         finally:
             self._current = None

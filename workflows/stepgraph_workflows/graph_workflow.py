@@ -36,7 +36,7 @@ from stepgraph.drive.apply_command import check_command
 from stepgraph.engine.record import record_of
 from stepgraph.engine.spec import GraphSpec
 from stepgraph.errors import StepgraphError, ThreadBusyError
-from stepgraph.protocol.commands import CommandKind, IdleAnswer, InvokeCommand, ThreadCommand
+from stepgraph.protocol.commands import CommandAnswer, CommandKind, IdleAnswer, InvokeCommand, ThreadCommand
 from stepgraph.protocol.names import (
     CHECK,
     FORK,
@@ -52,11 +52,12 @@ from stepgraph.protocol.names import (
     UPDATE_STATE,
     WAIT_UNTIL_IDLE,
 )
-from stepgraph.protocol.thread_errors import thread_busy
+from stepgraph.protocol.thread_errors import not_waiting, thread_busy
 from stepgraph.temporal import sdk_internals
 from stepgraph.temporal.payloads import to_raw
 from stepgraph_workflows import query_answers
 from stepgraph_workflows.command_queue import parse_command
+from stepgraph_workflows.phases import Phase
 from stepgraph_workflows.run_loop import RunLoop
 from stepgraph_workflows.run_state import RunState
 
@@ -113,21 +114,25 @@ class GraphWorkflow:
     @resume.validator
     def _validate_resume(self, payload: dict[str, Any] | None = None) -> None:
         self._validate("resume", payload)
+        thread = self._state.thread
+        runs_on = self._state.phase is Phase.RUNNING and not self._state.commands
+        is_repeated = self._state.answer_to(_update_id()) is not None
+        if runs_on and not is_repeated and not thread.waiting_interrupts and not thread.paused:
+            raise _update_failure(not_waiting(thread.thread_id, thread.run_id))
 
     @workflow.update(name=INVOKE)
     async def invoke(self, payload: dict[str, Any] | None = None) -> RawValue:
         """Give an idle thread an input, or have it pass a breakpoint; queue the input of a running one."""
-        if self._state.is_free:
+        id = _update_id()
+        if self._state.is_free or self._state.answer_to(id) is not None:
             return await self._apply("invoke", payload)
-        update = workflow.current_update_info()
-        assert update is not None
-        self._state.queue_input(update.id, InvokeCommand.model_validate(payload or {}))
-        return to_raw({"queued_input_id": update.id})
+        self._state.queue_input(id, InvokeCommand.model_validate(payload or {}))
+        return to_raw(CommandAnswer(run_id=workflow.info().run_id, queued_input_id=id))
 
     @invoke.validator
     def _validate_invoke(self, payload: dict[str, Any] | None = None) -> None:
         self._validate("invoke", payload)
-        if self._state.is_free:
+        if self._state.is_free or self._state.answer_to(_update_id()) is not None:
             return
         info, command = workflow.info(), InvokeCommand.model_validate(payload or {})
         try:
@@ -241,6 +246,8 @@ class GraphWorkflow:
 
     def _validate(self, kind: CommandKind, payload: dict[str, Any] | None) -> None:
         self._refuse_if_not_ready()
+        if self._state.answer_to(_update_id()) is not None:
+            return
         try:
             self._checked(kind, payload)
         except StepgraphError as error:
@@ -249,23 +256,36 @@ class GraphWorkflow:
     def _refuse_if_not_ready(self) -> None:
         """Refuse an update that the phase does not accept, or a local activity forbids; its client sends it again."""
         if not self._state.phase.accepts_updates or self._state.commands.is_applying:
-            raise ApplicationError(
-                "The run cannot accept an update now. Send it again.", type=UPDATE_NOT_READY, non_retryable=True
-            )
+            raise _not_ready("The run cannot accept an update now. Send it again.")
 
     async def _apply(self, kind: CommandKind, payload: dict[str, Any] | None) -> RawValue:
-        """Queue a command, and return the config of the checkpoint that it makes."""
-        pending = self._state.commands.add(kind, parse_command(kind, payload))  # the validator has parsed it, too
+        """Queue a command, and return the checkpoint that it makes. One that is sent again gets the same answer."""
+        id = _update_id()
+        if (answer := self._state.answer_to(id)) is not None:
+            return to_raw(answer)
+        pending = self._state.commands.add(kind, parse_command(kind, payload), id=id)  # the validator has parsed it
         await workflow.wait_condition(lambda: pending.done)
         if pending.error is not None:
-            raise _update_failure(pending.error)
-        return to_raw(pending.config)
+            raise _not_ready(pending.error.message) if pending.came_too_late else _update_failure(pending.error)
+        return to_raw(CommandAnswer(run_id=workflow.info().run_id, **(pending.config or {})))
 
     def _queue_command(self, kind: CommandKind, payload: dict[str, Any] | None) -> None:
         try:
             self._state.commands.add(kind, parse_command(kind, payload), on_error=self._state.show_signal_error)
         except StepgraphError as error:
             self._state.show_signal_error(error)
+
+
+def _update_id() -> str:
+    """Return the id of the update that is being handled, which its caller chose."""
+    update = workflow.current_update_info()
+    assert update is not None, "an update is being handled"
+    return update.id
+
+
+def _not_ready(message: str) -> ApplicationError:
+    """Return what an update raises that its client is to send again."""
+    return ApplicationError(message, type=UPDATE_NOT_READY, non_retryable=True)
 
 
 def _update_failure(error: StepgraphError) -> ApplicationError:

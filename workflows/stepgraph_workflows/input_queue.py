@@ -43,6 +43,10 @@ class InputQueue:
         """Continue with the queue of the run before."""
         self._inputs.extend(inputs)
 
+    def has(self, id: str) -> bool:
+        """Return whether the input with this id waits."""
+        return any(each.id == id for each in self._inputs)
+
     def check_room(self, thread_id: str, command: InvokeCommand) -> None:
         """Raise `ThreadBusyError` if one more input would exceed the queue's limits."""
         size = json_size(command) + sum(json_size(each.command) for each in self._inputs)

@@ -17,7 +17,7 @@ from stepgraph.engine.failures import node_error
 from stepgraph.engine.recent_history import with_recent_history
 from stepgraph.engine.record import Record, record_of
 from stepgraph.engine.thread import Thread
-from stepgraph.errors import InvalidInputError, StepgraphError, ThreadBusyError
+from stepgraph.errors import InvalidInputError, StepgraphError
 from stepgraph.protocol.commands import CommandKind, InvokeCommand, ThreadCommand, runs_nodes
 from stepgraph.protocol.start_options import WORKFLOW_TASK_SECONDS, CommandRefused, ContinuedRun, StartOptions
 from stepgraph.protocol.thread_errors import nothing_to_resume
@@ -96,6 +96,9 @@ class RunLoop:
         if runs is None:
             runs = continued.runs_due_tasks
             await self._take_input(thread, input_data, options, continued)
+        is_new = continued.record is None or continued.queued_input_id is not None
+        if is_new and options.caller is not None:
+            thread.remember_command(options.caller)
         state.phase = state.phase.after_opening(runs=runs)
         if continued.record is None:  # otherwise the run before has published them
             state.publish(more=[graph_attribute(thread.spec.name), *origin_attributes(thread)])
@@ -245,7 +248,7 @@ class RunLoop:
         state = self._state
         state.phase = Phase.ENDING
         while state.commands or not workflow.all_handlers_finished():
-            state.commands.refuse_all(ThreadBusyError("The run ended before this command was applied. Send it again."))
+            state.commands.end_all()
             await self._command_or_all_answered()
 
     def _end(self, error: StepgraphError | None, *, is_refusal: bool) -> RawValue:

@@ -11,8 +11,9 @@ from stepgraph.drive.thread_io import ThreadIO
 from stepgraph.engine.record import Record
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import StepgraphError
-from stepgraph.protocol.commands import InvokeCommand
+from stepgraph.protocol.commands import CommandAnswer, InvokeCommand
 from stepgraph.protocol.opening import Opening, RunSettings
+from stepgraph.protocol.snapshot import config_for
 from stepgraph_workflows.command_queue import CommandQueue
 from stepgraph_workflows.input_queue import InputQueue
 from stepgraph_workflows.phases import Phase
@@ -76,6 +77,16 @@ class RunState:
     def _is_running(self) -> bool:
         """Whether nodes run now, or will run without another command."""
         return self.phase is not Phase.HOLDING
+
+    def answer_to(self, id: str) -> CommandAnswer | None:
+        """Return what became of a command that the thread has taken; `None` if it has not, or has forgotten it."""
+        taken = self.thread.taken_commands.find(id)
+        if taken is not None:
+            config = config_for(self.thread.thread_id, taken.checkpoint_id)
+            return CommandAnswer(run_id=taken.run_id, **config)
+        if self.inputs.has(id):
+            return CommandAnswer(run_id=self.thread.run_id, queued_input_id=id)
+        return None
 
     def queue_input(self, id: str, command: InvokeCommand) -> None:
         """Queue an input for when the thread is idle; have the running nodes cancelled if its sender wants that."""
