@@ -25,7 +25,7 @@ from stepgraph.serde.error_text import type_name
 from stepgraph.temporal import sdk_internals
 from stepgraph.temporal.logs import quiet_sdk
 from stepgraph.temporal.search_attributes import register
-from stepgraph.temporal.settings import number_setting
+from stepgraph.temporal.settings import number_setting, run_settings
 from stepgraph.temporal.state_cache import MAX_BYTES, process_cache
 from stepgraph.temporal.storage import read_only_converter, uses_storage, with_missing_storage_errors
 from stepgraph_activities import activities_for
@@ -48,6 +48,7 @@ class GraphPlugin(SimplePlugin):
     Raises:
         GraphDefinitionError: there is no graph, an item is not a compiled graph, or two have the same name. Raised by
             the worker if it is given a second `GraphPlugin`.
+        StepgraphError: raised by the worker if a setting of stepgraph's has an invalid value.
 
     Examples:
         >>> from temporalio.worker import Worker
@@ -79,6 +80,7 @@ class GraphPlugin(SimplePlugin):
         """Add the graphs to a worker's configuration. The SDK calls this when the worker is made."""
         self._refuse_second_plugin(config.get("workflows", []))
         quiet_sdk()
+        run_settings()  # the runs of this worker read these later: a wrong one is reported now
         config["client"] = with_missing_storage_errors(config["client"])
         self._workflow.uses_external_storage = uses_storage(config["client"])
         process_cache.resize(int(number_setting("STEPGRAPH_STATE_CACHE_BYTES", MAX_BYTES)))

@@ -5,6 +5,7 @@ Variables named ``TEMPORAL_*`` are the SDK's; `temporalio.envconfig` reads them.
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Final
 
@@ -47,7 +48,7 @@ def text_setting(name: str, default: str | None = None) -> str | None:
 
 
 def number_setting(name: str, default: float) -> float:
-    """Return a variable's value as a number of 0 or more. `StepgraphError` if it is none."""
+    """Return a variable's value as a finite number of 0 or more. `StepgraphError` if it is none."""
     text = text_setting(name)
     if text is None:
         return default
@@ -55,7 +56,7 @@ def number_setting(name: str, default: float) -> float:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not value >= 0:
+    if not 0 <= value < math.inf:
         raise StepgraphError(f"{name} must be a number, 0 or more; got {text!r}.", setting=name)
     return value
 

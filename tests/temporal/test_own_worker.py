@@ -39,6 +39,7 @@ from stepgraph.errors import (
     InvalidInputError,
     NodeError,
     RunEndedError,
+    StepgraphError,
     UnknownGraphError,
 )
 from stepgraph.graph.compiled import CompiledGraph
@@ -535,6 +536,16 @@ async def test_a_plugin_refuses_what_is_not_a_list_of_graphs() -> None:
     ):
         with pytest.raises(GraphDefinitionError, match=message):
             GraphPlugin(graphs)
+
+
+@pytest.mark.parametrize("value", ["x", "-1", "inf", "nan"])
+async def test_a_worker_with_a_wrong_setting_is_refused(
+    stage: Stage, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every run of such a worker would wait for ever, so the worker is not made."""
+    monkeypatch.setenv("STEPGRAPH_FUSED_STEPS", value)
+    with pytest.raises(StepgraphError, match=f"STEPGRAPH_FUSED_STEPS must be a number, 0 or more; got '{value}'"):
+        Worker(stage.client, task_queue=stage.task_queue, plugins=[GraphPlugin([Pipeline().graph()])])
 
 
 async def test_a_second_plugin_is_refused(stage: Stage) -> None:
