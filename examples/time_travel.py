@@ -11,7 +11,7 @@ import uuid
 from operator import add
 from typing import Annotated, Any, TypedDict
 
-from stepgraph import END, START, StateGraph
+from stepgraph import END, START, RunnableConfig, StateGraph
 
 
 class Research(TypedDict):
@@ -58,13 +58,13 @@ builder.add_edge("report", END)
 graph = builder.compile(name="time_travel")
 
 
-def new_thread() -> dict[str, Any]:
+def new_thread() -> RunnableConfig:
     return {"configurable": {"thread_id": f"travel-{uuid.uuid4().hex[:8]}"}}
 
 
-def after_search(config: dict[str, Any]) -> dict[str, Any]:
+def after_search(config: RunnableConfig) -> RunnableConfig:
     """Returns the config of the checkpoint that has the writes of search."""
-    return next(s.config for s in graph.get_state_history(config) if "search" in ((s.metadata or {})["writes"] or {}))
+    return next(s.config for s in graph.get_state_history(config) if "search" in (s.metadata["writes"] or {}))
 
 
 def replay() -> str:

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from stepgraph.graph.builder import StateGraph
     from stepgraph.graph.compiled import CompiledGraph
     from stepgraph.hosting.plugin import GraphPlugin
+    from stepgraph.protocol.config import RunnableConfig
     from stepgraph.protocol.interrupts import Command, Interrupt
     from stepgraph.protocol.overwrite import Overwrite
-    from stepgraph.protocol.snapshot import StateSnapshot, TaskSnapshot
+    from stepgraph.protocol.snapshot import CheckpointMetadata, StateSnapshot, TaskSnapshot
 
 __version__ = "0.1.0"
 
 _MODULES = {
+    "CheckpointMetadata": "stepgraph.protocol.snapshot",
     "Command": "stepgraph.protocol.interrupts",
     "CompiledGraph": "stepgraph.graph.compiled",
     "END": "stepgraph.engine.constants",
@@ -35,6 +37,7 @@ _MODULES = {
     "GraphRun": "stepgraph.client",
     "Interrupt": "stepgraph.protocol.interrupts",
     "Overwrite": "stepgraph.protocol.overwrite",
+    "RunnableConfig": "stepgraph.protocol.config",
     "RetryPolicy": "stepgraph.execution.retry",
     "START": "stepgraph.engine.constants",
     "StateGraph": "stepgraph.graph.builder",
@@ -47,6 +50,7 @@ _MODULES = {
 __all__ = [
     "END",
     "START",
+    "CheckpointMetadata",
     "Command",
     "CompiledGraph",
     "GraphClient",
@@ -55,6 +59,7 @@ __all__ = [
     "Interrupt",
     "Overwrite",
     "RetryPolicy",
+    "RunnableConfig",
     "StateGraph",
     "StateSnapshot",
     "TaskSnapshot",

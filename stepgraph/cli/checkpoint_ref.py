@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from stepgraph.cli.rendering import SHORT_ID
 from stepgraph.client import GraphClient
 from stepgraph.errors import CheckpointNotFoundError
+from stepgraph.protocol.config import RunnableConfig
 from stepgraph.protocol.snapshot import config_for
 from stepgraph.temporal.command_names import operator_command
 
@@ -14,7 +13,7 @@ MIN_ID_END = 4
 """The fewest characters that are taken as the end of an id."""
 
 
-async def config_at(client: GraphClient, thread_id: str, reference: str | None) -> dict[str, Any]:
+async def config_at(client: GraphClient, thread_id: str, reference: str | None) -> RunnableConfig:
     """Return the config of the checkpoint that a reference names, or of the thread if there is no reference.
 
     Raises:

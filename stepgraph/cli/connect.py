@@ -27,7 +27,7 @@ from stepgraph.graph.validation import graph_name
 from stepgraph.hosting.connection import TemporalServer, connect
 from stepgraph.hosting.disk_guard import disk_guard
 from stepgraph.hosting.graph_worker import SHORT_GRACE, graph_worker
-from stepgraph.protocol.config import parse_thread_id
+from stepgraph.protocol.config import RunnableConfig, parse_thread_id
 from stepgraph.temporal.command_names import operator_command, worker_command
 from stepgraph.temporal.executions import Run, latest_run
 
@@ -126,7 +126,7 @@ async def _graph_connection(
         yield connection
 
 
-def with_recursion_limit(config: dict[str, Any], limit: int | None) -> dict[str, Any]:
+def with_recursion_limit(config: RunnableConfig, limit: int | None) -> RunnableConfig:
     """Return a config with a recursion limit, if one was given."""
     return config if limit is None else {**config, "recursion_limit": limit}
 

@@ -18,6 +18,7 @@ from stepgraph.cli.graph_loader import load_graphs
 from stepgraph.errors import UnknownGraphError
 from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.hosting.session import current
+from stepgraph.protocol.config import Config
 from stepgraph.protocol.snapshot import config_for
 
 EXAMPLE_FOLDERS = (Path(__file__).parents[2] / "examples", Path(__file__).parents[1] / "_examples")
@@ -92,7 +93,7 @@ def _show(value: Any) -> None:
     rendering.print_line(escape(str(value)))
 
 
-def _thread_json(config: dict[str, Any], module: ModuleType, history: list[Any]) -> dict[str, Any]:
+def _thread_json(config: Config, module: ModuleType, history: list[Any]) -> dict[str, Any]:
     return {
         "thread_id": config["configurable"]["thread_id"],
         "runs": dict(module.runs),

@@ -21,6 +21,7 @@ from stepgraph.cli.connect import (
 from stepgraph.cli.error_output import reports_errors
 from stepgraph.cli.progress import follow
 from stepgraph.client import GraphClient
+from stepgraph.protocol.config import Config
 from stepgraph.protocol.snapshot import StateSnapshot, config_for
 
 Values = Annotated[
@@ -133,7 +134,7 @@ async def tree(
         rendering.print_line(line)
 
 
-async def _forks_by_checkpoint(client: GraphClient, config: dict[str, Any]) -> dict[str, list[str]]:
+async def _forks_by_checkpoint(client: GraphClient, config: Config) -> dict[str, list[str]]:
     """Return the ids of the threads that were forked from this one, by the id of the checkpoint they began at."""
     forks: dict[str, list[str]] = {}
     for fork_config in (await client.aget_forks(config))[:MAX_FORKS]:

@@ -127,7 +127,8 @@ async def _taken_before(client: Client, run: Run, id: str) -> CommandAnswer | No
     record = await read_closed_record(client, run)
     for taken in record.taken_commands if record is not None else ():
         if taken.id == id:
-            return CommandAnswer(run_id=taken.run_id, **config_for(run.thread_id, taken.checkpoint_id))
+            config = config_for(run.thread_id, taken.checkpoint_id)
+            return CommandAnswer(run_id=taken.run_id, configurable=config["configurable"])
     return None
 
 

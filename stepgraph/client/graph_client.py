@@ -20,7 +20,7 @@ from stepgraph.client.update_commands import fork_thread, fork_to_new_thread, up
 from stepgraph.errors import InvalidInputError
 from stepgraph.execution.state_schema import StateSchema
 from stepgraph.protocol.commands import OnBusy
-from stepgraph.protocol.config import Breaks, Config, parse_config, parse_thread_id
+from stepgraph.protocol.config import Breaks, Config, RunnableConfig, parse_config, parse_thread_id
 from stepgraph.protocol.interrupts import Command
 from stepgraph.protocol.method_arguments import (
     bulk_update_command,
@@ -113,7 +113,7 @@ class GraphClient:
 
     async def aupdate_state(
         self, config: Config, values: Any, as_node: str | None = None, task_id: str | None = None
-    ) -> dict[str, Any]:
+    ) -> RunnableConfig:
         """Write values to the state, and return the config of the checkpoint that this makes.
 
         See `CompiledGraph.update_state` for the arguments and the errors.
@@ -122,7 +122,7 @@ class GraphClient:
         command = update_command(run_config, values, as_node, self._encode, types=self._types, task_id=task_id)
         return await update_thread(self._threads, run_config, command)
 
-    async def abulk_update_state(self, config: Config, supersteps: Supersteps) -> dict[str, Any]:
+    async def abulk_update_state(self, config: Config, supersteps: Supersteps) -> RunnableConfig:
         """Apply several updates, all or none, and return the config of the last checkpoint that this makes.
 
         See `CompiledGraph.bulk_update_state` for the arguments and the errors.
@@ -158,7 +158,7 @@ class GraphClient:
             return await fork_thread(self._threads, run_config, command)
         return await fork_to_new_thread(self._threads, run_config, parse_thread_id(thread_id), command)
 
-    async def aget_forks(self, config: Config) -> list[dict[str, Any]]:
+    async def aget_forks(self, config: Config) -> list[RunnableConfig]:
         """Return the configs of the threads that were forked from a thread, the latest first.
 
         They are found by a search attribute. Temporal's visibility lags about a second, and in a namespace where the

@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 from temporalio.client import WorkflowQueryFailedError
 from temporalio.service import RPCError
@@ -18,7 +18,7 @@ from stepgraph.client.graph_run import GraphRun
 from stepgraph.client.graph_threads import Threads
 from stepgraph.client.thread_reader import read_closed_record, read_head
 from stepgraph.protocol.commands import CommandAnswer, UpdateCommand
-from stepgraph.protocol.config import RunConfig
+from stepgraph.protocol.config import RunConfig, RunnableConfig
 from stepgraph.protocol.names import CHECK
 from stepgraph.protocol.queries import CheckRequest
 from stepgraph.protocol.snapshot import config_for
@@ -32,10 +32,10 @@ from stepgraph.temporal.executions import Run, latest_run
 from stepgraph.temporal.records import query_run, run_holding
 
 
-async def update_thread(threads: Threads, config: RunConfig, command: UpdateCommand) -> dict[str, Any]:
+async def update_thread(threads: Threads, config: RunConfig, command: UpdateCommand) -> RunnableConfig:
     """Apply an update to a thread, and return the config of the checkpoint that it made."""
 
-    async def start(latest: Run | None, id: str) -> dict[str, Any] | None:
+    async def start(latest: Run | None, id: str) -> RunnableConfig | None:
         await threads.require_worker()
         await _check_by_query(threads, latest, "update", command)
         run = await threads.start(config, None, after=latest, caller=id, update=command)
@@ -45,7 +45,9 @@ async def update_thread(threads: Threads, config: RunConfig, command: UpdateComm
         return config_for(record.thread_id, record.checkpoint.id)
 
     taken = await deliver(threads, config.thread_id, "update", command, start=start)
-    return {"configurable": taken.configurable} if isinstance(taken, CommandAnswer) else taken
+    if isinstance(taken, CommandAnswer):
+        return RunnableConfig(configurable=taken.configurable or {})
+    return taken
 
 
 async def fork_thread(threads: Threads, config: RunConfig, command: UpdateCommand) -> GraphRun:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from stepgraph.execution.registry import GraphRegistry
 from stepgraph.graph._drawing import Drawing
 from stepgraph.protocol.commands import OnBusy
-from stepgraph.protocol.config import Breaks, Config
+from stepgraph.protocol.config import Breaks, Config, RunnableConfig
 from stepgraph.protocol.method_keywords import HistoryKeywords, InvokeKeywords, Supersteps
 from stepgraph.protocol.snapshot import StateSnapshot
 
@@ -95,7 +95,7 @@ class CompiledGraph:
 
     def update_state(
         self, config: Config, values: Any, as_node: str | None = None, task_id: str | None = None
-    ) -> dict[str, Any]:
+    ) -> RunnableConfig:
         """Write values to a thread's state, and return the config of the checkpoint that this makes: the new head.
 
         The values go through the reducers. No node runs. If the thread is running, the update is applied after the
@@ -120,13 +120,13 @@ class CompiledGraph:
 
     async def aupdate_state(
         self, config: Config, values: Any, as_node: str | None = None, task_id: str | None = None
-    ) -> dict[str, Any]:
+    ) -> RunnableConfig:
         """Awaitable version of `update_state`."""
         return await _session().acall(
             self.registry, lambda client: client.aupdate_state(config, values, as_node, task_id)
         )
 
-    def bulk_update_state(self, config: Config, supersteps: Supersteps) -> dict[str, Any]:
+    def bulk_update_state(self, config: Config, supersteps: Supersteps) -> RunnableConfig:
         """Apply several updates, all or none, and return the config of the last checkpoint that this makes.
 
         Args:
@@ -140,7 +140,7 @@ class CompiledGraph:
         """
         return _session().call(self.registry, lambda client: client.abulk_update_state(config, supersteps))
 
-    async def abulk_update_state(self, config: Config, supersteps: Supersteps) -> dict[str, Any]:
+    async def abulk_update_state(self, config: Config, supersteps: Supersteps) -> RunnableConfig:
         """Awaitable version of `bulk_update_state`."""
         return await _session().acall(self.registry, lambda client: client.abulk_update_state(config, supersteps))
 

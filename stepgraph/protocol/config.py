@@ -5,14 +5,25 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 from stepgraph.engine.thread_view import DEFAULT_RECURSION_LIMIT
 from stepgraph.errors import InvalidThreadError
 from stepgraph.serde.plain_json import RoundTripError, as_json
 
 Config = Mapping[str, Any]
-"""LangGraph's config: it names the thread and, optionally, a checkpoint."""
+"""LangGraph's config, as a caller passes it: it names the thread and, optionally, a checkpoint."""
+
+
+class RunnableConfig(TypedDict, total=False):
+    """LangGraph's config, as snapshots have it and nodes get it."""
+
+    configurable: dict[str, Any]
+    """``thread_id``, ``checkpoint_id``, and keys of the caller's own."""
+    tags: list[str]
+    metadata: dict[str, Any]
+    recursion_limit: int
+
 
 Breaks = str | Sequence[str] | None
 """The nodes of a breakpoint, as a caller passes them: one name, several, or ``"*"`` for every node."""

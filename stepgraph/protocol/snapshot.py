@@ -8,13 +8,14 @@ https://docs.langchain.com/oss/python/langgraph/persistence
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, NotRequired, Protocol, TypeAlias, TypedDict
 
-from stepgraph.engine.checkpoint import SEVERAL, Checkpoint, CheckpointData, InterruptRequest, TaskResult
+from stepgraph.engine.checkpoint import SEVERAL, Checkpoint, CheckpointData, InterruptRequest, Source, TaskResult
 from stepgraph.engine.plan import nodes_to_run
 from stepgraph.engine.record import RecentCheckpoint, Record, outcomes_from
 from stepgraph.engine.task_outcomes import Outcome
 from stepgraph.engine.thread_view import ThreadView
+from stepgraph.protocol.config import RunnableConfig
 from stepgraph.protocol.interrupts import Interrupt
 from stepgraph.protocol.task_path import TaskPath, path_of, sent_numbers
 from stepgraph.serde.json_values import JsonValues
@@ -33,6 +34,21 @@ class Decoder(Protocol):
 
         ``stamp`` is that of the channel's value.
         """
+
+
+MaybeNone: TypeAlias = Any
+"""Stands for `None` in a union where a type checker should not ask every user to rule it out."""
+
+
+class CheckpointMetadata(TypedDict):
+    """What is known of a checkpoint beside its values."""
+
+    source: Source
+    step: int
+    writes: dict[str, Any] | None
+    """By node, what was written to get from the parent to this checkpoint."""
+    forked_from: NotRequired[dict[str, Any]]
+    """``thread_id`` and ``checkpoint_id`` of the parent, if it is on another thread."""
 
 
 class TaskSnapshot(NamedTuple):
@@ -57,13 +73,13 @@ class StateSnapshot(NamedTuple):
     values: dict[str, Any]
     next: tuple[str, ...]
     """The nodes that run next; empty if the graph has finished."""
-    config: dict[str, Any]
+    config: RunnableConfig
     """The config that names this checkpoint: ``{"configurable": {"thread_id", "checkpoint_id"}}``."""
-    metadata: dict[str, Any] | None = None
-    """``source``, ``step`` and ``writes``; ``forked_from`` if the parent is on another thread."""
+    metadata: CheckpointMetadata | MaybeNone = None
+    """`None` for a thread that does not exist."""
     created_at: str | None = None
     """ISO 8601, UTC."""
-    parent_config: dict[str, Any] | None = None
+    parent_config: RunnableConfig | None = None
     tasks: tuple[TaskSnapshot, ...] = ()
     interrupts: tuple[Interrupt, ...] = ()
     """At the head, the interrupts that wait for an answer. In a history, or for a checkpoint that is read by its id,
@@ -79,7 +95,7 @@ class StateSnapshot(NamedTuple):
         return checkpoint_id
 
 
-def config_for(thread_id: str, checkpoint_id: str | None = None) -> dict[str, Any]:
+def config_for(thread_id: str, checkpoint_id: str | None = None) -> RunnableConfig:
     """Return the config that names a thread, or one of its checkpoints."""
     configurable = {"thread_id": thread_id}
     if checkpoint_id is not None:
@@ -154,7 +170,7 @@ def empty_snapshot(thread_id: str) -> StateSnapshot:
 
 def snapshot_from(data: Mapping[str, Any], decoder: Decoder | None = None) -> StateSnapshot:
     """Return a snapshot from its JSON data; with a decoder, its values have the types of the state."""
-    metadata = dict(data["metadata"])
+    metadata: CheckpointMetadata = data["metadata"].copy()
     values, tasks, errors = data["values"], data["tasks"], list(data.get("errors", ()))
     if decoder is not None:
         values, problems = decoder.readable(values, data["stamps"])
@@ -202,7 +218,8 @@ def _to_data(
     as_head: bool,
 ) -> dict[str, Any]:
     parent = checkpoint.parent_id
-    metadata: dict[str, Any] = {"source": checkpoint.source, "step": checkpoint.step, "writes": checkpoint.writes}
+    writes = None if checkpoint.writes is None else dict(checkpoint.writes)
+    metadata: CheckpointMetadata = {"source": checkpoint.source, "step": checkpoint.step, "writes": writes}
     if checkpoint.forked_from is not None:
         metadata["forked_from"] = config_for(checkpoint.forked_from, parent)["configurable"]
     finished = [task.id for task, result, _ in outcomes if result is not None]

@@ -27,6 +27,7 @@ from stepgraph.execution.run_code import RunCode
 from stepgraph.execution.run_node import run_task
 from stepgraph.protocol.apply_writes_request import ApplyWritesRequest, ApplyWritesResult
 from stepgraph.protocol.commands import CommandKind, InvokeCommand, ThreadCommand, runs_nodes
+from stepgraph.protocol.config import RunnableConfig
 from stepgraph.protocol.opening import ReadRequest
 from stepgraph.protocol.snapshot import config_for
 from stepgraph.protocol.task_request import task_request
@@ -59,10 +60,10 @@ class MemoryRun:
         self._code = RunCode(registry, thread.spec)
         self._config = config
         self._io = ThreadIO(read_checkpoint=read, apply_writes=self._apply_writes)
-        self._commands: deque[tuple[CommandKind, ThreadCommand, Future[dict[str, Any]]]] = deque()
+        self._commands: deque[tuple[CommandKind, ThreadCommand, Future[RunnableConfig]]] = deque()
         self._ended: Future[None] = Future()
 
-    async def command(self, kind: CommandKind, command: ThreadCommand) -> dict[str, Any]:
+    async def command(self, kind: CommandKind, command: ThreadCommand) -> RunnableConfig:
         """Apply a command and run on; return the config of the checkpoint that the command made.
 
         If the run is busy, the command waits for the end of the current super-step. An update returns as soon as it has
@@ -72,7 +73,7 @@ class MemoryRun:
             check_command(self.thread, kind, command)
         if not self.busy:
             return await self._begin(kind, command)
-        applied: Future[dict[str, Any]] = Future()
+        applied: Future[RunnableConfig] = Future()
         self._commands.append((kind, command, applied))
         config = await asyncio.wrap_future(applied)
         if runs_nodes(kind):
@@ -83,7 +84,7 @@ class MemoryRun:
         """Wait until the run is over. Raises the error that ended it."""
         await asyncio.shield(asyncio.wrap_future(self._ended))  # a caller that is cancelled does not end the run
 
-    async def _begin(self, kind: CommandKind, command: ThreadCommand) -> dict[str, Any]:
+    async def _begin(self, kind: CommandKind, command: ThreadCommand) -> RunnableConfig:
         """Apply the command with which the run begins, then run until the thread is idle."""
         self.busy, self._ended = True, Future()
         try:
@@ -143,7 +144,7 @@ class MemoryRun:
                 applied.set_exception(error)
         return running
 
-    async def _apply(self, kind: CommandKind, command: ThreadCommand) -> dict[str, Any]:
+    async def _apply(self, kind: CommandKind, command: ThreadCommand) -> RunnableConfig:
         """Apply one command; return the config of the thread's head after it."""
         config = command.config if isinstance(command, InvokeCommand) else self._config
         try:

@@ -16,7 +16,7 @@ from stepgraph.engine.record import Record, record_of, thread_from
 from stepgraph.engine.thread import Thread
 from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.protocol.commands import CommandKind, ThreadCommand
-from stepgraph.protocol.config import Breaks, Config, RunConfig, parse_config, parse_thread_id
+from stepgraph.protocol.config import Breaks, Config, RunConfig, RunnableConfig, parse_config, parse_thread_id
 from stepgraph.protocol.interrupts import Command, Interrupt
 from stepgraph.protocol.method_arguments import (
     bulk_update_command,
@@ -112,23 +112,23 @@ class MemoryRunner:
 
     def update_state(
         self, config: Config, values: Any, as_node: str | None = None, task_id: str | None = None
-    ) -> dict[str, Any]:
+    ) -> RunnableConfig:
         """Write values to the state of a thread in memory. See `CompiledGraph.update_state`."""
         return run_blocking(self.aupdate_state(config, values, as_node, task_id))
 
     async def aupdate_state(
         self, config: Config, values: Any, as_node: str | None = None, task_id: str | None = None
-    ) -> dict[str, Any]:
+    ) -> RunnableConfig:
         """Awaitable version of `update_state`."""
         run_config = parse_config(config)
         command = update_command(run_config, values, as_node, self._encode, types=self._types, task_id=task_id)
         return (await self._send(run_config, "update", command))[1]
 
-    def bulk_update_state(self, config: Config, supersteps: Supersteps) -> dict[str, Any]:
+    def bulk_update_state(self, config: Config, supersteps: Supersteps) -> RunnableConfig:
         """Apply several updates to a thread in memory, all or none. See `CompiledGraph.bulk_update_state`."""
         return run_blocking(self.abulk_update_state(config, supersteps))
 
-    async def abulk_update_state(self, config: Config, supersteps: Supersteps) -> dict[str, Any]:
+    async def abulk_update_state(self, config: Config, supersteps: Supersteps) -> RunnableConfig:
         """Awaitable version of `bulk_update_state`."""
         run_config = parse_config(config)
         command = bulk_update_command(run_config, supersteps, self._encode, types=self._types)
@@ -250,7 +250,7 @@ class MemoryRunner:
 
     async def _send(
         self, run_config: RunConfig, kind: CommandKind, command: ThreadCommand
-    ) -> tuple[MemoryRun, dict[str, Any]]:
+    ) -> tuple[MemoryRun, RunnableConfig]:
         """Have a command applied by the thread's open run, or by a new run if none is open.
 
         Returns:

@@ -21,6 +21,7 @@ from stepgraph.protocol.commands import (
     UpdateCommand,
     runs_nodes,
 )
+from stepgraph.protocol.config import RunnableConfig
 from stepgraph.protocol.snapshot import config_for
 from stepgraph.serde.error_text import first_line
 
@@ -48,7 +49,7 @@ class PendingCommand:
     kind: CommandKind
     command: ThreadCommand
     done: bool = False
-    config: dict[str, Any] | None = None
+    config: RunnableConfig | None = None
     """The config of the checkpoint that the command made."""
     error: StepgraphError | None = None
     id: str | None = None

@@ -267,7 +267,8 @@ class GraphWorkflow:
         await workflow.wait_condition(lambda: pending.done)
         if pending.error is not None:
             raise _not_ready(pending.error.message) if pending.came_too_late else _update_failure(pending.error)
-        return to_raw(CommandAnswer(run_id=workflow.info().run_id, **(pending.config or {})))
+        configurable = pending.config["configurable"] if pending.config is not None else None
+        return to_raw(CommandAnswer(run_id=workflow.info().run_id, configurable=configurable))
 
     def _queue_command(self, kind: CommandKind, payload: dict[str, Any] | None) -> None:
         try:

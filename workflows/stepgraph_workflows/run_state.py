@@ -83,7 +83,7 @@ class RunState:
         taken = self.thread.taken_commands.find(id)
         if taken is not None:
             config = config_for(self.thread.thread_id, taken.checkpoint_id)
-            return CommandAnswer(run_id=taken.run_id, **config)
+            return CommandAnswer(run_id=taken.run_id, configurable=config["configurable"])
         if self.inputs.has(id):
             return CommandAnswer(run_id=self.thread.run_id, queued_input_id=id)
         return None
