@@ -7,6 +7,7 @@ the heartbeat timeout alone tells of a dead worker.
 
 from __future__ import annotations
 
+import atexit
 import os
 import pickle
 import subprocess
@@ -32,6 +33,9 @@ because one without details erases those that the server has."""
 
 MAX_UNSENT_BYTES = 10_000_000
 """How much may wait for a sidecar that does not read, before it is given up."""
+
+CLOSE_SECONDS = 1.0
+"""How long a process that ends waits for its sidecar: milliseconds, unless the sidecar has attempts to report."""
 
 log = get_logger("sidecar")
 
@@ -94,7 +98,16 @@ class _Sidecar:
             return
         assert self._process.stdin is not None
         os.set_blocking(self._process.stdin.fileno(), False)
+        atexit.register(self._close)
         self.send("path", sys.path)
+
+    def _close(self) -> None:
+        """End the input of the sidecar, which ends then, unless it has attempts to report."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        with suppress(OSError, subprocess.TimeoutExpired):
+            self._process.stdin.close()
+            self._process.wait(CLOSE_SECONDS)
 
     @property
     def has_died(self) -> bool:

@@ -65,19 +65,27 @@ class Sidecar:
         self._attempts: dict[bytes, Attempt] = {}
         self._configs: dict[str, Any] = {}
         self._services: dict[str, Any] = {}
-        self._input_ended = threading.Event()
+        self._input_ended = asyncio.Event()
 
     async def run(self) -> None:
         """Run until the worker has ended, and its open attempts are reported."""
         loop = asyncio.get_running_loop()
         threading.Thread(target=self._read, args=(loop,), daemon=True).start()
-        while not self._input_ended.is_set() and os.getppid() == self._parent:
-            await asyncio.sleep(TICK_SECONDS)
+        while not await self._wait_for_end_of_input() and os.getppid() == self._parent:
             await self._beat_for_silent_worker()
-        await asyncio.sleep(TICK_SECONDS)  # for messages that were written before the end, and not read yet
+        await self._wait_for_end_of_input()  # the last messages may not have been read yet
         with suppress(TimeoutError):
             async with asyncio.timeout(REPORT_SECONDS):
                 await asyncio.gather(*(self._report_death(token) for token in self._attempts), return_exceptions=True)
+
+    async def _wait_for_end_of_input(self) -> bool:
+        """Wait for the end of the worker's messages, for `TICK_SECONDS` at most; return whether it has come.
+
+        It does not come with the worker's death while a process that the worker has forked lives.
+        """
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._input_ended.wait(), TICK_SECONDS)
+        return self._input_ended.is_set()
 
     def _read(self, loop: asyncio.AbstractEventLoop) -> None:
         """Read messages until the worker has closed its end."""
@@ -88,7 +96,7 @@ class Sidecar:
                     sys.path[:] = parts[0]
                 else:
                     loop.call_soon_threadsafe(self._take, kind, *parts)
-        self._input_ended.set()
+        loop.call_soon_threadsafe(self._input_ended.set)
 
     def _take(self, kind: str, *parts: Any) -> None:
         """Take one message."""
