@@ -43,9 +43,23 @@ def resume_command(command: Command, before: Breaks, after: Breaks) -> ResumeCom
 def update_command(
     config: RunConfig, values: Any, as_node: str | None, encode: Encode, *, types: str, task_id: str | None = None
 ) -> UpdateCommand:
-    """Return the command for `update_state` or `fork`. ``types``: the hash of the types by which ``encode`` encodes."""
+    """Return the command for `update_state` or `fork`.
+
+    Args:
+        config, values, as_node, task_id: the method's arguments.
+        encode: turns the values into JSON data.
+        types: the hash of the types by which ``encode`` encodes.
+
+    Raises:
+        InvalidInputError: ``as_node`` or ``task_id`` is no text.
+    """
+    update = _state_update(values, as_node, task_id, encode)
     return UpdateCommand(
-        values=encode(values), as_node=as_node, task_id=task_id, checkpoint_id=config.checkpoint_id, types=types
+        values=update.values,
+        as_node=update.as_node,
+        task_id=update.task_id,
+        checkpoint_id=config.checkpoint_id,
+        types=types,
     )
 
 
@@ -55,18 +69,33 @@ def bulk_update_command(config: RunConfig, supersteps: Supersteps, encode: Encod
     An update is ``(values, as_node)``, or ``(values, as_node, task_id)``.
 
     Raises:
-        InvalidInputError: there is no super-step, or one has no update.
+        InvalidInputError: there is no super-step, or one has no update; or an update is something else.
     """
-    super_steps = tuple(
-        tuple(
-            StateUpdate(values=encode(update[0]), as_node=update[1], task_id=update[2] if len(update) > 2 else None)
-            for update in superstep
+    if not _is_list(supersteps) or not supersteps or not all(_is_list(each) and each for each in supersteps):
+        raise InvalidInputError(
+            "bulk_update_state needs at least one super-step, and an update in each: [[(values, as_node)], ...]."
         )
+    for update in (update for superstep in supersteps for update in superstep):
+        if not _is_list(update) or len(update) not in (2, 3):
+            raise InvalidInputError(
+                f"An update is (values, as_node), or (values, as_node, task_id); got {update!r:.100}."
+            )
+    super_steps = tuple(
+        tuple(_state_update(update[0], update[1], (*update, None)[2], encode) for update in superstep)
         for superstep in supersteps
     )
-    if not super_steps or not all(super_steps):
-        raise InvalidInputError("bulk_update_state needs at least one super-step, and an update in each.")
     return UpdateCommand(super_steps=super_steps, checkpoint_id=config.checkpoint_id, types=types)
+
+
+def _state_update(values: Any, as_node: Any, task_id: Any, encode: Encode) -> StateUpdate:
+    for name, value in (("as_node", as_node), ("task_id", task_id)):
+        if value is not None and not isinstance(value, str):
+            raise InvalidInputError(f"An update's {name} must be a text; got {value!r:.100}.")
+    return StateUpdate(values=encode(values), as_node=as_node, task_id=task_id)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple)
 
 
 def checkpoint_before(before: Config | None, config: RunConfig) -> str | None:

@@ -469,9 +469,31 @@ def test_a_bulk_of_updates_makes_one_checkpoint_per_super_step() -> None:
         ({"b": {"log": ["2"]}, "a": {"log": ["1"]}}, ("b", "c")),
     ]
     assert harness.head.values == {"log": ["a", "b", "c", "2", "1"], "text": "x"}
-    for empty in ([], [[]]):
+    for empty in ([], [[]], 5, [5]):
         with pytest.raises(InvalidInputError, match="at least one super-step"):
             harness.runner.bulk_update_state(THREAD, empty)
+
+
+@pytest.mark.parametrize(
+    ("update", "message"),
+    [
+        (({"text": "x"},), r"An update is \(values, as_node\), or .*; got \(\{'text': 'x'\},\)\."),
+        (5, r"An update is \(values, as_node\), or .*; got 5\."),
+        (({"text": "x"}, 5), "An update's as_node must be a text; got 5\\."),
+        (({"text": "x"}, "a", 5), "An update's task_id must be a text; got 5\\."),
+    ],
+)
+def test_an_update_of_another_shape_is_refused(update: Any, message: str) -> None:
+    """The error says what an update is. The thread stays as it is."""
+    harness = Harness(*CHAIN)
+    harness.run()
+    before = harness.history
+    with pytest.raises(InvalidInputError, match=message):
+        harness.runner.bulk_update_state(THREAD, [[update]])
+    if isinstance(update, tuple) and len(update) > 1:
+        with pytest.raises(InvalidInputError, match=message):
+            harness.runner.update_state(THREAD, *update)
+    assert harness.history == before
 
 
 def test_a_replay_runs_everything_after_its_checkpoint_again() -> None:
