@@ -39,7 +39,7 @@ from stepgraph.cli.connect import (
 from stepgraph.cli.error_output import reports_errors
 from stepgraph.cli.graph_loader import load_graphs
 from stepgraph.cli.progress import follow
-from stepgraph.cli.thread_list import list_threads, status_of, thread_status
+from stepgraph.cli.thread_list import list_threads, silence_text, status_of, thread_status
 from stepgraph.errors import ThreadBusyError
 from stepgraph.graph.validation import graph_name
 from stepgraph.hosting.connection import connect
@@ -129,11 +129,15 @@ async def state(
     async with open_thread(thread) as (connection, run):
         config = await config_at(connection.client, run.thread_id, checkpoint)
         snapshot = await connection.client.aget_state(config)
+        open_run = await connection.client.aget_run(config)
+        silence = await open_run.silence() if open_run is not None else None
     if as_json:
         rendering.print_json(snapshot)
         return
     status = status_of(run.status) if checkpoint is not None else thread_status(run.status, snapshot)
     rendering.print_line(f"thread      {escape(run.thread_id)}, graph {escape(run.graph)}, {status}")
+    if silence is not None:
+        rendering.print_line(escape(silence_text(silence)))
     rendering.print_line(rendering.state_block(snapshot))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
+from stepgraph.client import Silence
 from stepgraph.graph.validation import graph_name
 from stepgraph.protocol.names import SHARED_TASK_QUEUE, task_queue_of
 from stepgraph.protocol.snapshot import StateSnapshot
@@ -35,6 +37,17 @@ def thread_status(status: WorkflowExecutionStatus | None, head: StateSnapshot) -
     if status is WorkflowExecutionStatus.COMPLETED and head.next:
         return "failed" if any(task.error for task in head.tasks) else "waiting"
     return "waiting" if status is WorkflowExecutionStatus.RUNNING and head.interrupts else status_of(status)
+
+
+def silence_text(silence: Silence) -> str:
+    """Return a line on a thread whose run is open, and whose workers do not answer."""
+    now = datetime.now(UTC)
+    since = (
+        f"nobody has polled it for {int((now - silence.last_polled).total_seconds())} s"
+        if silence.last_polled is not None
+        else "nobody has polled it for minutes"
+    )
+    return f"worker      none answers on task queue {silence.task_queue!r}: {since}"
 
 
 def _listed_status(execution: WorkflowExecution) -> str:

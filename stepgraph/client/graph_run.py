@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.common import RawValue
 from temporalio.service import RPCError
 
+from stepgraph.client.run_queries import is_silent
 from stepgraph.client.thread_reader import read_history, read_idle_record, read_values
 from stepgraph.engine.ids import run_id_of
 from stepgraph.engine.record import Record
@@ -29,7 +30,7 @@ from stepgraph.protocol.start_options import StartOptions
 from stepgraph.temporal.executions import latest_run, start_options
 from stepgraph.temporal.payloads import from_raw
 from stepgraph.temporal.run_outcome import RunOutcome, await_outcome
-from stepgraph.temporal.task_queues import has_workers
+from stepgraph.temporal.task_queues import has_workers, last_polled
 
 POLL_SECONDS = 0.25
 """The pause between two looks at the history, and between two attempts at `WAIT_UNTIL_IDLE`."""
@@ -40,6 +41,14 @@ events to the history."""
 
 UPDATE_TIMEOUT = timedelta(minutes=5)
 """How long one `WAIT_UNTIL_IDLE` may take before it is sent again."""
+
+
+class Silence(NamedTuple):
+    """What is known of a task queue whose workers do not answer."""
+
+    task_queue: str
+    last_polled: datetime | None
+    """When a worker last began to poll it; `None` if none did for minutes."""
 
 
 class GraphRun:
@@ -152,19 +161,33 @@ class GraphRun:
         run = await latest_run(self._client, self.thread_id, self._run_ids[-1])
         return run is None or await has_workers(self._client, run.task_queue)
 
+    async def silence(self) -> Silence | None:
+        """Return since when nobody polls, if no worker has answered the latest read of the thread in this process.
+
+        `None` if a worker has, if nothing was read, or if the run is closed.
+        """
+        run = await latest_run(self._client, self.thread_id, self._run_ids[-1])
+        if run is None or not run.is_open or not is_silent(self._client, run.task_queue):
+            return None
+        return Silence(run.task_queue, await last_polled(self._client, run.task_queue))
+
     async def watch(self) -> AsyncIterator[StateSnapshot]:
         """Yield every checkpoint that the run makes, oldest first, until the thread is idle.
 
         Errors that end the run are raised by `result`, not here.
         """
         end = asyncio.ensure_future(self.record())
-        last_seen = None
+        last_seen, read_at = None, None
         try:
             last_seen = self._head or await self._restored_checkpoint()
             ended = False
             while not ended:
                 await asyncio.wait([end], timeout=POLL_SECONDS)
                 ended = end.done()
+                grown_to = await self._place_in_history()
+                if grown_to == read_at and not ended:
+                    continue  # the server answers this alone; a query would wait for a worker
+                read_at = grown_to
                 new: list[dict[str, Any]] = []
                 async for snapshot in read_history(self._client, self.thread_id, filter=None, before=None, limit=None):
                     checkpoint_id = snapshot["config"]["configurable"]["checkpoint_id"]
@@ -180,6 +203,12 @@ class GraphRun:
         finally:
             end.cancel()
             await asyncio.gather(end, return_exceptions=True)
+
+    async def _place_in_history(self) -> tuple[str, int]:
+        """Return the latest run that continues this one, and how many events it has."""
+        run_id = self._run_ids[-1]
+        description = await self._client.get_workflow_handle(self.thread_id, run_id=run_id).describe()
+        return run_id, description.history_length
 
     async def _restored_checkpoint(self) -> str | None:
         """Return the id of the checkpoint from which the run restored the thread; `None` for a new thread."""

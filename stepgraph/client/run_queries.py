@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -22,9 +22,19 @@ Replays = dict[str, ReplayedRun]
 WORKER_CHECK_DELAY = timedelta(seconds=0.2)
 """How long a query may go unanswered before the reader asks the server whether any worker polls the task queue."""
 
-WORKER_PATIENCE = timedelta(seconds=2)
+WORKER_PATIENCE = timedelta(seconds=1)
 """How long a worker may then take before the reader replays the run itself. The server lists a worker for minutes after
 it has ended, and a replay costs no more here than there."""
+
+SILENCE = timedelta(seconds=15)
+"""For how long the runs of a task queue are replayed at once after a query that no worker answered. A thread may have
+many runs, and a server keeps few queries for a run without a worker."""
+
+MAX_SILENT = 1_000
+"""How many task queues are noted as silent."""
+
+_silent_until: dict[tuple[str, str, str], float] = {}
+"""By server, namespace and task queue: until when it is not queried."""
 
 
 async def query_run_or_replay(
@@ -44,25 +54,27 @@ async def query_run_or_replay(
     """
     if replays and run.run_id in replays:
         return replays[run.run_id].answer(query, request)
-    answer = asyncio.ensure_future(query_run(client, run, query, request))
+    replay: asyncio.Future[ReplayedRun | None] | None = None
+    answer: asyncio.Future[Any] | None = None
     try:
-        if await _answers_soon(client, run, answer):
-            with suppress(RPCError, WorkflowQueryFailedError):
-                return await answer
-        replay = asyncio.ensure_future(replay_run(client, run.thread_id, run.run_id))
-        try:
-            await asyncio.wait([answer, replay], return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done() and replay.done() and replay.exception() is not None:
-                with suppress(RPCError, WorkflowQueryFailedError):  # a slow worker may know what is not readable here
-                    return await answer
-            if answer.done() and not isinstance(answer.exception(), RPCError | WorkflowQueryFailedError):
+        if not is_silent(client, run.task_queue):
+            answer = asyncio.ensure_future(query_run(client, run, query, request))
+            await _wait_for_worker(client, run, answer)
+            if _is_answer(answer):
                 return answer.result()
-            replayed = await replay
-        finally:
-            replay.cancel()
+        replay = asyncio.ensure_future(replay_run(client, run.thread_id, run.run_id))
+        await asyncio.wait([each for each in (answer, replay) if each], return_when=asyncio.FIRST_COMPLETED)
+        if replay.done() and replay.exception() is not None:  # a slow worker may know what is not readable here
+            answer = answer or asyncio.ensure_future(query_run(client, run, query, request))
+            await asyncio.wait([answer], timeout=WORKER_PATIENCE.total_seconds())
+        if answer is not None and _is_answer(answer):
+            return answer.result()
+        replayed = await replay
     finally:
-        answer.cancel()
-        await asyncio.gather(answer, return_exceptions=True)
+        unfinished = [each for each in (answer, replay) if each is not None]
+        for each in unfinished:
+            each.cancel()
+        await asyncio.gather(*unfinished, return_exceptions=True)
     if replayed is None:
         return None
     if replays is not None:
@@ -70,9 +82,27 @@ async def query_run_or_replay(
     return replayed.answer(query, request)
 
 
-async def _answers_soon(client: Client, run: Run, answer: asyncio.Future[Any]) -> bool:
-    """Wait until a worker has answered a query; return false as soon as it is likely that none will."""
+def is_silent(client: Client, task_queue: str) -> bool:
+    """Return whether no worker of the task queue has answered the latest query of this process to one of its runs."""
+    return time.monotonic() < _silent_until.get(_place(client, task_queue), 0.0)
+
+
+async def _wait_for_worker(client: Client, run: Run, answer: asyncio.Future[Any]) -> None:
+    """Wait until a worker has answered a query, or until it is likely that none will: then note its silence."""
     done, _ = await asyncio.wait([answer], timeout=WORKER_CHECK_DELAY.total_seconds())
     if not done and await has_workers(client, run.task_queue):
         done, _ = await asyncio.wait([answer], timeout=WORKER_PATIENCE.total_seconds())
-    return bool(done)
+    _silent_until.pop(_place(client, run.task_queue), None)
+    if not done:
+        while len(_silent_until) >= MAX_SILENT:
+            del _silent_until[next(iter(_silent_until))]
+        _silent_until[_place(client, run.task_queue)] = time.monotonic() + SILENCE.total_seconds()
+
+
+def _is_answer(answer: asyncio.Future[Any]) -> bool:
+    """Return whether a query has been answered, be it with an error of the run's."""
+    return answer.done() and not isinstance(answer.exception(), RPCError | WorkflowQueryFailedError)
+
+
+def _place(client: Client, task_queue: str) -> tuple[str, str, str]:
+    return client.service_client.config.target_host, client.namespace, task_queue

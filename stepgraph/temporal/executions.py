@@ -21,6 +21,9 @@ from stepgraph.temporal.payloads import from_raw
 MAX_RUNS_LISTED = 10
 """How many of a thread's runs are listed to find the one before a run that was started by hand."""
 
+FIRST_EVENTS = 10
+"""How many events of a run are read before all of them are."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -95,8 +98,17 @@ def quote_value(text: str) -> str:
 async def was_picked_up(client: Client, run: Run) -> bool:
     """Return whether a worker has completed any workflow task of the run. If not, a query has nothing to replay."""
     handle = client.get_workflow_handle(run.thread_id, run_id=run.run_id)
-    events = handle.fetch_history_events(page_size=10)
-    return any([event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED async for event in events])
+    for page_size in (FIRST_EVENTS, None):  # as a rule, a worker has completed a task after a few events
+        seen = 0
+        async for event in handle.fetch_history_events(page_size=page_size):
+            if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+                return True
+            seen += 1
+            if page_size is not None and seen == page_size:
+                break
+        if page_size is not None and seen < page_size:  # there are no more
+            break
+    return False
 
 
 async def run_before(client: Client, run: Run) -> Run | None:
