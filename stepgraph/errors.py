@@ -199,6 +199,10 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f" Known: {', '.join(map(repr, names))}." if names else ""
 
 
+PARTS_DEPTH = 100
+"""How deep an error's parts may be nested. JSON parsers give up at about 200."""
+
+
 def sendable(text: str) -> str:
     """Return a text that UTF-8 can encode: lone surrogates, as file names may have them, become escapes."""
     return text.encode(errors="backslashreplace").decode()
@@ -208,9 +212,17 @@ def _json_parts(parts: dict[str, Any]) -> dict[str, Any]:
     """Return an error's parts as JSON data; what JSON cannot represent becomes its ``repr``."""
     try:
         data: dict[str, Any] = from_json(to_json(parts, inf_nan_mode="strings", fallback=repr))
+        if _depth(data) > PARTS_DEPTH:
+            raise ValueError("it would be nested too deep in a record")
     except Exception:  # a text that UTF-8 cannot encode, or a part that contains itself
         return {name: sendable(repr(part)) for name, part in parts.items()}
     return data
+
+
+def _depth(data: Any) -> int:
+    """Return how deep lists and mappings are nested in JSON data."""
+    parts = data.values() if isinstance(data, dict) else data if isinstance(data, list) else None
+    return 0 if parts is None else 1 + max(map(_depth, parts), default=0)
 
 
 def from_wire(data: dict[str, Any], *, as_own_type: bool = True) -> StepgraphError:

@@ -19,7 +19,7 @@ from temporalio.service import RPCError
 
 from stepgraph.engine.changes import Difference
 from stepgraph.engine.spec import GraphSpec
-from stepgraph.errors import StorageError
+from stepgraph.errors import ServerError, StorageError
 from stepgraph.execution.registry import GraphRegistry
 from stepgraph.protocol.apply_writes_request import ApplyWritesRequest, AuthorWrites, PendingWrites
 from stepgraph.protocol.names import GET_SPEC, GET_VALUES, GET_WRITES
@@ -107,7 +107,7 @@ async def load_spec(graph: GraphRegistry, request: StateReference) -> GraphSpec:
     if request.spec_hash == graph.spec.hash:
         return graph.spec
     if request.spec_hash not in _specs:
-        spec = GraphSpec.model_validate(await _query(request, GET_SPEC, lambda page: Query(page=page)))
+        spec = GraphSpec.model_validate(await _query(request, GET_SPEC, lambda page: Query(**page)))
         if len(_specs) >= MAX_SPECS:
             _specs.clear()
         _specs[request.spec_hash] = spec
@@ -116,22 +116,22 @@ async def load_spec(graph: GraphRegistry, request: StateReference) -> GraphSpec:
 
 async def load_writes(request: ApplyWritesRequest) -> tuple[AuthorWrites, ...]:
     """Return what the tasks at the head of the request's run wrote. `StateUnavailableError` if it does not answer."""
-    answer = await _query(request, GET_WRITES, lambda page: StateRequest(page=page))
+    answer = await _query(request, GET_WRITES, lambda page: StateRequest(**page))
     return PendingWrites.model_validate(answer).authors
 
 
 async def _query_values(request: StateReference, *, since: str | None) -> dict[str, Any]:
     """Query the workflow for all values or, with ``since``, for what differs from that checkpoint's values."""
     return await _query(
-        request, GET_VALUES, lambda page: ValuesRequest(checkpoint_id=request.checkpoint_id, since=since, page=page)
+        request, GET_VALUES, lambda page: ValuesRequest(checkpoint_id=request.checkpoint_id, since=since, **page)
     )
 
 
-async def _query(request: StateReference, query: str, argument: Callable[[int], Query]) -> dict[str, Any]:
+async def _query(request: StateReference, query: str, argument: Callable[[dict[str, Any]], Query]) -> dict[str, Any]:
     """Query the workflow of a request; ``argument`` makes the query's argument for a page."""
     handle = activity.client().get_workflow_handle(request.thread_id, run_id=request.run_id)
 
-    async def query_page(page: int) -> RawValue:
+    async def query_page(page: dict[str, Any]) -> RawValue:
         response: RawValue = await handle.query(
             query, to_raw(argument(page)), result_type=RawValue, rpc_timeout=QUERY_TIMEOUT
         )
@@ -139,7 +139,7 @@ async def _query(request: StateReference, query: str, argument: Callable[[int], 
 
     try:
         answer = await query_all_pages(query_page)
-    except (RPCError, WorkflowQueryFailedError, StorageError) as error:
+    except (RPCError, WorkflowQueryFailedError, ServerError, StorageError) as error:
         if isinstance(error, ApplicationError):  # external storage has lost the answer: no attempt can succeed
             raise
         raise _state_unavailable(request, error) from error

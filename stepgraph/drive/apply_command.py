@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from stepgraph.drive.check_values import check_values
+from stepgraph.drive.check_values import check_answer, check_config, check_values
 from stepgraph.drive.thread_io import ThreadIO, apply_unfolded, apply_writes_request
 from stepgraph.engine.checkpoint import Checkpoint, TaskResult
 from stepgraph.engine.commit import values_before
@@ -57,12 +57,14 @@ async def apply_command(
         StepgraphError: the command is refused; the thread is unchanged.
     """
     if isinstance(command, ResumeCommand):
+        check_answer(thread.thread_id, command.resume)
         if thread.waiting_interrupts or not thread.paused:
             thread.answer(command.resume)
         thread.set_breakpoints(command.interrupt_before, command.interrupt_after)
         thread.reset_steps()
         thread.pass_breakpoint()
     elif isinstance(command, InvokeCommand):
+        check_config(command.config)
         if command.checkpoint_id is not None:
             await _apply_updates(thread, config, "fork", command.as_fork(), io)
         elif command.input is not None:
@@ -112,8 +114,12 @@ def check_command(thread: ThreadView, kind: CommandKind, command: ThreadCommand)
     The spec's names, and the size and depth of values, are checked. What depends on the state at that time is left to
     `apply_command`, and types to the graph's code.
     """
-    if isinstance(command, InvokeCommand) and command.input is not None:
-        _check(thread, command.input, command.types)
+    if isinstance(command, ResumeCommand):
+        check_answer(thread.thread_id, command.resume)
+    if isinstance(command, InvokeCommand):
+        check_config(command.config)
+        if command.input is not None:
+            _check(thread, command.input, command.types)
     if not isinstance(command, UpdateCommand):
         return
     for update in (update for super_step in command.steps(_source(kind)) for update in super_step):

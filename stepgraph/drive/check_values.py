@@ -1,4 +1,4 @@
-"""What a run's spec says of values that come in: names, size and depth. Types need the graph's code."""
+"""What can be said of values that come in without the graph's code: names, size and depth."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from stepgraph.engine.spec import GraphSpec
 from stepgraph.errors import InvalidInputError, suggest
 from stepgraph.serde.error_text import type_name
 from stepgraph.serde.json_values import size_by_channel
-from stepgraph.serde.sizes import MAX_DEPTH, check_size, is_too_deep, size_limit
+from stepgraph.serde.plain_json import json_size
+from stepgraph.serde.sizes import MAX_CONFIG_BYTES, MAX_DEPTH, TOO_DEEP, check_size, is_too_deep, size_limit
+
+SHOWN_KEY = 200
+"""Characters of an unknown key that a message shows."""
 
 
 def check_values(spec: GraphSpec, values: Any, *, types: str = "", uses_external_storage: bool) -> dict[str, Any]:
@@ -33,6 +37,7 @@ def check_values(spec: GraphSpec, values: Any, *, types: str = "", uses_external
         )
     for key, value in values.items():
         if key not in spec.channels_by_name:
+            key = str(key)[:SHOWN_KEY]
             raise InvalidInputError(
                 f"The input of graph {spec.name!r} has a key {key!r} that its state does not declare."
                 f"{suggest(str(key), spec.channel_names)}{_of_other_code(spec, types)}",
@@ -49,6 +54,34 @@ def check_values(spec: GraphSpec, values: Any, *, types: str = "", uses_external
     limit = size_limit(uses_external_storage=uses_external_storage)
     check_size(f"The input of graph {spec.name!r}", size_by_channel(values), limit=limit)
     return dict(values)
+
+
+def check_answer(thread_id: str, answer: Any) -> None:
+    """Check an answer to interrupts. Its size is checked with the state's.
+
+    Raises:
+        InvalidInputError: it is nested too deep.
+    """
+    if is_too_deep(answer):
+        raise InvalidInputError(
+            f"The answer for thread {thread_id!r} cannot be taken: {TOO_DEEP}. Make it flatter.", thread_id=thread_id
+        )
+
+
+def check_config(config: Mapping[str, Any]) -> None:
+    """Check the part of a caller's config that nodes see.
+
+    Raises:
+        InvalidInputError: it is nested too deep, or too large.
+    """
+    if is_too_deep(config):
+        raise InvalidInputError(f"The config cannot be handed to nodes: {TOO_DEEP}. Make it flatter.")
+    if (size := json_size(config)) > MAX_CONFIG_BYTES:
+        raise InvalidInputError(
+            f"The config has {size:,} bytes of JSON, and every node's activity has a copy: at most "
+            f"{MAX_CONFIG_BYTES:,} are allowed. Put what is large into the state.",
+            size=size,
+        )
 
 
 def _of_other_code(spec: GraphSpec, types: str) -> str:

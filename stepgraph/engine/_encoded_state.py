@@ -32,7 +32,7 @@ class EncodedState:
 
     @property
     def size(self) -> int:
-        """Bytes of the values as JSON, not counting keys and separators."""
+        """Bytes of the values as JSON."""
         return self.values.size
 
     def set_values(self, values: Mapping[str, Any], previous: Mapping[str, Any]) -> None:
@@ -61,6 +61,14 @@ class EncodedState:
         total_sizes = {name: sizes.get(name, 0) + input_sizes.get(name, 0) for name in sizes | input_sizes}
         check_size(f"{self._subject} with its input", total_sizes, limit=self._limit)
         self.bytes_encoded += sum(input_sizes.values())
+
+    def check_beside(self, subject: str, size: int) -> None:
+        """Check that the state and something else that the record has fit into the limit together.
+
+        Raises:
+            PayloadTooLargeError: they do not fit.
+        """
+        check_size(f"{self._subject} with {subject}", {**self.values.sizes, subject: size}, limit=self._limit)
 
     def clear(self) -> None:
         """Drop all values: the thread has no checkpoint."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
+
 from stepgraph.engine.changes import Change, Written
 from stepgraph.engine.constants import START
 from stepgraph.engine.ids import task_id
@@ -133,6 +135,41 @@ class CheckpointData(Data):
     forked_from: str | None = None
     versions: dict[str, str] = {}
     stamps: dict[str, str] = {}
+
+    @model_serializer(mode="wrap")
+    def _without_known_ids(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what tells nothing: where a task was planned if that is here, and the id that it has then."""
+        data: dict[str, Any] = serialize(self)
+        if "tasks" not in data:
+            return data
+        sent = 0
+        for task, own in zip(data["tasks"], self.tasks, strict=True):
+            path = str(sent) if own.sent else ""
+            sent += own.sent
+            if own.checkpoint_id == self.id:
+                del task["checkpoint_id"]
+                if own.id == task_id(self.id, own.node, path=path):
+                    del task["id"]
+        return data
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_known_ids(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or not isinstance(data.get("tasks"), list):
+            return data
+        tasks, sent, own_id = [], 0, data.get("id", "")
+        for task in data["tasks"]:
+            if isinstance(task, Mapping):
+                is_sent = bool(task.get("sent"))
+                own = task_id(str(own_id), str(task.get("node")), path=str(sent) if is_sent else "")
+                sent += is_sent
+                task = (
+                    {"id": own, "checkpoint_id": own_id, **task}
+                    if "id" not in task
+                    else {"checkpoint_id": own_id, **task}
+                )
+            tasks.append(task)
+        return {**data, "tasks": tasks}
 
     @property
     def nodes(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from types import TracebackType
 from stepgraph.engine.checkpoint import TaskFailure, repr_of
 from stepgraph.engine.thread_view import ThreadView
 from stepgraph.errors import MissingNodeError, NodeError, StepgraphError, sendable
+from stepgraph.serde.error_text import names_in
 
 TEXT_LIMIT = 20_000
 """Characters that are recorded of an exception's message, and of its traceback."""
@@ -42,9 +43,9 @@ def node_error(thread: ThreadView) -> NodeError:
     outcomes = thread.task_outcomes(head)
     task, failure = next((task, failure) for task, _, failure in outcomes if failure is not None)
     failed = [other.node for other, _, its_failure in outcomes if its_failure is not None and other.id != task.id]
-    failed_text = f" Also failed: {', '.join(map(repr, failed))}." if failed else ""
+    failed_text = f" Also failed: {names_in(failed)}." if failed else ""
     finished = [other.node for other, result, _ in outcomes if result is not None]
-    finished_text = f" Finished, and not run again: {', '.join(map(repr, finished))}." if finished else ""
+    finished_text = f" Finished, and not run again: {names_in(finished)}." if finished else ""
     recorded_error = failure.error or {}
     error_class = MissingNodeError if recorded_error.get("type") == MissingNodeError.__name__ else NodeError
     parts = {

@@ -16,7 +16,7 @@ super-step only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from stepgraph.engine.checkpoint import TaskResult
 from stepgraph.engine.folds import BUILT_IN, CUSTOM, LAST_VALUE, OVERWRITE, is_overwrite
 from stepgraph.engine.spec import MIXED, ChannelSpec, GraphSpec, same_type
 from stepgraph.errors import InvalidUpdateError, ReducerError, StepgraphError, suggest
-from stepgraph.serde.error_text import first_line, type_name
+from stepgraph.serde.error_text import first_line, names_in, type_name
 
 
 class Write(NamedTuple):
@@ -77,9 +77,9 @@ def unfolded(
     spec: GraphSpec, values: Mapping[str, Any], versions: Mapping[str, str], entries: Sequence[Entry], *, step: int
 ) -> Unfolded | None:
     """Return what only the graph's code can tell of a super-step; `None` if it can be committed without."""
-    channels = tuple(
-        name for name in _custom_folded(spec, values, entries) if _valid_change(name, entries, versions) is None
-    )
+    names = _custom_folded(spec, values, entries)
+    valid = _valid_changes(names, entries, versions)
+    channels = tuple(name for name in names if name not in valid)
     if not channels and not any(entry.result.unrouted for entry in entries):
         return None
     return Unfolded(values, step, tuple(entries), channels)
@@ -93,7 +93,7 @@ def fold(
     changes: Mapping[str, Change],
     *,
     step: int,
-    without: Sequence[str] = (),
+    without: Collection[str] = (),
 ) -> dict[str, Any]:
     """Return the values after a super-step.
 
@@ -121,11 +121,10 @@ def fold(
         elif channel.fold != CUSTOM:
             before = values.get(name, NOTHING)
             folded[name] = fold_built_in(channel.fold, before, writes, step=step, type_text=channel.type)
-    for name in _custom_folded(spec, values, entries):
-        if name in without:
-            continue
-        change = changes.get(name) or _valid_change(name, entries, versions)
-        folded[name] = _apply(name, change, values.get(name, NOTHING), step)
+    names = [name for name in _custom_folded(spec, values, entries) if name not in without]
+    changes = {**_valid_changes(names, entries, versions), **changes}
+    for name in names:
+        folded[name] = _apply(name, changes.get(name), values.get(name, NOTHING), step)
     folded = {name: value for name, value in folded.items() if value is not NOTHING}
     declared = {name: folded[name] for name in spec.channel_names if name in folded}
     return declared | folded  # a channel that the spec does not have keeps its value, after the others
@@ -142,7 +141,7 @@ def overwrite_among(writes: Sequence[Write], *, step: int) -> Write | None:
         nodes = [write.node for write in overwriting]
         raise InvalidUpdateError(
             f"Channel {writes[0].channel!r} got {len(nodes)} overwrites in step {step} (from "
-            f"{', '.join(map(repr, nodes))}). Only one of the nodes of a super-step may overwrite a channel.",
+            f"{names_in(nodes)}). Only one of the nodes of a super-step may overwrite a channel.",
             channel=writes[0].channel,
             nodes=nodes,
             step=step,
@@ -160,7 +159,7 @@ def fold_built_in(name: str, before: Any, writes: Sequence[Write], *, step: int,
         if len(writes) > 1:
             nodes = [write.node for write in writes]
             raise InvalidUpdateError(
-                f"Channel {channel!r} got {len(nodes)} values in step {step} (from {', '.join(map(repr, nodes))}). "
+                f"Channel {channel!r} got {len(nodes)} values in step {step} (from {names_in(nodes)}). "
                 f"Give it a reducer: Annotated[{type_text}, operator.add], say.",
                 channel=channel,
                 nodes=nodes,
@@ -204,7 +203,7 @@ def pending_values(
     writes cannot be applied: the commit will raise the error.
     """
     missing = unfolded(spec, values, versions, entries, step=step)
-    without = missing.channels if missing is not None else ()
+    without = frozenset(missing.channels if missing is not None else ())
     try:
         folded = fold(spec, values, versions, entries, {}, step=step, without=without)
     except StepgraphError:
@@ -301,14 +300,27 @@ def _custom_folded(spec: GraphSpec, values: Mapping[str, Any], entries: Sequence
     ]
 
 
-def _valid_change(name: str, entries: Sequence[Entry], versions: Mapping[str, str]) -> Change | None:
-    """Return the change that a task brings for a channel, if it is the change that the whole super-step makes."""
-    results = [entry.result for entry in entries if name in entry.result.channels]
-    if not results:  # every task brings the change of an empty batch, and all of them the same
-        results = [entry.result for entry in entries if name in entry.result.changes][:1]
-    if len(results) != 1 or name not in results[0].changes:
-        return None
-    return results[0].change(name) if results[0].changes_from.get(name) == versions.get(name, "") else None
+def _valid_changes(names: Sequence[str], entries: Sequence[Entry], versions: Mapping[str, str]) -> dict[str, Change]:
+    """Return the changes that tasks bring for channels, where a change is the one that the whole super-step makes."""
+    if not names:
+        return {}
+    writers: dict[str, list[TaskResult]] = {}
+    bringing: dict[str, TaskResult] = {}
+    for entry in entries:
+        for name in dict.fromkeys(name for write in entry.result.writes for name in write):
+            writers.setdefault(name, []).append(entry.result)
+        for name in entry.result.changes:
+            bringing.setdefault(name, entry.result)
+    valid: dict[str, Change] = {}
+    for name in names:
+        if name not in writers and name in bringing:  # every task brings the change of an empty batch: all the same
+            writers[name] = [bringing[name]]
+        results = writers.get(name, [])
+        if len(results) == 1 and results[0].changes_from.get(name) == versions.get(name, ""):
+            change = results[0].change(name)
+            if change is not None:
+                valid[name] = change
+    return valid
 
 
 def _apply(channel: str, change: Change | None, before: Any, step: int) -> Any:

@@ -43,13 +43,14 @@ def plan(
         sends += entry.result.sends
     progress: dict[str, tuple[str, ...]] = {}
     for join in spec.joins:
-        before = joins[join.key] if join.key in joins else _progress_under_former_code(spec, joins, join)
+        key = join.key
+        before = frozenset(joins[key] if key in joins else _progress_under_former_code(spec, joins, join))
         arrived = tuple(source for source in join.sources if source in nodes or source in before)
         complete = len(arrived) == len(join.sources)
         if complete:
             triggers.append(join.target)
         if arrived and not (complete and join.target == END):  # END never runs, so such a join begins again at once
-            progress[join.key] = arrived
+            progress[key] = arrived
     return Plan(new_tasks(checkpoint_id, [name for name in triggers if name != END], sends), progress)
 
 

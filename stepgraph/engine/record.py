@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from stepgraph.engine.changes import Difference
@@ -25,6 +25,9 @@ EXTERNAL_STORAGE_RECORD_LIMIT = 4 * EXTERNAL_STORAGE_LIMIT
 
 PENDING_LIMIT = 100_000
 """Bytes of JSON that the pending values in a record may have. They repeat channels that are also in its values."""
+
+NEXT_NODE_BYTES = 300
+"""Bytes of JSON that a record needs at most to name one more node among ``next``."""
 
 SHORT_TEXT = 500
 """Characters that are left of each failure's message in a record that is too large."""
@@ -56,6 +59,9 @@ class Record(Format):
     checkpoint: CheckpointData
     results: dict[str, TaskResult] = {}
     """The pending writes: results of finished tasks at the head, by task id."""
+    result_stamps: dict[str, str] = {}
+    """The stamps of the channels that these results wrote, as far as a result does not tell its own. The run that
+    commits them may have another spec."""
     pending_values: dict[str, Any] = {}
     """The channels that the pending writes change, with the values that they would have: `get_state` shows these."""
     pending_stamps: dict[str, str] = {}
@@ -71,7 +77,7 @@ class Record(Format):
     """The run that left the record."""
     omitted: tuple[str, ...] = ()
     """What was left out of a record that was too large, in this order: ``pending_values``; the checkpoint's ``writes``;
-    ``results``, so that finished tasks run again."""
+    ``results``, as many as were too large: the tasks that had them run again."""
     taken_commands: tuple[TakenCommand, ...] = ()
     """The commands that the thread has taken lately: one that is sent again is not applied again."""
     recent: tuple[RecentCheckpoint, ...] = ()
@@ -94,13 +100,15 @@ def record_of(thread: ThreadView, checkpoint: Checkpoint | None = None) -> Recor
     is_head = checkpoint is thread.head
     outcomes = thread.uncommitted_outcomes(checkpoint)
     by_task = outcomes.by_task(checkpoint)  # in the order of the tasks, so that equal threads leave equal records
-    results = {task.id: _with_stamps(result, thread.spec) for task, result, _ in by_task if result is not None}
+    results = {task.id: result for task, result, _ in by_task if result is not None}
+    written = {name: None for result in results.values() for write in result.writes for name in write}
     pending = thread.pending_values() if is_head else {}
     record = Record(
         values=dict(checkpoint.values),
         next=nodes_to_run(checkpoint, results),
         checkpoint=checkpoint.to_data(),
         results=results,
+        result_stamps=thread.spec.stamps_of(written),
         pending_values=pending,
         pending_stamps=thread.pending_stamps(pending),
         failures={task.id: failure for task, _, failure in by_task if failure is not None},
@@ -115,11 +123,6 @@ def record_of(thread: ThreadView, checkpoint: Checkpoint | None = None) -> Recor
     return _within_limit(record, EXTERNAL_STORAGE_RECORD_LIMIT if thread.uses_external_storage else RECORD_LIMIT)
 
 
-def _with_stamps(result: TaskResult, spec: GraphSpec) -> TaskResult:
-    """Return a pending result with the stamps of all that it wrote: the run that commits it may have another spec."""
-    return result.model_copy(update={"stamps": spec.stamps_of(sorted(result.channels)) | result.stamps})
-
-
 def checkpoint_from(record: Record) -> Checkpoint:
     """Return the checkpoint in a record."""
     return Checkpoint.from_data(record.checkpoint, record.values)
@@ -127,7 +130,16 @@ def checkpoint_from(record: Record) -> Checkpoint:
 
 def outcomes_from(record: Record | RecentCheckpoint) -> TaskOutcomes:
     """Return the outcomes of the tasks of the checkpoint in a record."""
-    return TaskOutcomes(dict(record.results), dict(record.failures), dict(record.interrupts))
+    results = dict(record.results)
+    if isinstance(record, Record) and record.result_stamps:
+        results = {task: _with_stamps(result, record.result_stamps) for task, result in results.items()}
+    return TaskOutcomes(results, dict(record.failures), dict(record.interrupts))
+
+
+def _with_stamps(result: TaskResult, stamps: Mapping[str, str]) -> TaskResult:
+    """Return a result with the stamps of all that it wrote."""
+    own = {name: stamps[name] for write in result.writes for name in write if name in stamps}
+    return result.model_copy(update={"stamps": own | result.stamps})
 
 
 def thread_from(
@@ -164,7 +176,8 @@ def _within_limit(record: Record, limit: int) -> Record:
     The cheapest loss comes first: tracebacks and long messages; pending values, which a worker can compute again; the
     writes that the history shows; results, whose tasks then run again.
     """
-    if json_size(record) > limit and record.failures:
+    size = json_size(record)
+    if size > limit and record.failures:
         shortened = {
             task: failure.model_copy(
                 update={
@@ -176,13 +189,27 @@ def _within_limit(record: Record, limit: int) -> Record:
             for task, failure in record.failures.items()
         }
         record = record.model_copy(update={"failures": shortened})
+        size = json_size(record)
     pending_limit = PENDING_LIMIT if limit == RECORD_LIMIT else limit
-    if record.pending_values and (json_size(record.pending_values) > pending_limit or json_size(record) > limit):
+    if record.pending_values and (size > limit or json_size(record.pending_values) > pending_limit):
         record = record.model_copy(update={"pending_values": {}, "pending_stamps": {}, "omitted": ("pending_values",)})
-    if json_size(record) > limit:
+        size = json_size(record)
+    if size > limit:
         checkpoint = record.checkpoint.model_copy(update={"writes": None})
         record = record.model_copy(update={"checkpoint": checkpoint, "omitted": (*record.omitted, "writes")})
-    if json_size(record) > limit and record.results:
-        all_nodes = nodes_to_run(record.checkpoint, ())
-        record = record.model_copy(update={"results": {}, "next": all_nodes, "omitted": (*record.omitted, "results")})
+        size = json_size(record)
+    if size > limit and record.results:
+        record = _with_fewer_results(record, size - limit)
     return record
+
+
+def _with_fewer_results(record: Record, excess: int) -> Record:
+    """Return the record without as many results as have ``excess`` bytes of JSON. Their tasks run again."""
+    results, freed = dict(record.results), 0
+    for task, result in reversed(record.results.items()):
+        del results[task]
+        freed += json_size(result) - NEXT_NODE_BYTES
+        if freed >= excess:
+            break
+    next = nodes_to_run(record.checkpoint, results)
+    return record.model_copy(update={"results": results, "next": next, "omitted": (*record.omitted, "results")})

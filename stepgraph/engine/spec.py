@@ -194,15 +194,15 @@ class GraphSpec(Format):
 
     def stamps_of(self, names: Iterable[str]) -> dict[str, str]:
         """Return the stamps that this spec declares for some channels; unknown ones are left out."""
-        return {name: self.channels_by_name[name].stamp for name in names if name in self.channels_by_name}
+        return {name: self._stamps[name] for name in names if name in self._stamps}
 
     def deviating(self, stamps: Mapping[str, str]) -> dict[str, str]:
         """Return those stamps of a checkpoint's values that differ from what this spec declares."""
-        channels = self.channels_by_name
+        declared = self._stamps
         return {
             name: stamp
             for name, stamp in stamps.items()
-            if name in channels and not same_type(channels[name].stamp, stamp)
+            if name in declared and declared[name] != stamp and not same_type(declared[name], stamp)
         }
 
     @cached_property
@@ -211,10 +211,25 @@ class GraphSpec(Format):
 
     @cached_property
     def _targets(self) -> dict[str, tuple[str, ...]]:
-        targets: dict[str, tuple[str, ...]] = {}
+        targets: dict[str, list[str]] = {}
         for source, target in self.edges:
-            targets[source] = (*targets.get(source, ()), target)
-        return targets
+            targets.setdefault(source, []).append(target)
+        return {source: tuple(those) for source, those in targets.items()}
+
+    @cached_property
+    def _branches(self) -> dict[str, tuple[BranchSpec, ...]]:
+        branches: dict[str, list[BranchSpec]] = {}
+        for branch in self.branches:
+            branches.setdefault(branch.source, []).append(branch)
+        return {source: tuple(those) for source, those in branches.items()}
+
+    @cached_property
+    def _stamps(self) -> dict[str, str]:
+        return {channel.name: channel.stamp for channel in self.channels}
+
+    def has_node(self, name: str) -> bool:
+        """Return whether the graph declares a node of that name."""
+        return name in self._nodes_by_name
 
     def node(self, name: str) -> NodeSpec:
         """Return the node of a name.
@@ -242,7 +257,7 @@ class GraphSpec(Format):
 
     def branches_of(self, source: str) -> tuple[BranchSpec, ...]:
         """Return the conditional edges of a node."""
-        return tuple(branch for branch in self.branches if branch.source == source)
+        return self._branches.get(source, ())
 
     def destinations(self, branch: BranchSpec) -> tuple[str, ...]:
         """Return the nodes that a conditional edge may lead to, `END` included."""

@@ -49,7 +49,8 @@ from stepgraph.engine.state_update import BranchFields, PlannedUpdate, Update, U
 from stepgraph.engine.taken_commands import TakenCommand
 from stepgraph.engine.task_outcomes import TaskOutcomes
 from stepgraph.engine.thread_view import ThreadView
-from stepgraph.errors import StepgraphError
+from stepgraph.errors import PayloadTooLargeError, StepgraphError
+from stepgraph.serde.plain_json import json_size
 
 
 class Savepoint(NamedTuple):
@@ -138,7 +139,7 @@ class Thread(ThreadView):
         if tasks and self._steps_left <= 0:
             raise recursion_error(self.spec, tasks, self._step_limit, self.head.step)
         for task in tasks:
-            if task.node != START and task.node not in self.spec.node_names:
+            if task.node != START and not self.spec.has_node(task.node):
                 raise missing_node_error(self.spec, task, self.thread_id)
         return tasks
 
@@ -161,7 +162,13 @@ class Thread(ThreadView):
         self._head_outcomes.failures[task.id] = failure
 
     def interrupt(self, task: Task, request: InterruptRequest) -> None:
-        """Record that a task waits for an answer."""
+        """Record that a task waits for an answer; that it failed if what it asks is too large beside the state."""
+        try:
+            self._check_interrupts({**self.interrupts, "": TaskInterrupts(requests=(request,))})
+        except PayloadTooLargeError as error:
+            error_type = f"{type(error).__module__}:{type(error).__name__}"
+            self.fail(task, TaskFailure(error_type=error_type, error_message=error.message))
+            return
         self._head_outcomes.interrupt(task, request, now=self._clock())
 
     def answer(self, resume: Any) -> None:
@@ -173,10 +180,11 @@ class Thread(ThreadView):
         Raises:
             InvalidUpdateError: no interrupt waits; or several do, and the resume value does not say which one it is
                 for; or an interrupt id is unknown.
+            PayloadTooLargeError: the answers are too large beside the state.
         """
-        self._head_outcomes.interrupts = with_answers(
-            self.interrupts, self.waiting_interrupts, resume, thread_id=self.thread_id
-        )
+        answered = with_answers(self.interrupts, self.waiting_interrupts, resume, thread_id=self.thread_id)
+        self._check_interrupts(answered)
+        self._head_outcomes.interrupts = answered
 
     def answers(self, task: Task) -> tuple[Any, ...]:
         """Return the answers to a task's interrupts, in order."""
@@ -313,6 +321,10 @@ class Thread(ThreadView):
         except StepgraphError:  # the update is refused: the head must keep its tasks as they were
             self.roll_back(savepoint)
             raise
+
+    def _check_interrupts(self, interrupts: Mapping[str, TaskInterrupts]) -> None:
+        """Raise `PayloadTooLargeError` if the state and its interrupts with their answers exceed the limit together."""
+        self._encoded.check_beside("its interrupts and answers", sum(map(json_size, interrupts.values())))
 
     def _next_id(self) -> str:
         return checkpoint_id(self.run_id, self.checkpoints_numbered + 1)

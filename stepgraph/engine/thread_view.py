@@ -19,6 +19,7 @@ from stepgraph.engine.spec import GraphSpec
 from stepgraph.engine.taken_commands import TakenCommands
 from stepgraph.engine.task_outcomes import Outcome, TaskOutcomes, complete
 from stepgraph.serde.json_values import JsonValues
+from stepgraph.serde.plain_json import json_size
 from stepgraph.serde.sizes import size_limit
 
 DEFAULT_RECURSION_LIMIT = 10_000
@@ -109,7 +110,7 @@ class ThreadView:
 
     @property
     def state_size(self) -> int:
-        """Bytes of the head's values as JSON, not counting keys and separators."""
+        """Bytes of the head's values as JSON."""
         return self._encoded.size
 
     @property
@@ -125,14 +126,16 @@ class ThreadView:
     def pending_values(self) -> dict[str, Any]:
         """Return the channels that the head's pending writes change, with the values that they would have.
 
-        The values are JSON data. A channel is left out if only the graph's code can tell its value.
+        The values are JSON data. A channel is left out if only the graph's code can tell its value. All are if the
+        state would be too large: the commit will raise the error.
         """
         entries = entries_of(self.head, self.results) if self.head is not None else ()
         if self.head is None or not any(entry.result.writes for entry in entries):
             return {}
         head = self.head
         before = values_before(self.spec, head)
-        return pending_values(self.spec, before, head.versions, entries, step=head.step + 1)
+        pending = pending_values(self.spec, before, head.versions, entries, step=head.step + 1)
+        return pending if json_size(pending) <= size_limit(uses_external_storage=self.uses_external_storage) else {}
 
     def pending_stamps(self, values: Mapping[str, Any]) -> dict[str, str]:
         """Return the stamps of pending values, by channel."""

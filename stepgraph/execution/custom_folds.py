@@ -18,7 +18,7 @@ from stepgraph.execution.reducers import WriteError
 from stepgraph.execution.run_code import RunCode
 from stepgraph.serde.error_text import type_name
 from stepgraph.serde.plain_json import RoundTripError
-from stepgraph.serde.sizes import MAX_DEPTH, is_too_deep
+from stepgraph.serde.sizes import TOO_DEEP, is_too_deep
 
 
 def fold_writes(
@@ -96,7 +96,7 @@ def fold_custom(
     try:
         encoded = NOTHING if value is NOTHING else channel.codec.encode(value)
         if is_too_deep(encoded):
-            raise RoundTripError(f"it nests lists and mappings deeper than {MAX_DEPTH} levels")
+            raise RoundTripError(TOO_DEEP)
         return encoded
     except RoundTripError as error:
         raise ReducerError(

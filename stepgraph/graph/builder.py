@@ -49,7 +49,7 @@ class StateGraph:
         self.schema = StateSchema(state_schema)
         self._nodes: dict[str, NodeSpec] = {}
         self._functions: dict[str, RegisteredNode] = {}
-        self._edges: list[tuple[str, str]] = []
+        self._edges: dict[tuple[str, str], None] = {}  # in order
         self._joins: list[JoinSpec] = []
         self._branches: list[BranchSpec] = []
         self._routers: dict[tuple[str, str], RegisteredRouter] = {}
@@ -130,8 +130,7 @@ class StateGraph:
                 self._joins.append(join)
         else:
             edge = (validation.node_name("add_edge", start_key), target)
-            if edge not in self._edges:
-                self._edges.append(edge)
+            self._edges[edge] = None
         return self
 
     def add_conditional_edges(self, source: str, path: Router, path_map: PathMap | None = None) -> Self:
@@ -197,7 +196,7 @@ class StateGraph:
             name=validation.graph_name(name),
             channels=tuple(channel.spec for channel in self.schema.channels),
             nodes=tuple(self._nodes[node] for node in sorted(self._nodes)),
-            edges=tuple(dict.fromkeys(self._edges)),
+            edges=tuple(self._edges),
             joins=tuple(dict.fromkeys(self._joins)),
             branches=tuple(self._branches),
             authors=tuple(authors),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from stepgraph.engine.constants import END, RESERVED, START
@@ -142,9 +142,14 @@ def _check_reachable(spec: GraphSpec) -> None:
         )
     reached = {START}
     unexplored = [START]
+    joins: dict[str, list[tuple[str, set[str]]]] = {}  # by source: a join's target, and its sources not yet reached
+    for join in spec.joins:
+        missing = set(join.sources)
+        for source in join.sources:
+            joins.setdefault(source, []).append((join.target, missing))
     while unexplored:
         name = unexplored.pop()
-        for target in _possible_targets(spec, name, reached):
+        for target in _possible_targets(spec, name, joins.get(name, ())):
             if target not in reached:
                 reached.add(target)
                 unexplored.append(target)
@@ -167,12 +172,15 @@ def _check_dead_ends(spec: GraphSpec) -> None:
             )
 
 
-def _possible_targets(spec: GraphSpec, name: str, reached: set[str]) -> list[str]:
-    """Return where a node may lead; through a join only once all of the join's sources are reached."""
+def _possible_targets(spec: GraphSpec, name: str, joins: Sequence[tuple[str, set[str]]]) -> list[str]:
+    """Return where a node that is reached now may lead; through a join only if it is the last source to be reached."""
     targets = [*spec.targets(name)]
     for branch in spec.branches_of(name):
         targets += spec.destinations(branch)
-    targets += [join.target for join in spec.joins if name in join.sources and reached.issuperset(join.sources)]
+    for target, missing in joins:
+        missing.discard(name)
+        if not missing:
+            targets.append(target)
     return targets
 
 

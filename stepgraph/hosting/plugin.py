@@ -20,7 +20,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from stepgraph.client import query_run_or_replay
 from stepgraph.errors import GraphDefinitionError
 from stepgraph.execution.registry import GraphRegistry, HasRegistry
-from stepgraph.protocol.start_options import WORKFLOW_TASK_SECONDS
+from stepgraph.protocol.start_options import DEFAULT_WORKFLOW_TASK_SECONDS, WORKFLOW_TASK_SECONDS
 from stepgraph.serde.error_text import type_name
 from stepgraph.temporal import sdk_internals
 from stepgraph.temporal.logs import quiet_sdk
@@ -101,8 +101,10 @@ class GraphPlugin(SimplePlugin):
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
         """Run the worker. Before, registers the search attributes if the server allows it."""
-        if uses_storage(worker.client):  # committing a state of 50 MB takes longer than the SDK's limit of 2 seconds
-            sdk_internals.set_deadlock_timeout(worker, WORKFLOW_TASK_SECONDS)
+        # No code of a graph runs in a workflow, but to commit a state of 50 MB, or the results of 20,000 tasks, takes
+        # longer than the SDK's limit of 2 seconds.
+        seconds = WORKFLOW_TASK_SECONDS if uses_storage(worker.client) else DEFAULT_WORKFLOW_TASK_SECONDS
+        sdk_internals.set_deadlock_timeout(worker, seconds)
         await register(worker.client)
         await super().run_worker(worker, next)
 

@@ -21,6 +21,8 @@ class Query(Message):
 
     page: int = Field(0, ge=0)
     """Which page of a large answer to return; see `stepgraph.protocol.paging`."""
+    etag: str | None = None
+    """The answer whose page is meant; `None` for a first page."""
 
 
 class HistoryRequest(Query):

@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, NotRequired, Protocol, TypeAlias, TypedDict
 
-from stepgraph.engine.checkpoint import SEVERAL, Checkpoint, CheckpointData, InterruptRequest, Source, TaskResult
+from stepgraph.engine.checkpoint import (
+    SEVERAL,
+    Checkpoint,
+    CheckpointData,
+    InterruptRequest,
+    Source,
+    Task,
+    TaskResult,
+)
 from stepgraph.engine.plan import nodes_to_run
 from stepgraph.engine.record import RecentCheckpoint, Record, outcomes_from
 from stepgraph.engine.task_outcomes import Outcome
@@ -148,8 +156,11 @@ def recent_in_record(record: Record, values: JsonValues) -> Iterator[dict[str, A
 def _results_in_writes(checkpoint: CheckpointData, newer: CheckpointData) -> dict[str, TaskResult]:
     """Return the results of a checkpoint's tasks, which the checkpoint after it has as its writes."""
     results = {}
-    for node in dict.fromkeys(checkpoint.nodes):
-        tasks, writes = [task for task in checkpoint.tasks if task.node == node], (newer.writes or {})[node]
+    by_node: dict[str, list[Task]] = {}
+    for task in checkpoint.tasks:
+        by_node.setdefault(task.node, []).append(task)
+    for node, tasks in by_node.items():
+        writes = (newer.writes or {})[node]
         for task, write in zip(tasks, writes if len(tasks) > 1 else [writes], strict=True):
             results[task.id] = TaskResult(writes=(write,) if write is not None else ())
     return results
@@ -222,7 +233,7 @@ def _to_data(
     metadata: CheckpointMetadata = {"source": checkpoint.source, "step": checkpoint.step, "writes": writes}
     if checkpoint.forked_from is not None:
         metadata["forked_from"] = config_for(checkpoint.forked_from, parent)["configurable"]
-    finished = [task.id for task, result, _ in outcomes if result is not None]
+    finished = {task.id for task, result, _ in outcomes if result is not None}
     interrupts = {
         task_id: [{"value": request.value, "id": request.id, "deadline": request.deadline}]
         for task_id, request in requests.items()

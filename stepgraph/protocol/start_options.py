@@ -5,11 +5,23 @@ from __future__ import annotations
 from typing import Any, Final
 
 from stepgraph.engine.record import Record
-from stepgraph.protocol.commands import InvokeOptions, QueuedInput, ResumeCommand, UpdateCommand
+from stepgraph.protocol.commands import CommandKind, InvokeOptions, QueuedInput, ResumeCommand, UpdateCommand
 from stepgraph.protocol.message import Message
 
 WORKFLOW_TASK_SECONDS: Final = 60
 """Seconds that a workflow task may take with external storage: it fetches, commits and stores states of 50 MB."""
+
+
+DEFAULT_WORKFLOW_TASK_SECONDS: Final = 10
+"""Temporal's default for it, which holds without external storage."""
+
+
+class QueuedCommand(Message):
+    """A command that came by signal, and that waits for the end of a super-step."""
+
+    kind: CommandKind
+    payload: dict[str, Any]
+    """The command as JSON data."""
 
 
 class ContinuedRun(Message):
@@ -29,6 +41,11 @@ class ContinuedRun(Message):
     """Whether a caller has already asked to pass the breakpoint at the head."""
     errors: tuple[str, ...] = ()
     """Why signals of earlier runs were refused."""
+    within_step: bool = False
+    """Whether the run before has begun the super-step at the head: its failed tasks do not run again before the others
+    have, and commands wait until then."""
+    commands: tuple[QueuedCommand, ...] = ()
+    """The commands that wait for the end of that super-step."""
     input_queue: tuple[QueuedInput, ...] = ()
     queued_input_id: str | None = None
     """The queued input that begins with this run; the invocation before it is over."""

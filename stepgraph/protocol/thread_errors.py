@@ -6,9 +6,11 @@ from stepgraph.errors import (
     CheckpointNotFoundError,
     EmptyInputError,
     InvalidUpdateError,
+    StepgraphError,
     ThreadBusyError,
     ThreadError,
 )
+from stepgraph.serde.error_text import first_line, type_name
 
 
 def thread_busy(thread_id: str, run_id: str | None) -> ThreadBusyError:
@@ -69,3 +71,8 @@ def no_such_checkpoint(thread_id: str, checkpoint_id: str) -> CheckpointNotFound
         thread_id=thread_id,
         checkpoint_id=checkpoint_id,
     )
+
+
+def fault_of(fault: Exception) -> StepgraphError:
+    """Return the error for an exception that stepgraph should not have raised."""
+    return StepgraphError(f"A fault in stepgraph: {type_name(fault)}: {first_line(fault)}. Please report it.")

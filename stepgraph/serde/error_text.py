@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any, get_origin
+from collections.abc import Sequence
+from typing import Any, Final, get_origin
 
 from pydantic import ValidationError
+
+NAMED: Final = 10
+"""How many names of a longer list a message has. A super-step may have thousands of nodes."""
 
 
 def type_name(value: Any) -> str:
@@ -58,3 +62,9 @@ def _expected_and_actual_type(warning: str) -> str:
         + (f", got {actual[1]}" if actual else "")
         + (f" in field {field[1]!r}" if field else "")
     )
+
+
+def names_in(names: Sequence[str]) -> str:
+    """Return names as a list in a message: ``'a', 'b' and 2,998 more``."""
+    text = ", ".join(map(repr, names[:NAMED]))
+    return f"{text} and {len(names) - NAMED:,} more" if len(names) > NAMED else text

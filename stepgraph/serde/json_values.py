@@ -32,8 +32,8 @@ class JsonValues(Mapping[str, Any]):
 
     @property
     def size(self) -> int:
-        """Bytes of text in all channels, without the channels' names and the separators between them."""
-        return sum(map(len, self.texts.values()))
+        """Bytes of text of all channels and their names, as one JSON object has them."""
+        return sum(map(len, self.texts.values())) + sum(map(len, self.texts)) + 4 * len(self.texts)
 
     @property
     def sizes(self) -> dict[str, int]:

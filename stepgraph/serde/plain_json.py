@@ -9,6 +9,7 @@ from pydantic_core import from_json, to_json
 from stepgraph.serde.equality import describe_difference, same
 from stepgraph.serde.error_text import first_line, type_name
 from stepgraph.serde.formats import Data
+from stepgraph.serde.sizes import TOO_DEEP, is_too_deep
 
 
 class RoundTripError(ValueError):
@@ -25,6 +26,8 @@ def as_json(value: Any) -> Any:
         encoded = from_json(to_json(value, inf_nan_mode="strings"))
     except Exception as error:  # pydantic's, or whatever the value's own methods raise
         raise RoundTripError(first_line(error)) from error
+    if is_too_deep(encoded):
+        raise RoundTripError(TOO_DEEP)
     if not same(value, encoded):
         raise RoundTripError(f"{type_name(value)} would come back as {describe_difference(value, encoded)}")
     return encoded

@@ -14,9 +14,14 @@ payload above 2 MiB; stepgraph needs the difference for its own data."""
 EXTERNAL_STORAGE_LIMIT: Final = 64_000_000
 """The same limit with external storage. A worker holds several copies of a state in memory while it runs a thread."""
 
+MAX_CONFIG_BYTES: Final = 50_000
+"""Bytes of JSON that nodes may see of a caller's config. Every activity's input has it."""
 
 MAX_DEPTH: Final = 100
-"""How deep lists and mappings may be nested in a value of a channel. JSON parsers give up at about 200."""
+"""How deep lists and mappings may be nested in a value that comes in: of a channel, an answer, a config. JSON parsers
+give up at about 200, and stepgraph puts values into messages and records of its own."""
+
+TOO_DEEP: Final = f"it nests lists and mappings deeper than {MAX_DEPTH} levels"
 
 
 def is_too_deep(data: Any, *, limit: int = MAX_DEPTH) -> bool:

@@ -13,9 +13,10 @@ Three rules hold for the JSON data:
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import deque
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, RootModel, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
@@ -25,6 +26,9 @@ from stepgraph.serde.core_schema import NOT_DATA, is_json, mentions_set, plain_k
 from stepgraph.serde.equality import describe_difference, describe_loss, same
 from stepgraph.serde.error_text import first_line, type_name, type_text
 from stepgraph.serde.plain_json import RoundTripError
+
+LONG_NUMBER: Final = re.compile(rb"[0-9]{4300}")
+"""A number that JSON parsers refuse, or a text that looks like one."""
 
 TYPE_ADAPTER_CONFIG = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
 
@@ -116,8 +120,9 @@ class TypeCodec:
             with suppress(Exception):  # the slow path below finds the same problem, and says what and where it is
                 plain = self._adapter.validate_python(value, strict=True)
                 if same(value, plain):
-                    to_json(plain)  # raises for a str with surrogates, which is not valid UTF-8
-                    return plain, plain
+                    text = to_json(plain)  # raises for a str with surrogates, which is not valid UTF-8
+                    if LONG_NUMBER.search(text) is None:
+                        return plain, plain
         encoded, text = self._serialize(value)
         try:
             decoded = self._adapter.validate_json(text)

@@ -7,6 +7,7 @@ encryption, still apply.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -46,6 +47,11 @@ def to_raw(value: Any, *, repeats: bool = False) -> RawValue:
     return RawValue(payload)
 
 
+def raw_json(text: bytes) -> RawValue:
+    """Return JSON text as a payload."""
+    return RawValue(Payload(metadata={"encoding": b"json/plain"}, data=text))
+
+
 def from_raw(raw: RawValue) -> Any:
     """Decode a payload's JSON data. `ValueError` if the payload is not JSON."""
     encoding = raw.payload.metadata.get("encoding", b"").decode()
@@ -56,7 +62,19 @@ def from_raw(raw: RawValue) -> Any:
             f"Expected a JSON payload, got one of encoding {encoding!r}. If a payload codec made it, this process "
             "lacks that codec."
         )
-    return from_json(raw.payload.data)
+    return from_json(raw.payload.data, allow_inf_nan=False)
+
+
+def argument_in(arguments: Sequence[Any]) -> Any:
+    """Return the JSON data of the only argument of a signal, an update or a query; `None` if it has none.
+
+    Raises:
+        ValueError: there are several arguments, or the argument is not JSON data.
+    """
+    if len(arguments) > 1:
+        raise ValueError(f"got {len(arguments)} arguments")
+    argument = arguments[0] if arguments else None
+    return from_raw(argument) if isinstance(argument, RawValue) else argument
 
 
 def failure(

@@ -11,15 +11,18 @@ from stepgraph.protocol.paging import Pages
 from stepgraph.temporal.payloads import from_raw
 
 
-async def query_all_pages(query_page: Callable[[int], Awaitable[RawValue]]) -> Any:
+async def query_all_pages(query_page: Callable[[dict[str, Any]], Awaitable[RawValue]]) -> Any:
     """Return the complete answer to a query, as JSON data.
 
     If the answer changes between two pages, it is read again from page 0.
 
     Args:
-        query_page: sends the query for one page, by number. Its errors are raised unchanged.
+        query_page: sends the query for one page, with these fields in addition. Its errors are raised unchanged.
+
+    Raises:
+        ServerError: the answer changes all the time.
     """
     pages = Pages()
-    while pages.next_page is not None:
-        pages.add_page(from_raw(await query_page(pages.next_page)))
+    while pages.next_request is not None:
+        pages.add_page(from_raw(await query_page(pages.next_request)))
     return pages.answer

@@ -132,8 +132,8 @@ async def query_run(client: Client, run: Run, query: str, request: Mapping[str, 
     """
     handle = client.get_workflow_handle(run.thread_id, run_id=run.run_id)
 
-    async def query_page(page: int) -> RawValue:
-        page_request = to_raw({**request, "page": page})
+    async def query_page(page: dict[str, Any]) -> RawValue:
+        page_request = to_raw({**request, **page})
         response: RawValue
         try:
             response = await handle.query(query, page_request, result_type=RawValue, rpc_timeout=QUERY_TIMEOUT / 2)

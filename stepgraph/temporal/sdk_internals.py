@@ -6,10 +6,11 @@ it depends on. ``temporalio`` has an upper bound in ``pyproject.toml`` for the s
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from temporalio import activity, workflow
 from temporalio.api.failure.v1 import Failure
@@ -25,6 +26,8 @@ from temporalio.converter import (
 )
 from temporalio.exceptions import FailureError
 from temporalio.worker import Worker
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
 def dynamic_workflow(base: type, members: Mapping[str, Any], *, module: str) -> type:
@@ -47,6 +50,23 @@ def dynamic_workflow(base: type, members: Mapping[str, Any], *, module: str) -> 
     run.__qualname__, run.__module__ = f"{name}.run", module
     cls = type(name, (base,), {**members, "run": workflow.run(run), "__module__": module})
     return workflow.defn(dynamic=True, sandboxed=False)(cls)
+
+
+def takes_any_arguments(handler: Handler) -> Handler:
+    """Have the SDK call a handler of signals, updates or queries with its argument as a `RawValue`.
+
+    The SDK decodes arguments by the handler's signature, and fails the workflow task, again and again, if there are
+    more arguments than parameters. So the handler takes any number (``*arguments``), and the SDK is shown a signature
+    with one. It passes a single argument undecoded. Several arguments are decoded; if one cannot be, the SDK refuses
+    the update or the query, and drops the signal.
+    """
+    parameters = [
+        inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+        inspect.Parameter("argument", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=RawValue),
+    ]
+    handler.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what `inspect.signature` returns
+    handler.__annotations__ = {"argument": RawValue, "return": handler.__annotations__.get("return")}
+    return handler
 
 
 def release_arguments(args: Sequence[RawValue]) -> None:

@@ -32,6 +32,10 @@ ENVIRONMENT: Final = {
     "STEPGRAPH_CONTINUE_AS_NEW_STEPS": "The number of super-steps after which a run continues as new. Default: 500.",
     "STEPGRAPH_CONTINUE_AS_NEW_BYTES": "The total size of a run's states after which it continues as new. "
     "Default: 500000000.",
+    "STEPGRAPH_CONTINUE_AS_NEW_TASKS": "The number of tasks after which a run continues as new, in the middle of a "
+    "super-step if need be. Default: 4000.",
+    "STEPGRAPH_TASKS_IN_FLIGHT": "The largest number of tasks of a super-step that run at once, at most 1800. "
+    "Default: 300.",
     "STEPGRAPH_FUSED_STEPS": "The largest number of super-steps that one activity runs with durability 'async'. "
     "Default: 500.",
     "STEPGRAPH_FUSED_SECONDS": "Seconds after which such an activity starts no further super-step. Default: 0.5.",
@@ -39,6 +43,10 @@ ENVIRONMENT: Final = {
     "Default: in-process.",
 }
 """Each variable with its description."""
+
+
+MAX_IN_FLIGHT: Final = 1_800
+"""A run with 2,000 pending activities can schedule no more: the server fails its workflow tasks."""
 
 
 def text_setting(name: str, default: str | None = None) -> str | None:
@@ -87,6 +95,8 @@ def run_settings(*, search_attributes: bool = False, uses_external_storage: bool
         inline_bytes=int(number_setting("STEPGRAPH_INLINE_BYTES", 4096)),
         continue_as_new_steps=max(1, int(number_setting("STEPGRAPH_CONTINUE_AS_NEW_STEPS", 500))),
         continue_as_new_bytes=max(1, int(number_setting("STEPGRAPH_CONTINUE_AS_NEW_BYTES", 500_000_000))),
+        continue_as_new_tasks=max(1, int(number_setting("STEPGRAPH_CONTINUE_AS_NEW_TASKS", 4000))),
+        tasks_in_flight=max(1, min(MAX_IN_FLIGHT, int(number_setting("STEPGRAPH_TASKS_IN_FLIGHT", 300)))),
         fused_steps=max(1, int(number_setting("STEPGRAPH_FUSED_STEPS", 500))),
         fused_seconds=number_setting("STEPGRAPH_FUSED_SECONDS", 0.5),
         hides_error_texts=hides_error_texts(),

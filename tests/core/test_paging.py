@@ -17,8 +17,8 @@ LARGE = {"text": "x" * (2 * PAGE_SIZE), "accents": "é€😀" * 1000, "numbers"
 def read_pages(answer: Callable[[int], Any]) -> tuple[Any, list[int]]:
     """Read all pages through JSON. Return the reassembled answer and the numbers of the pages requested."""
     pages, requested = Pages(), []
-    while pages.next_page is not None:
-        requested.append(pages.next_page)
+    while pages.next_request is not None:
+        requested.append(pages.next_request["page"])
         assert len(requested) < 20
         pages.add_page(from_json(to_json(answer(requested[-1]))))
     return pages.answer, requested

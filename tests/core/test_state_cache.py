@@ -14,8 +14,8 @@ from stepgraph.temporal.state_cache import OVERHEAD, StateCache
 
 
 def of_size(size: int) -> JsonValues:
-    """Return values of so many bytes."""
-    return JsonValues({"text": b"x" * size})
+    """Return values of so many bytes, the channel's name and the separators included."""
+    return JsonValues({"text": b"x" * (size - len('"text":,'))})
 
 
 def test_the_least_recently_used_states_are_evicted_first() -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from pydantic import ValidationError
 
 from stepgraph.drive.apply_command import apply_command
 from stepgraph.drive.thread_io import ThreadIO
@@ -23,7 +21,10 @@ from stepgraph.protocol.commands import (
 )
 from stepgraph.protocol.config import RunnableConfig
 from stepgraph.protocol.snapshot import config_for
-from stepgraph.serde.error_text import first_line
+from stepgraph.protocol.start_options import QueuedCommand
+from stepgraph.protocol.thread_errors import fault_of
+from stepgraph.serde.error_text import first_line, type_name
+from stepgraph.temporal.payloads import argument_in
 
 _SHAPES: Mapping[CommandKind, tuple[type[ThreadCommand], str]] = {
     "update": (UpdateCommand, '{"values": {...}, "as_node": "...", "checkpoint_id": "..."}'),
@@ -33,13 +34,20 @@ _SHAPES: Mapping[CommandKind, tuple[type[ThreadCommand], str]] = {
 }
 
 
-def parse_command(kind: CommandKind, payload: dict[str, Any] | None) -> ThreadCommand:
-    """Return the command in the payload of an update or a signal; `InvalidUpdateError` names the shape it takes."""
+def parse_command(kind: CommandKind, arguments: Sequence[Any]) -> ThreadCommand:
+    """Return the command in the arguments of an update or a signal, which may be anything that a sender can send.
+
+    Raises:
+        InvalidUpdateError: it is no command of this kind; the message names the shape that it takes.
+    """
     model, shape = _SHAPES[kind]
     try:
-        return model.model_validate(payload or {})
-    except (ValidationError, UnknownFormatError) as error:
-        raise InvalidUpdateError(f"{kind!r} takes {shape}: {first_line(error)}.") from error
+        data = argument_in(arguments)
+        if data is not None and not isinstance(data, Mapping):
+            raise ValueError(f"got {type_name(data)}, not a JSON object")
+        return model.model_validate(data or {})
+    except (ValueError, UnknownFormatError) as error:  # pydantic's, too
+        raise InvalidUpdateError(f"{kind!r} takes one argument, {shape}: {first_line(error)}.") from error
 
 
 @dataclass
@@ -114,6 +122,22 @@ class CommandQueue:
         self._pending.append(pending)
         return pending
 
+    def return_to_callers(self) -> None:
+        """End the commands that came by update: their callers send them to the next run. Those by signal stay."""
+        for pending in self._pending:
+            if pending.on_error is None:
+                pending.end()
+        self._pending = deque(pending for pending in self._pending if not pending.done)
+
+    @property
+    def by_signal(self) -> tuple[QueuedCommand, ...]:
+        """The commands that came by signal and wait, as the next run takes them."""
+        return tuple(
+            QueuedCommand(kind=pending.kind, payload=pending.command.to_json())
+            for pending in self._pending
+            if pending.on_error is not None
+        )
+
     def end_all(self) -> None:
         """Report to the sender of every command that waits that the run ends before it applies the command."""
         while self._pending:
@@ -129,6 +153,8 @@ class CommandQueue:
             pending.config, pending.done = config_for(thread.thread_id, thread.head_id), True
         except StepgraphError as error:
             pending.refuse(error)
+        except Exception as fault:  # of stepgraph: the run goes on without the command
+            pending.refuse(fault_of(fault))
         except BaseException:  # the run is cancelled: whoever sent the command must not wait for ever
             pending.end()
             raise

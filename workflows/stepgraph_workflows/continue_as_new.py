@@ -12,18 +12,19 @@ from stepgraph.engine.record import record_of
 from stepgraph.engine.thread_view import ThreadView
 from stepgraph.protocol.commands import QueuedInput
 from stepgraph.protocol.opening import RunSettings
-from stepgraph.protocol.start_options import ContinuedRun, StartOptions
+from stepgraph.protocol.start_options import ContinuedRun, QueuedCommand, StartOptions
 
 MAX_EVENTS = 10_000
 MAX_HISTORY_BYTES = 20_000_000
 """The size at which a run follows the server's suggestion to continue as new, whatever it costs. Servers terminate a
 run at 51,200 events or 50 MB."""
 
+MAX_EVENTS_IN_STEP = 2 * MAX_EVENTS
+"""The size at which a run continues as new in the middle of a super-step. The tasks in flight end first, which adds
+events."""
+
 HISTORY_PER_STATE = 8
 """How many times the size of its state a history must have before a run follows the suggestion earlier."""
-
-MAX_ERROR_CHARACTERS = 500
-"""Characters kept of each error of a refused signal."""
 
 
 def should_continue_as_new(thread: ThreadView, settings: RunSettings, length: float) -> bool:
@@ -50,6 +51,17 @@ def should_continue_as_new(thread: ThreadView, settings: RunSettings, length: fl
     )
 
 
+def should_leave_tasks(settings: RunSettings, tasks_started: int) -> bool:
+    """Return whether a run continues as new in the middle of a super-step, and leaves its further tasks to
+    the next run."""
+    info = workflow.info()
+    return (
+        tasks_started >= settings.continue_as_new_tasks
+        or info.get_current_history_length() >= MAX_EVENTS_IN_STEP
+        or info.get_current_history_size() >= MAX_HISTORY_BYTES
+    )
+
+
 def next_start_options(
     thread: ThreadView,
     *,
@@ -58,6 +70,8 @@ def next_start_options(
     runs_due_tasks: bool,
     errors: Sequence[str],
     input_queue: tuple[QueuedInput, ...],
+    commands: tuple[QueuedCommand, ...] = (),
+    within_step: bool = False,
 ) -> StartOptions:
     """Return the options of the run that continues this one.
 
@@ -68,6 +82,8 @@ def next_start_options(
         runs_due_tasks: whether the next run executes what is due, or waits for a command first.
         errors: why signals were refused.
         input_queue: the inputs that wait, the next one first.
+        commands: the commands that came by signal and wait for the end of the super-step.
+        within_step: whether the tasks at the head that have failed are not to run again before its other tasks have.
     """
     return StartOptions(
         after=thread.run_id,
@@ -81,7 +97,9 @@ def next_start_options(
             steps_left=thread.steps_left,
             runs_due_tasks=runs_due_tasks,
             passes_breakpoint=thread.passes_breakpoint,
-            errors=tuple(error[:MAX_ERROR_CHARACTERS] for error in errors),
+            errors=tuple(errors),
             input_queue=input_queue,
+            commands=commands,
+            within_step=within_step,
         ),
     )

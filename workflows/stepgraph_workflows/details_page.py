@@ -11,8 +11,11 @@ from stepgraph.engine.checkpoint import Checkpoint, InterruptRequest
 from stepgraph.engine.thread_view import ThreadView
 
 SHOWN_STEPS = 10
+SHOWN_TASKS = 10
+"""How many nodes that are due, failures, interrupts and refused signals are shown of each. A super-step may have
+thousands."""
 MAX_TEXT = 500
-"""Characters of an interrupt's value, or of a cell, that are shown."""
+"""Characters of an interrupt's value, of an error, or of a cell, that are shown."""
 
 
 def page(
@@ -35,9 +38,11 @@ def page(
         step_rows: the rows of the last page's table, by checkpoint id; updated in place. A page is made at every
             super-step, and most of its rows stay the same.
     """
+    waiting = thread.waiting_interrupts
     parts = [_summary(thread, running, hides_error_texts)]
-    parts += [_interrupt(request, several=len(thread.waiting_interrupts) > 1) for request in thread.waiting_interrupts]
-    if thread.paused and not thread.waiting_interrupts:
+    parts += [_interrupt(request, several=len(waiting) > 1) for request in waiting[:SHOWN_TASKS]]
+    parts += _not_shown(len(waiting), "interrupts")
+    if thread.paused and not waiting:
         parts.append("To go on, send the signal `resume` with the input\n\n```json\n{}\n```")
     if queued_inputs:
         parts.append(f"Queued inputs: {queued_inputs}. Each begins a run of its own once the thread is idle.")
@@ -45,7 +50,8 @@ def page(
     if errors and hides_error_texts:
         parts.append(f"Signals that were refused: {len(errors)}. The thread's state has the reasons.")
     elif errors:
-        parts.append("Signals that were refused:\n\n" + "\n".join(f"- {error}" for error in errors))
+        lines = [f"- {_cell(error)}" for error in errors[-SHOWN_TASKS:]]
+        parts.append("Signals that were refused:\n\n" + "\n".join(lines))
     return "\n\n".join(parts)
 
 
@@ -72,14 +78,25 @@ def _summary(thread: ThreadView, running: bool, hides_error_texts: bool) -> str:
     if head is None:
         return "Nothing has happened on this thread yet."
     where = f"**{status(thread, running=running)}** after step {head.step}"
-    then = ", ".join(f"`{name}`" for name in head.nodes)
+    then = _nodes(head)
     lines = [f"{where}; next: {then}." if then else f"{where}; the graph has finished."]
+    failed = [(task, failure) for task, _, failure in thread.task_outcomes(head) if failure is not None]
     lines += [
         f"`{task.node}` failed: {_cell(failure.type_name if hides_error_texts else failure.summary)}"
-        for task, _, failure in thread.task_outcomes(head)
-        if failure is not None
+        for task, failure in failed[:SHOWN_TASKS]
     ]
-    return "\n\n".join(lines)
+    return "\n\n".join([*lines, *_not_shown(len(failed), "failures")])
+
+
+def _nodes(checkpoint: Checkpoint) -> str:
+    """Return the nodes that a checkpoint has due, as far as there is room for them."""
+    names = ", ".join(f"`{task.node}`" for task in checkpoint.tasks[:SHOWN_TASKS])
+    more = len(checkpoint.tasks) - SHOWN_TASKS
+    return f"{names} and {more:,} more" if more > 0 else names
+
+
+def _not_shown(count: int, things: str) -> list[str]:
+    return [f"{count - SHOWN_TASKS:,} more {things} are not shown here."] if count > SHOWN_TASKS else []
 
 
 def _interrupt(request: InterruptRequest, *, several: bool) -> str:
@@ -87,7 +104,7 @@ def _interrupt(request: InterruptRequest, *, several: bool) -> str:
     answer = json.dumps({"resume": {request.id: "your answer"} if several else "your answer"})
     until = ""
     if request.deadline:
-        until = f"Until {request.deadline[:16]} UTC; then the answer is `{json.dumps(request.default)}`. "
+        until = f"Until {request.deadline[:16]} UTC; then the answer is `{json.dumps(request.default)[:MAX_TEXT]}`. "
     return (
         f"Waits for an answer to\n\n```json\n{value[:MAX_TEXT]}\n```\n\n"
         f"{until}To answer, send the signal `resume` with the input"
@@ -106,9 +123,9 @@ def _steps(thread: ThreadView, step_rows: dict[str, str]) -> str:
 
 
 def _step_row(checkpoint: Checkpoint) -> str:
-    wrote = "; ".join(f"`{node}`: {', '.join(_channels(values))}" for node, values in (checkpoint.writes or {}).items())
-    then = ", ".join(f"`{name}`" for name in checkpoint.nodes)
-    return f"| {checkpoint.step} | {checkpoint.source} | {_cell(wrote)} | {_cell(then)} |"
+    writers = list((checkpoint.writes or {}).items())
+    wrote = "; ".join(f"`{node}`: {', '.join(_channels(values))}" for node, values in writers[:SHOWN_TASKS])
+    return f"| {checkpoint.step} | {checkpoint.source} | {_cell(wrote)} | {_cell(_nodes(checkpoint))} |"
 
 
 def _channels(writes: Any) -> list[str]:

@@ -25,17 +25,18 @@ workflow task again and again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, FailureError
 
 from stepgraph.drive.apply_command import check_command
-from stepgraph.engine.record import record_of
+from stepgraph.engine.record import RECORD_LIMIT, record_of
 from stepgraph.engine.spec import GraphSpec
-from stepgraph.errors import StepgraphError, ThreadBusyError
+from stepgraph.errors import InvalidUpdateError, StepgraphError, sendable, suggest
 from stepgraph.protocol.commands import CommandAnswer, CommandKind, IdleAnswer, InvokeCommand, ThreadCommand
 from stepgraph.protocol.names import (
     CHECK,
@@ -52,7 +53,7 @@ from stepgraph.protocol.names import (
     UPDATE_STATE,
     WAIT_UNTIL_IDLE,
 )
-from stepgraph.protocol.thread_errors import not_waiting, thread_busy
+from stepgraph.protocol.thread_errors import fault_of, not_waiting, thread_busy
 from stepgraph.temporal import sdk_internals
 from stepgraph.temporal.payloads import to_raw
 from stepgraph_workflows import query_answers
@@ -64,9 +65,6 @@ from stepgraph_workflows.run_state import RunState
 IDLE_ANSWER_BYTES = 4_096
 """Size of a state above which `wait_until_idle` leaves the record out: an update's answer stays in the history, and in
 the worker's memory."""
-
-NO_ARGUMENT = to_raw(None)
-"""The argument of a query that was made without one."""
 
 
 class GraphWorkflow:
@@ -89,31 +87,37 @@ class GraphWorkflow:
     # Updates. A validator refuses what can be seen to be wrong before it enters the history.
 
     @workflow.update(name=UPDATE_STATE)
-    async def update_state(self, payload: dict[str, Any] | None = None) -> RawValue:
+    @sdk_internals.takes_any_arguments
+    async def update_state(self, *arguments: Any) -> RawValue:
         """Write values by hand before the next super-step; the answer is the new checkpoint's config."""
-        return await self._apply("update", payload)
+        return await self._apply("update", arguments)
 
     @update_state.validator
-    def _validate_update_state(self, payload: dict[str, Any] | None = None) -> None:
-        self._validate("update", payload)
+    @sdk_internals.takes_any_arguments
+    def _validate_update_state(self, *arguments: Any) -> None:
+        self._validate("update", arguments)
 
     @workflow.update(name=FORK)
-    async def fork(self, payload: dict[str, Any] | None = None) -> RawValue:
+    @sdk_internals.takes_any_arguments
+    async def fork(self, *arguments: Any) -> RawValue:
         """Go on from a checkpoint before the next super-step; the answer is the new checkpoint's config."""
-        return await self._apply("fork", payload)
+        return await self._apply("fork", arguments)
 
     @fork.validator
-    def _validate_fork(self, payload: dict[str, Any] | None = None) -> None:
-        self._validate("fork", payload)
+    @sdk_internals.takes_any_arguments
+    def _validate_fork(self, *arguments: Any) -> None:
+        self._validate("fork", arguments)
 
     @workflow.update(name=RESUME)
-    async def resume(self, payload: dict[str, Any] | None = None) -> RawValue:
+    @sdk_internals.takes_any_arguments
+    async def resume(self, *arguments: Any) -> RawValue:
         """Answer interrupts; the thread runs on."""
-        return await self._apply("resume", payload)
+        return await self._apply("resume", arguments)
 
     @resume.validator
-    def _validate_resume(self, payload: dict[str, Any] | None = None) -> None:
-        self._validate("resume", payload)
+    @sdk_internals.takes_any_arguments
+    def _validate_resume(self, *arguments: Any) -> None:
+        self._validate("resume", arguments)
         thread = self._state.thread
         runs_on = self._state.phase is Phase.RUNNING and not self._state.commands
         is_repeated = self._state.answer_to(_update_id()) is not None
@@ -121,29 +125,37 @@ class GraphWorkflow:
             raise _update_failure(not_waiting(thread.thread_id, thread.run_id))
 
     @workflow.update(name=INVOKE)
-    async def invoke(self, payload: dict[str, Any] | None = None) -> RawValue:
+    @sdk_internals.takes_any_arguments
+    async def invoke(self, *arguments: Any) -> RawValue:
         """Give an idle thread an input, or have it pass a breakpoint; queue the input of a running one."""
         id = _update_id()
         if self._state.is_free or self._state.answer_to(id) is not None:
-            return await self._apply("invoke", payload)
-        self._state.queue_input(id, InvokeCommand.model_validate(payload or {}))
+            return await self._apply("invoke", arguments)
+        with _refusing():
+            command = parse_command("invoke", arguments)
+            assert isinstance(command, InvokeCommand)
+            self._state.queue_input(id, command)
         return to_raw(CommandAnswer(run_id=workflow.info().run_id, queued_input_id=id))
 
     @invoke.validator
-    def _validate_invoke(self, payload: dict[str, Any] | None = None) -> None:
-        self._validate("invoke", payload)
-        if self._state.is_free or self._state.answer_to(_update_id()) is not None:
+    @sdk_internals.takes_any_arguments
+    def _validate_invoke(self, *arguments: Any) -> None:
+        self._refuse_if_not_ready()
+        if self._state.answer_to(_update_id()) is not None:
             return
-        info, command = workflow.info(), InvokeCommand.model_validate(payload or {})
-        try:
+        with _refusing():
+            command = self._checked("invoke", arguments)
+            assert isinstance(command, InvokeCommand)
+            if self._state.is_free:
+                return
+            info = workflow.info()
             if command.on_busy == "refuse":
                 raise thread_busy(info.workflow_id, info.run_id)
             self._state.inputs.check_room(info.workflow_id, command)
-        except ThreadBusyError as error:
-            raise _update_failure(error) from None
 
     @workflow.update(name=WAIT_UNTIL_IDLE)
-    async def wait_until_idle(self) -> RawValue:
+    @sdk_internals.takes_any_arguments
+    async def wait_until_idle(self, *arguments: Any) -> RawValue:
         """Answer once the thread is idle, or once its run is about to end or to continue as new."""
         await workflow.wait_condition(lambda: self._state.is_idle or self._state.phase.releases_callers)
         thread = self._state.restored_thread
@@ -151,130 +163,170 @@ class GraphWorkflow:
             return to_raw(IdleAnswer())
         if thread.state_size > IDLE_ANSWER_BYTES:
             return to_raw(IdleAnswer(query_record=True))
-        return to_raw(IdleAnswer(record=record_of(thread)))
+        with _refusing():
+            record = to_raw(IdleAnswer(record=record_of(thread)))
+            return record if len(record.payload.data) <= RECORD_LIMIT else to_raw(IdleAnswer(query_record=True))
 
     @wait_until_idle.validator
-    def _validate_wait_until_idle(self) -> None:
+    @sdk_internals.takes_any_arguments
+    def _validate_wait_until_idle(self, *arguments: Any) -> None:
         self._refuse_if_not_ready()
 
     # Signals, for senders that cannot send updates. One that is refused fails nothing: the state shows why.
 
     @workflow.signal(name=UPDATE_STATE)
-    def update_state_signal(self, payload: dict[str, Any] | None = None) -> None:
+    @sdk_internals.takes_any_arguments
+    def update_state_signal(self, *arguments: Any) -> None:
         """Queue an update by hand."""
-        self._queue_command("update", payload)
+        self._queue_command("update", arguments)
 
     @workflow.signal(name=FORK)
-    def fork_signal(self, payload: dict[str, Any] | None = None) -> None:
+    @sdk_internals.takes_any_arguments
+    def fork_signal(self, *arguments: Any) -> None:
         """Queue a fork."""
-        self._queue_command("fork", payload)
+        self._queue_command("fork", arguments)
 
     @workflow.signal(name=RESUME)
-    def resume_signal(self, payload: dict[str, Any] | None = None) -> None:
+    @sdk_internals.takes_any_arguments
+    def resume_signal(self, *arguments: Any) -> None:
         """Queue an answer to interrupts."""
-        self._queue_command("resume", payload)
+        self._queue_command("resume", arguments)
 
     @workflow.signal(name=INVOKE)
-    def invoke_signal(self, payload: dict[str, Any] | None = None) -> None:
+    @sdk_internals.takes_any_arguments
+    def invoke_signal(self, *arguments: Any) -> None:
         """Give an idle thread an input; queue the input of a running one."""
-        try:
-            command = self._checked("invoke", payload)
+        with self._showing_errors():
+            command = self._checked("invoke", arguments)
             assert isinstance(command, InvokeCommand)
             self._state.inputs.check_room(workflow.info().workflow_id, command)
-        except StepgraphError as error:
-            self._state.show_signal_error(error)
-            return
-        if self._state.is_free:
-            self._state.commands.add("invoke", command, on_error=self._state.show_signal_error)
-        else:
-            self._state.queue_input(str(workflow.uuid4()), command)
+            if self._state.is_free:
+                self._state.commands.add("invoke", command, on_error=self._state.show_signal_error)
+            else:
+                self._state.queue_input(str(workflow.uuid4()), command)
+
+    @workflow.signal(dynamic=True)
+    def unknown_signal(self, name: str, arguments: Sequence[RawValue]) -> None:
+        """Show that there is no such signal."""
+        known = (UPDATE_STATE, FORK, RESUME, INVOKE)
+        self._state.show_signal_error(InvalidUpdateError(f"There is no signal {name!r}.{suggest(name, known)}"))
 
     # Queries
 
     @workflow.query(name=GET_STATE)
-    def get_state(self, request: RawValue = NO_ARGUMENT) -> RawValue:
+    @sdk_internals.takes_any_arguments
+    def get_state(self, *arguments: Any) -> RawValue:
         """Return the head, or the checkpoint asked for, as a `StateSnapshot`."""
         return query_answers.state(
-            self._state.restored_thread, request, self._state.signal_errors, in_one_piece=self.uses_external_storage
+            self._state.restored_thread, arguments, self._state.signal_errors, in_one_piece=self.uses_external_storage
         )
 
     @workflow.query(name=GET_HISTORY)
-    def get_state_history(self, request: RawValue = NO_ARGUMENT) -> RawValue:
+    @sdk_internals.takes_any_arguments
+    def get_state_history(self, *arguments: Any) -> RawValue:
         """Return this run's checkpoints, newest first, and which run has the older ones."""
         restored = self._state.restored_record
         return query_answers.history(
-            self._state.restored_thread, restored, request, in_one_piece=self.uses_external_storage
+            self._state.restored_thread, restored, arguments, in_one_piece=self.uses_external_storage
         )
 
     @workflow.query(name=GET_RECORD)
-    def get_record(self, request: RawValue = NO_ARGUMENT) -> RawValue:
+    @sdk_internals.takes_any_arguments
+    def get_record(self, *arguments: Any) -> RawValue:
         """Return the record that this run would leave if it ended now, or that of a checkpoint."""
         restored = self._state.restored_record
         return query_answers.record(
-            self._state.restored_thread, restored, request, in_one_piece=self.uses_external_storage
+            self._state.restored_thread, restored, arguments, in_one_piece=self.uses_external_storage
         )
 
     @workflow.query(name=GET_VALUES)
-    def get_values(self, request: RawValue = NO_ARGUMENT) -> RawValue:
+    @sdk_internals.takes_any_arguments
+    def get_values(self, *arguments: Any) -> RawValue:
         """Return the values at a checkpoint, for an activity that does not have them in its cache."""
-        return query_answers.values(self._state.restored_thread, request, in_one_piece=self.uses_external_storage)
+        return query_answers.values(self._state.restored_thread, arguments, in_one_piece=self.uses_external_storage)
 
     @workflow.query(name=GET_WRITES)
-    def get_writes(self, request: RawValue = NO_ARGUMENT) -> RawValue:
+    @sdk_internals.takes_any_arguments
+    def get_writes(self, *arguments: Any) -> RawValue:
         """Return what the head's finished tasks wrote, for an activity that applies these writes."""
-        return query_answers.writes(self._state.restored_thread, request, in_one_piece=self.uses_external_storage)
+        return query_answers.writes(self._state.restored_thread, arguments, in_one_piece=self.uses_external_storage)
 
     @workflow.query(name=GET_SPEC)
-    def get_spec(self, request: RawValue = NO_ARGUMENT) -> RawValue:
+    @sdk_internals.takes_any_arguments
+    def get_spec(self, *arguments: Any) -> RawValue:
         """Return the spec that the run has recorded, for an activity whose code has another one."""
-        return query_answers.spec(self._state.restored_thread, request, in_one_piece=self.uses_external_storage)
+        return query_answers.spec(self._state.restored_thread, arguments, in_one_piece=self.uses_external_storage)
 
     @workflow.query(name=CHECK)
-    def check(self, request: RawValue = NO_ARGUMENT) -> RawValue:
+    @sdk_internals.takes_any_arguments
+    def check(self, *arguments: Any) -> RawValue:
         """Return the error with which the thread's next run would refuse a command, as far as this one can see."""
         spec = self.specs.get(workflow.info().workflow_type)
-        return query_answers.check(self._state.restored_thread, spec, request)
+        return query_answers.check(self._state.restored_thread, spec, arguments)
 
     # What handlers share
 
-    def _checked(self, kind: CommandKind, payload: dict[str, Any] | None) -> ThreadCommand:
-        """Return the command in a payload; `StepgraphError` if it can be seen to be wrong."""
-        command = parse_command(kind, payload)
+    def _checked(self, kind: CommandKind, arguments: Sequence[Any]) -> ThreadCommand:
+        """Return the command in the arguments; `StepgraphError` if it can be seen to be wrong."""
+        command = parse_command(kind, arguments)
         if self._state.restored_thread is not None:
             check_command(self._state.restored_thread, kind, command)
         return command
 
-    def _validate(self, kind: CommandKind, payload: dict[str, Any] | None) -> None:
+    def _validate(self, kind: CommandKind, arguments: Sequence[Any]) -> None:
         self._refuse_if_not_ready()
         if self._state.answer_to(_update_id()) is not None:
             return
-        try:
-            self._checked(kind, payload)
-        except StepgraphError as error:
-            raise _update_failure(error) from None
+        with _refusing():
+            self._checked(kind, arguments)
 
     def _refuse_if_not_ready(self) -> None:
         """Refuse an update that the phase does not accept, or a local activity forbids; its client sends it again."""
         if not self._state.phase.accepts_updates or self._state.commands.is_applying:
             raise _not_ready("The run cannot accept an update now. Send it again.")
 
-    async def _apply(self, kind: CommandKind, payload: dict[str, Any] | None) -> RawValue:
+    async def _apply(self, kind: CommandKind, arguments: Sequence[Any]) -> RawValue:
         """Queue a command, and return the checkpoint that it makes. One that is sent again gets the same answer."""
         id = _update_id()
         if (answer := self._state.answer_to(id)) is not None:
             return to_raw(answer)
-        pending = self._state.commands.add(kind, parse_command(kind, payload), id=id)  # the validator has parsed it
+        with _refusing():
+            pending = self._state.commands.add(
+                kind, parse_command(kind, arguments), id=id
+            )  # the validator has parsed it
         await workflow.wait_condition(lambda: pending.done)
         if pending.error is not None:
             raise _not_ready(pending.error.message) if pending.came_too_late else _update_failure(pending.error)
         configurable = pending.config["configurable"] if pending.config is not None else None
         return to_raw(CommandAnswer(run_id=workflow.info().run_id, configurable=configurable))
 
-    def _queue_command(self, kind: CommandKind, payload: dict[str, Any] | None) -> None:
+    def _queue_command(self, kind: CommandKind, arguments: Sequence[Any]) -> None:
+        with self._showing_errors():
+            command = parse_command(kind, arguments)
+            self._state.commands.add(kind, command, on_error=self._state.show_signal_error)
+
+    @contextmanager
+    def _showing_errors(self) -> Iterator[None]:
+        """Show an error in the state, for a signal has no caller; a workflow task that raises it fails for ever."""
         try:
-            self._state.commands.add(kind, parse_command(kind, payload), on_error=self._state.show_signal_error)
+            yield
         except StepgraphError as error:
             self._state.show_signal_error(error)
+        except Exception as fault:
+            self._state.show_signal_error(fault_of(fault))
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Have an error refuse an update: what an update raises besides a Temporal failure fails its workflow task."""
+    try:
+        yield
+    except StepgraphError as error:
+        raise _update_failure(error) from None
+    except FailureError:
+        raise
+    except Exception as fault:
+        raise _update_failure(fault_of(fault)) from None
 
 
 def _update_id() -> str:
@@ -291,7 +343,9 @@ def _not_ready(message: str) -> ApplicationError:
 
 def _update_failure(error: StepgraphError) -> ApplicationError:
     """Return what an update raises so that its caller gets the error."""
-    return ApplicationError(error.message, to_raw(error.to_wire()), type=type(error).__name__, non_retryable=True)
+    return ApplicationError(
+        sendable(error.message), to_raw(error.to_wire()), type=type(error).__name__, non_retryable=True
+    )
 
 
 def workflow_for(specs: Mapping[str, GraphSpec]) -> type:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from stepgraph.engine.thread_view import ThreadView
 from stepgraph.temporal.logs import get_logger
 from stepgraph.temporal.search_attributes import FORKED_FROM, GRAPH, STATUS, WAITS_FOR
 from stepgraph_workflows import details_page
+
+MAX_KEYWORD_BYTES = 2_000
+"""Bytes of JSON, with escapes for what is not ASCII, that a search attribute's value may have: servers take 2,048."""
 
 
 class Publisher:
@@ -57,7 +61,7 @@ class Publisher:
             waits_for = details_page.waits_for(thread) if status == "waiting" else None
             updates.append(STATUS.value_set(status))
             if waits_for is not None:
-                updates.append(WAITS_FOR.value_set(waits_for))
+                updates.append(WAITS_FOR.value_set(keyword(waits_for)))
             elif self._status == "waiting":
                 updates.append(WAITS_FOR.value_unset())
         self._status = status
@@ -67,10 +71,17 @@ class Publisher:
 
 def graph_attribute(graph: str) -> SearchAttributeUpdate[Any]:
     """Return the search attribute that names the thread's graph."""
-    return GRAPH.value_set(graph)
+    return GRAPH.value_set(keyword(graph))
 
 
 def origin_attributes(thread: ThreadView) -> list[SearchAttributeUpdate[Any]]:
     """Return the search attribute that names the thread which this one was forked from, if it was."""
     origin = thread.head.forked_from if thread.head else None
-    return [FORKED_FROM.value_set(origin)] if origin is not None else []
+    return [FORKED_FROM.value_set(keyword(origin))] if origin is not None else []
+
+
+def keyword(text: str) -> str:
+    """Return a text as the value of a search attribute, which the server limits; a longer one fails a workflow task."""
+    while len(json.dumps(text)) > MAX_KEYWORD_BYTES:
+        text = text[: len(text) * 3 // 4]
+    return text

@@ -9,21 +9,25 @@ from typing import Any, NoReturn
 
 from temporalio import workflow
 from temporalio.common import RawValue
+from temporalio.exceptions import FailureError
 
 from stepgraph.drive.apply_command import accept_input, apply_command
+from stepgraph.drive.check_values import check_config
 from stepgraph.drive.commit_step import commit_step
 from stepgraph.engine.checkpoint import Task
 from stepgraph.engine.failures import node_error
 from stepgraph.engine.recent_history import with_recent_history
-from stepgraph.engine.record import Record, record_of
+from stepgraph.engine.record import RECORD_LIMIT, Record, record_of
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import InvalidInputError, StepgraphError
 from stepgraph.protocol.commands import CommandKind, InvokeCommand, ThreadCommand, runs_nodes
 from stepgraph.protocol.start_options import WORKFLOW_TASK_SECONDS, CommandRefused, ContinuedRun, StartOptions
-from stepgraph.protocol.thread_errors import nothing_to_resume
+from stepgraph.protocol.thread_errors import fault_of, nothing_to_resume
 from stepgraph.temporal import sdk_internals
 from stepgraph.temporal.payloads import failure, to_raw
+from stepgraph_workflows.command_queue import parse_command
 from stepgraph_workflows.continue_as_new import next_start_options, should_continue_as_new
+from stepgraph_workflows.details_page import SHOWN_TASKS
 from stepgraph_workflows.phases import Phase
 from stepgraph_workflows.publisher import graph_attribute, origin_attributes
 from stepgraph_workflows.restore import parse_arguments, restore_thread, without_values
@@ -46,6 +50,8 @@ class RunLoop:
     def __init__(self, state: RunState) -> None:
         self._state = state
         self._super_steps = SuperSteps(should_stop=lambda: state.phase.stops_nodes)
+        self._begun_step: str | None = None
+        """The checkpoint whose super-step has begun, and has tasks that have not run yet."""
 
     async def run(self, args: Sequence[RawValue]) -> RawValue:
         """Run from the first act to the last. The result is the thread's record, or a `CommandRefused`."""
@@ -64,8 +70,14 @@ class RunLoop:
             error = reason
             await self._answer_callers()
         except Exception as fault:  # a fault of stepgraph must not fail the workflow task for ever
-            error = StepgraphError(f"A fault in stepgraph ended the run: {type(fault).__name__}: {fault}")
-        return self._end(error, is_refusal=is_refusal)
+            error = fault_of(fault)
+            await self._answer_callers()
+        try:
+            return self._end(error, is_refusal=is_refusal)
+        except FailureError:
+            raise
+        except Exception as fault:  # the record cannot be encoded: the thread goes on from the one before
+            self._fail(fault_of(fault), None)
 
     async def _start(self, args: Sequence[RawValue]) -> str | None:
         """Open the thread, restore it, and do what the run was started for; return which client started the run.
@@ -85,6 +97,7 @@ class RunLoop:
         opening = state.opening = await open_thread(options)
         thread = state.restored_thread = restore_thread(opening)
         state.opening = opening.model_copy(update={"record": without_values(opening.record)})
+        check_config(options.config)
         state.config = options.config
         state.signal_errors = list(continued.errors)
         thread.limit_steps(
@@ -92,6 +105,12 @@ class RunLoop:
             limit=options.recursion_limit,
         )
         thread.set_breakpoints(options.interrupt_before, options.interrupt_after)
+        if continued.within_step:
+            self._begun_step = thread.head_id
+        for command in continued.commands:
+            state.commands.add(
+                command.kind, parse_command(command.kind, [command.payload]), on_error=state.show_signal_error
+            )
         runs = await self._apply_start_command(thread, options)
         if runs is None:
             runs = continued.runs_due_tasks
@@ -139,7 +158,8 @@ class RunLoop:
         """Loop until nothing is left to do: apply commands; stop; continue as new; run due tasks; wait; finish."""
         state, thread, settings = self._state, self._state.thread, self._state.settings
         while True:
-            await self._apply_commands()
+            if not self._is_within_step():
+                await self._apply_commands()
             if state.phase.stops_nodes:
                 state.phase = Phase.STOPPED
                 if not await self._command_or_all_answered():
@@ -147,7 +167,7 @@ class RunLoop:
             elif should_continue_as_new(thread, settings, self._super_steps.length(thread)):
                 await self._continue_as_new(caller)
             elif state.phase is Phase.RUNNING and (tasks := thread.due()):
-                await self._run_tasks(tasks)
+                await self._run_tasks(tasks, caller)
             elif state.phase is Phase.RUNNING and thread.complete:
                 await self._commit()
             elif (thread.waiting_interrupts or thread.paused) and not state.inputs:
@@ -158,13 +178,27 @@ class RunLoop:
                 if not await self._command_or_all_answered():
                     return
 
-    async def _run_tasks(self, tasks: tuple[Task, ...]) -> None:
+    def _is_within_step(self) -> bool:
+        """Whether a super-step has begun, and has tasks that have not run yet. Commands wait for its end."""
+        state, thread = self._state, self._state.thread
+        if self._begun_step is None or self._begun_step != thread.head_id or state.phase.stops_nodes:
+            return False
+        return any(task.id not in thread.failures for task in thread.due())
+
+    async def _run_tasks(self, tasks: tuple[Task, ...], caller: str | None) -> None:
         """Run the tasks that are due, and commit; raise the `NodeError` if one failed and no command repaired that."""
         state, thread = self._state, self._state.thread
+        if self._begun_step == thread.head_id:  # those that failed in it do not run again
+            tasks = tuple(task for task in tasks if task.id not in thread.failures)
         fused = await self._super_steps.run(thread, tasks, state.settings, state.config)
         if fused:
             state.show_details()
             state.publisher.log("super-steps done", ran=fused, checkpoint_id=thread.head_id)
+        if self._super_steps.leaves_tasks:
+            self._begun_step = thread.head_id
+            await self._leave_tasks(caller)
+            return
+        self._begun_step = None
         if thread.failures:
             await self._apply_commands()
             if thread.failures:
@@ -179,7 +213,10 @@ class RunLoop:
         if head is not None and head.takes_input:  # no node has run
             return
         state.publisher.log(
-            "super-step done", step=checkpoint.step, checkpoint_id=checkpoint.id, next=list(checkpoint.nodes)
+            "super-step done",
+            step=checkpoint.step,
+            checkpoint_id=checkpoint.id,
+            next=list(checkpoint.nodes[:SHOWN_TASKS]),
         )
 
     async def _apply_commands(self) -> None:
@@ -218,24 +255,51 @@ class RunLoop:
 
     async def _continue_as_new(self, caller: str | None) -> None:
         """Continue as new once every caller has its answer; return if a command arrives meanwhile: it goes first."""
-        state, thread, before = self._state, self._state.thread, self._state.phase
+        state, before = self._state, self._state.phase
         state.phase = Phase.CONTINUING
         await self._command_or_all_answered()
         if state.phase is Phase.CONTINUING:  # a signal may have requested that running nodes are cancelled
             state.phase = before
         if state.commands or state.phase.stops_nodes:
             return
-        state.publisher.log("run continues as new", step=thread.head.step if thread.head else None)
-        options = next_start_options(
-            thread,
+        self._begin_next_run(self._arguments(None, self._next_start_options(caller)))
+
+    async def _leave_tasks(self, caller: str | None) -> None:
+        """Continue as new in the middle of a super-step; return if its results do not fit into the next run."""
+        state = self._state
+        state.phase = Phase.CONTINUING
+        state.commands.return_to_callers()
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        if state.phase is Phase.CONTINUING:  # a signal may have requested that running nodes are cancelled
+            state.phase = Phase.RUNNING
+        if state.phase.stops_nodes:
+            return
+        options = self._next_start_options(caller)
+        record = options.continued.record if options.continued is not None else None
+        arguments = self._arguments(None, options)
+        fits = state.thread.uses_external_storage or len(arguments[1].payload.data) <= RECORD_LIMIT
+        if fits and (record is None or "results" not in record.omitted):
+            self._begin_next_run(arguments)
+        self._super_steps.stay()
+
+    def _next_start_options(self, caller: str | None) -> StartOptions:
+        state = self._state
+        return next_start_options(
+            state.thread,
             caller=caller,
             config=state.config,
             runs_due_tasks=state.phase is not Phase.HOLDING,
             errors=state.signal_errors,
             input_queue=state.inputs.inputs,
+            commands=state.commands.by_signal,
+            within_step=self._begun_step is not None and self._begun_step == state.thread.head_id,
         )
+
+    def _begin_next_run(self, arguments: list[RawValue]) -> NoReturn:
+        state, thread = self._state, self._state.thread
+        state.publisher.log("run continues as new", step=thread.head.step if thread.head else None)
         seconds = timedelta(seconds=WORKFLOW_TASK_SECONDS) if thread.uses_external_storage else None
-        workflow.continue_as_new(args=self._arguments(None, options), task_timeout=seconds)
+        workflow.continue_as_new(args=arguments, task_timeout=seconds)
 
     async def _command_or_all_answered(self) -> bool:
         """Wait for a command, or until no caller waits for an answer any more; return whether a command came."""
@@ -284,4 +348,4 @@ class RunLoop:
 
     def _arguments(self, input_data: Any, options: StartOptions) -> list[RawValue]:
         state = self._state
-        return [to_raw(input_data), to_raw(options.to_json(), repeats=state.settings.uses_external_storage)]
+        return [to_raw(input_data), to_raw(options, repeats=state.settings.uses_external_storage)]

@@ -10,7 +10,7 @@ from temporalio.common import SearchAttributeUpdate
 from stepgraph.drive.thread_io import ThreadIO
 from stepgraph.engine.record import Record
 from stepgraph.engine.thread import Thread
-from stepgraph.errors import StepgraphError
+from stepgraph.errors import StepgraphError, sendable
 from stepgraph.protocol.commands import CommandAnswer, InvokeCommand
 from stepgraph.protocol.opening import Opening, RunSettings
 from stepgraph.protocol.snapshot import config_for
@@ -22,6 +22,10 @@ from stepgraph_workflows.thread_activities import thread_io
 
 MAX_SIGNAL_ERRORS = 20
 """How many refused signals the state shows."""
+
+
+MAX_ERROR_CHARACTERS = 500
+"""Characters that are kept of each of their errors, which quote what the sender sent."""
 
 
 class RunState:
@@ -98,8 +102,11 @@ class RunState:
 
     def show_signal_error(self, error: StepgraphError) -> None:
         """Record why a signal is refused. It fails nothing: the log and the state show the error."""
-        self.signal_errors = [*self.signal_errors[-MAX_SIGNAL_ERRORS + 1 :], error.message]
+        message = sendable(error.message)[:MAX_ERROR_CHARACTERS]
+        self.signal_errors = [*self.signal_errors[-MAX_SIGNAL_ERRORS + 1 :], message]
         self.publisher.log("signal refused", error=error)
+        if self.restored_thread is not None:
+            self.show_details()
 
     def publish(self, more: Sequence[SearchAttributeUpdate[Any]] = ()) -> None:
         """Publish the thread's page in the Web UI, and its search attributes where the namespace has them."""

@@ -1,8 +1,14 @@
-"""Super-steps as Temporal activities: an activity for each task, or one for several super-steps together."""
+"""Super-steps as Temporal activities: an activity for each task, or one for several super-steps together.
+
+The tasks of a super-step run in a sliding window: as many at once as `RunSettings.tasks_in_flight` says, and the next
+one starts when one ends. Of a super-step with more tasks than one history takes, some are left to the next run: no
+further task starts, and those in flight end.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -13,6 +19,7 @@ from stepgraph.engine.checkpoint import Task
 from stepgraph.engine.thread import Thread
 from stepgraph.protocol.fused_run import FusedStepsResult
 from stepgraph.protocol.opening import RunSettings
+from stepgraph_workflows.continue_as_new import should_leave_tasks
 from stepgraph_workflows.fused_dispatch import REPLAY_COST, can_fuse, commit_fused, run_fused, without_cancelled
 from stepgraph_workflows.task_dispatch import CANCELLED, run_task_activity
 
@@ -39,6 +46,16 @@ class SuperSteps:
         """The checkpoint whose tasks must not be fused."""
         self._failed_attempts: Mapping[str, int] = {}
         """How many attempts at that checkpoint's tasks have failed while they were fused, by task id."""
+        self._tasks_started = 0
+        """How many tasks had activities of their own in this run."""
+        self._may_leave_tasks = True
+        """Whether the results of unfinished super-steps fit into the arguments of the next run."""
+        self.leaves_tasks = False
+        """Whether the last super-step has tasks that are left to the next run."""
+
+    def stay(self) -> None:
+        """Run all further tasks in this run: what has been done of a super-step does not fit into the next one's."""
+        self._may_leave_tasks = False
 
     def length(self, thread: Thread) -> float:
         """Return how long the run is to replay, in super-steps with an activity for each task."""
@@ -53,6 +70,7 @@ class SuperSteps:
         Raises:
             asyncio.CancelledError: Temporal has cancelled the run, and the nodes have ended.
         """
+        self.leaves_tasks = False
         if self._may_fuse and self._unfused_checkpoint != thread.head_id and can_fuse(thread, tasks):
             return await self._run_fused(thread, settings, config)
         await self._run_tasks(thread, tasks, settings, config)
@@ -78,12 +96,24 @@ class SuperSteps:
     ) -> None:
         step = thread.next_step
         group = [workflow.create_event_group(f"step-{step}", label=f"step {step}")] if len(tasks) > 1 else []
-        work = [asyncio.create_task(self._run_task(thread, task, settings, config, group)) for task in tasks]
+        left = deque(tasks)
+
+        async def run_one_after_the_other() -> None:
+            while left and not self._stopping and not self._must_leave_tasks(settings):
+                self._tasks_started += 1
+                await self._run_task(thread, left.popleft(), settings, config, group)
+
+        window = min(settings.tasks_in_flight, len(tasks))
+        work = [asyncio.create_task(run_one_after_the_other()) for _ in range(window)]
         await self._wait_or_cancel(work)
         for each in work:
             if each.done() and not each.cancelled():
                 each.result()
         self._raise_if_cancelled()
+        self.leaves_tasks = bool(left) and not self._stopping
+
+    def _must_leave_tasks(self, settings: RunSettings) -> bool:
+        return self._may_leave_tasks and should_leave_tasks(settings, self._tasks_started)
 
     async def _run_task(
         self,

@@ -1,0 +1,58 @@
+"""Faults of stepgraph itself: a run that meets one ends, every caller has an answer, and the thread goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from operator import add
+from typing import Annotated, Any, TypedDict
+
+import pytest
+
+from stepgraph.drive import commit_step as committing
+from stepgraph.errors import StepgraphError, ThreadBusyError
+from stepgraph.protocol.names import UPDATE_STATE
+from tests.conftest import Stage
+from tests.patience import eventually
+from tests.temporal.graphs import chain
+
+
+class Log(TypedDict):
+    log: Annotated[list[str], add]
+
+
+async def test_a_fault_answers_every_caller_and_keeps_the_thread(monkeypatch: pytest.MonkeyPatch, stage: Stage) -> None:
+    """The caller of the run gets the fault, the sender of an update that waits is told to send it again."""
+    go_on = asyncio.Event()
+
+    async def wait(state: Log) -> dict[str, Any]:
+        await go_on.wait()
+        return {"log": ["waited"]}
+
+    graph = chain(Log, {"wait": wait}, name="faulty")
+    client, config = stage.use(graph), stage.thread()
+    thread_id = config["configurable"]["thread_id"]
+    broken = [thread_id]
+
+    async def commit_step(thread: Any, *arguments: Any) -> Any:
+        if broken and thread.next_step == 2 and thread.run_id == broken[-1]:
+            raise ZeroDivisionError("a fault")
+        return await committing.commit_step(thread, *arguments)
+
+    monkeypatch.setattr("stepgraph_workflows.run_loop.commit_step", commit_step)
+    async with stage.serving(graph):
+        run = await client.astart({"log": []}, config)
+        broken.append(run.run_id)
+        result = asyncio.ensure_future(run.result())
+        update = asyncio.ensure_future(client.aupdate_state(config, {"log": ["more"]}, as_node="human"))
+
+        async def accepted() -> bool:
+            return UPDATE_STATE in await stage.accepted_updates(thread_id)
+
+        await eventually(accepted)
+        go_on.set()
+        with pytest.raises(StepgraphError, match="fault in stepgraph: ZeroDivisionError: a fault"):
+            await result
+        with pytest.raises(ThreadBusyError, match="Send it again"):
+            await update
+        assert (await client.aget_state(config)).next == ("wait",)
+        assert (await client.ainvoke(None, config))["log"] == ["waited"]
