@@ -19,7 +19,7 @@ from tests.parity.observations import observe_history, raised
 from tests.parity.operations import Operation, bulk, fork, invoke, replay, resume, update
 from tests.parity.test_random_graphs import THREAD, RandomGraph
 
-EXAMPLES = int(os.environ.get("JOIN_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("JOIN_EXAMPLES", "25"))
 
 QUICK = (Phase.explicit, Phase.reuse, Phase.generate)
 """Without shrinking, which takes minutes: a message has the graph and all operations anyway."""
