@@ -24,7 +24,7 @@ define install
 @touch $(1)/.ready
 endef
 
-.PHONY: demo test test-fast check docs bench lock clean
+.PHONY: demo test test-fast attack chaos check docs bench lock clean
 
 demo: $(READY)
 	$(BIN)/python starter.py demo
@@ -35,6 +35,14 @@ test: $(READY)
 # What needs no server.
 test-fast: $(READY)
 	$(BIN)/python -m pytest -n 2 -m "not server"
+
+# Random attacks on every public entry: make attack ATTACK=1000 for so many of each kind.
+attack: $(READY)
+	ATTACK=$(or $(ATTACK),300) $(BIN)/python -m pytest tests/attack -n 2
+
+# Workers and servers killed under threads of all shapes: make chaos CHAOS="--seconds 600 --burners 2"
+chaos: $(READY)
+	$(BIN)/python -m tests.chaos $(CHAOS)
 
 check: $(READY)
 	$(BIN)/ruff check .
