@@ -30,6 +30,7 @@ from stepgraph.hosting.graph_worker import SHORT_GRACE, graph_worker
 from stepgraph.protocol.config import RunnableConfig, parse_thread_id
 from stepgraph.temporal.command_names import operator_command, worker_command
 from stepgraph.temporal.executions import Run, latest_run
+from stepgraph.temporal.storage import check_storage
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ async def _graph_connection(
     if graph.code is None:
         yield connection
         return
+    await check_storage(temporal)  # a worker that cannot store a state would try again without end
     async with graph_worker(temporal, [graph.code.registry], task_queue=client.task_queue, grace=SHORT_GRACE):
         yield connection
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
-from typing import Any, ParamSpec
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn, ParamSpec
 
 import typer
 from rich.markup import escape
@@ -20,10 +21,45 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from stepgraph.cli import rendering
 from stepgraph.errors import NodeError, StepgraphError
+from stepgraph.serde.error_text import one_line
 
 P = ParamSpec("P")
 
 log = logging.getLogger("stepgraph.cli")
+
+
+def run_app(app: typer.Typer) -> NoReturn:
+    """Run a command line to its end. What cannot be printed is told on standard error, without a traceback."""
+    _open_missing_streams()
+    status: int | str | None = 1
+    try:
+        app()
+    except SystemExit as end:
+        status = end.code
+    except OSError as error:  # of the print that was to report another error, too
+        _tell(f"The output cannot be written: {error.strerror or error}.")
+    except BaseException as error:  # of typer itself
+        _tell(_unexpected_error(error).message)
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python tries again as it ends, and prints that it failed
+        if not isinstance(error, BrokenPipeError):
+            _tell(f"The output cannot be written: {error}.")
+        status = status or 1
+    sys.exit(status)
+
+
+def _open_missing_streams() -> None:
+    """Open those standard streams that the process was started without, so that nothing has to expect their absence."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (open until the process ends)
+
+
+def _tell(message: str) -> None:
+    with suppress(OSError, ValueError):
+        print(f"Error: {message}", file=sys.stderr, flush=True)
 
 
 def reports_errors(command: Callable[P, Coroutine[Any, Any, None] | None]) -> Callable[P, None]:
@@ -63,7 +99,7 @@ def _reported_errors(*, as_json: bool) -> Iterator[None]:
         raise typer.Exit(130) from None
     except (typer.Exit, typer.BadParameter, BrokenPipeError):
         raise  # typer reports them
-    except Exception as error:
+    except BaseException as error:  # code of the user may raise anything
         log.debug("unexpected error", exc_info=error)
         _print_error(_unexpected_error(error), as_json=as_json)
         raise typer.Exit(1) from None
@@ -99,10 +135,12 @@ def _server_error(error: RPCError) -> StepgraphError:
     return StepgraphError(f"The Temporal server refused: {error}")
 
 
-def _unexpected_error(error: Exception) -> StepgraphError:
+def _unexpected_error(error: BaseException) -> StepgraphError:
+    if isinstance(error, OSError):
+        return StepgraphError(f"The operating system refuses it: {one_line(error)}.")
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     return StepgraphError(
-        f"This should not have happened: {type(error).__name__}: {error}{place}. Please report it; "
+        f"This should not have happened: {type(error).__name__}: {one_line(error)}{place}. Please report it; "
         "STEPGRAPH_LOG_LEVEL=debug shows more."
     )

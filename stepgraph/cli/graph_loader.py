@@ -13,13 +13,14 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
 from stepgraph.errors import UnknownGraphError, suggest
 from stepgraph.graph.compiled import CompiledGraph
-from stepgraph.serde.error_text import type_name
+from stepgraph.serde.error_text import one_line, type_name
 
 FORMS = "Name a graph as MODULE:VARIABLE or path/to/file.py:VARIABLE."
 LIBRARY = Path(__file__).parents[1]
@@ -66,18 +67,22 @@ def load_graph(address: str) -> CompiledGraph:
 def _graphs_at(address: str) -> dict[str, CompiledGraph]:
     """Return the graphs at an address by the variables that hold them. There is at least one."""
     place, variable = _split_address(address)
-    module = _load_module(place, address)
-    graphs = {name: value for name, value in vars(module).items() if isinstance(value, CompiledGraph)}
+    with _loading_errors(place, address):
+        module = _load_module(place)
+        variables = dict(getattr(module, "__dict__", {}))
+        if variable and variable not in variables and hasattr(module, variable):
+            variables[variable] = getattr(module, variable)
+    graphs = {name: value for name, value in variables.items() if isinstance(value, CompiledGraph)}
     if not variable:
         if not graphs:
             raise UnknownGraphError(f"{place!r} has no compiled graph. Assign what compile() returns to a variable.")
         return graphs
     if variable in graphs:
         return {variable: graphs[variable]}
-    if not hasattr(module, variable):
+    if variable not in variables:
         raise UnknownGraphError(f"{place!r} has no variable {variable!r}.{suggest(variable, graphs)}")
-    value = getattr(module, variable)
-    if hasattr(value, "compile"):
+    value = variables[variable]
+    if hasattr(type(value), "compile"):
         raise UnknownGraphError(f"{address!r} is a graph that is not compiled. Assign what its compile() returns.")
     raise UnknownGraphError(
         f"{address!r} is of type {type_name(value)}, and no compiled graph.{suggest(variable, graphs)}"
@@ -92,50 +97,62 @@ def _split_address(address: str) -> tuple[str, str]:
     return place, variable
 
 
-def _load_module(place: str, address: str) -> ModuleType:
-    """Import a module, or loads a file as one.
-
-    Args:
-        place: the module's name, or the file's path.
-        address: the whole address, for messages.
-
-    Raises:
-        UnknownGraphError: there is no such module or file, or its code raises; says where.
-    """
-    folder = str(Path.cwd())
-    if folder not in sys.path:
+def _load_module(place: str) -> ModuleType:
+    """Import a module, or loads a file as one. ``place``: the module's name, or the file's path."""
+    folder = _working_folder()
+    if folder is not None and folder not in sys.path:
         sys.path.insert(0, folder)  # a console script does not have the working directory on its path
+    if place.endswith(".py") or "/" in place:
+        return _load_file(Path(place))
+    return importlib.import_module(place)
+
+
+@contextmanager
+def _loading_errors(place: str, address: str) -> Iterator[None]:
+    """Turn whatever the user's code raises while it is loaded into an `UnknownGraphError` that says where.
+
+    Ctrl-C stays what it is: somebody may interrupt an import that takes long.
+    """
     try:
-        if place.endswith(".py") or "/" in place:
-            return _load_file(Path(place))
-        return importlib.import_module(place)
+        yield
     except (UnknownGraphError, KeyboardInterrupt):
         raise
     except SystemExit as error:
+        status = error.code if isinstance(error.code, int | str | None) else type_name(error.code)
         raise UnknownGraphError(
-            f"{address!r} cannot be loaded: it ends the process (exit status {error.code!r}) when it is imported. "
+            f"{address!r} cannot be loaded: it ends the process (exit status {status!r}) when it is imported. "
             'Put what a script does under: if __name__ == "__main__":'
         ) from error
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if place == missing or place.startswith(f"{missing}."):
+            looked_in = _working_folder() or "no folder, as the working directory was deleted,"
             raise UnknownGraphError(
-                f"There is no module {place!r} (looked in {folder} and the installed packages). {FORMS}"
+                f"There is no module {place!r} (looked in {looked_in} and the installed packages). {FORMS}"
             ) from error
         raise UnknownGraphError(
             f"{address!r} cannot be loaded: it imports {missing!r}, which is not installed ({_place(error)})."
         ) from error
     except SyntaxError as error:
+        line = f", line {error.lineno}" if error.lineno is not None else ""
         raise UnknownGraphError(
-            f"{address!r} cannot be loaded: {error.msg} ({error.filename}, line {error.lineno})."
+            f"{address!r} cannot be loaded: {error.msg} ({error.filename or place}{line})."
         ) from error
-    except Exception as error:
+    except BaseException as error:  # a user's class may derive from BaseException itself
         raise UnknownGraphError(
-            f"{address!r} cannot be loaded: {type(error).__name__}: {' '.join(str(error).split())} ({_place(error)})."
+            f"{address!r} cannot be loaded: {type(error).__name__}: {one_line(error)} ({_place(error)})."
         ) from error
 
 
-def _place(error: Exception) -> str:
+def _working_folder() -> str | None:
+    """Return the working directory; None if it was deleted."""
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return None
+
+
+def _place(error: BaseException) -> str:
     """Return the place in the user's code that led to an error.
 
     stepgraph's own frames are left out: a graph that is refused raises the error there.

@@ -29,7 +29,8 @@ NARROW = 64
 SHORT_ID = 11
 """How many characters of a checkpoint id tables show: enough to tell a thread's checkpoints apart and to name one."""
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() or os.environ.get("COLUMNS") else UNLIMITED)
+_is_terminal = sys.stdout is not None and sys.stdout.isatty()  # None in a process that was started without the stream
+console = Console(highlight=False, width=None if _is_terminal or os.environ.get("COLUMNS") else UNLIMITED)
 errors = Console(highlight=False, stderr=True)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import uuid
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.markup import escape
@@ -36,7 +36,7 @@ from stepgraph.cli.connect import (
     refuse_to_detach_from_own_worker,
     with_recursion_limit,
 )
-from stepgraph.cli.error_output import reports_errors
+from stepgraph.cli.error_output import reports_errors, run_app
 from stepgraph.cli.graph_loader import load_graphs
 from stepgraph.cli.progress import follow
 from stepgraph.cli.thread_list import list_threads, silence_text, status_of, thread_status
@@ -57,7 +57,7 @@ def starter(version: Version = False) -> None:
     """Starts, resumes and reads threads: runs of graphs on Temporal."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # values may have any character
-    configure_logging("console", text_setting("STEPGRAPH_LOG_LEVEL", "error"))
+    configure_logging("console", text_setting("STEPGRAPH_LOG_LEVEL", "error"), tracebacks=False)
 
 
 @app.command("run")
@@ -213,9 +213,9 @@ def demo_command(as_json: AsJson = False) -> None:
 time_travel.add_to(app)
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line."""
-    app()
+    run_app(app)
 
 
 def _answer_command(answer: str | None, interrupt: str | None) -> Command | None:

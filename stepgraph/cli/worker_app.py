@@ -13,12 +13,12 @@ import asyncio
 import signal
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from stepgraph.cli.arguments import Version
-from stepgraph.cli.error_output import reports_errors
+from stepgraph.cli.error_output import reports_errors, run_app
 from stepgraph.cli.graph_loader import load_graphs
 from stepgraph.errors import StepgraphError, UnknownGraphError
 from stepgraph.execution.registry import GraphRegistry
@@ -30,8 +30,6 @@ from stepgraph.temporal import settings
 from stepgraph.temporal.command_names import worker_command
 from stepgraph.temporal.logs import configure_logging, get_logger
 from stepgraph.temporal.storage import check_storage
-
-MAX_GRACE_SECONDS = 86_400
 
 log = get_logger("worker")
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -68,9 +66,9 @@ async def worker(
     await _run_worker(addresses, task_queue or settings.text_setting("STEPGRAPH_TASK_QUEUE"), check=check)
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line."""
-    app()
+    run_app(app)
 
 
 async def _run_worker(addresses: Sequence[str], task_queue: str | None, *, check: bool) -> None:
@@ -85,7 +83,8 @@ async def _run_worker(addresses: Sequence[str], task_queue: str | None, *, check
         StepgraphError: a setting is wrong, a graph cannot be loaded, or a worker failed.
     """
     settings.run_settings()  # the runs of this worker read these later: a wrong one is reported now
-    grace = _grace_period()
+    settings.check_numbers()
+    grace = timedelta(seconds=settings.number_setting("STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS", 30))
     graphs = load_graphs(addresses)
     if not graphs:
         raise UnknownGraphError(
@@ -123,16 +122,6 @@ def _graphs_by_task_queue(graphs: list[GraphRegistry], task_queue: str | None) -
     if task_queue:
         return {task_queue: graphs}
     return {**{task_queue_of(graph.name): [graph] for graph in graphs}, SHARED_TASK_QUEUE: graphs}
-
-
-def _grace_period() -> timedelta:
-    seconds = settings.number_setting("STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS", 30)
-    if seconds > MAX_GRACE_SECONDS:
-        raise StepgraphError(
-            f"STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS may be {MAX_GRACE_SECONDS:,} at the most; got {seconds:g}.",
-            setting="STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS",
-        )
-    return timedelta(seconds=seconds)
 
 
 def _first_stop_signal() -> asyncio.Future[str]:

@@ -36,8 +36,16 @@ _users_locks: dict[Path, int] = {}
 
 
 def home() -> Path:
-    """Return the folder of the embedded server."""
-    return Path(text_setting("STEPGRAPH_HOME") or DEFAULT_HOME).resolve()
+    """Return the folder of the embedded server. `NoServerError` if it is relative to a folder that was deleted."""
+    folder = text_setting("STEPGRAPH_HOME") or DEFAULT_HOME
+    try:
+        return Path(folder).resolve()
+    except OSError as error:
+        raise NoServerError(
+            f"The embedded Temporal server cannot use {folder!r}: the working directory was deleted. Name a folder "
+            "with STEPGRAPH_HOME, or point TEMPORAL_ADDRESS at a server.",
+            address=folder,
+        ) from error
 
 
 def blobs_folder(folder: Path) -> Path:

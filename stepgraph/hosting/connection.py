@@ -70,8 +70,7 @@ async def connect() -> tuple[Client, TemporalServer]:
     Raises:
         NoServerError: within 5 seconds, if no server answers and none can be embedded.
     """
-    profile = _profile()
-    options: dict[str, Any] = dict(profile.to_client_connect_config())
+    profile, options = _profile()
     options["data_converter"] = replace(DataConverter.default, external_storage=storage_from_settings())
     namespace = options.get("namespace") or "default"
     if profile.address:
@@ -133,17 +132,23 @@ async def _found_server(address: str, namespace: str, kind: Literal["configured"
     return TemporalServer(address, namespace, await find_web_ui(*_host_and_port(address)), kind)
 
 
-def _profile() -> ClientConfigProfile:
-    """Read the client configuration from the ``TEMPORAL_*`` variables and the file that they name."""
+def _profile() -> tuple[ClientConfigProfile, dict[str, Any]]:
+    """Read the client configuration from the ``TEMPORAL_*`` variables and the files that they name.
+
+    Returns:
+        The profile, and the arguments for `Client.connect` that it amounts to.
+    """
     file = os.environ.get("TEMPORAL_CONFIG_FILE")
     if file and not Path(file).is_file():
         raise NoServerError(f"There is no file {file!r}, which TEMPORAL_CONFIG_FILE names. Correct or unset it.")
     try:
-        return ClientConfigProfile.load()
-    except (RuntimeError, ValueError) as error:
+        profile = ClientConfigProfile.load()
+        return profile, dict(profile.to_client_connect_config())
+    except (RuntimeError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())
         raise NoServerError(
-            f"The Temporal configuration (TEMPORAL_* variables, or the file they name) cannot be read: {reason}."
+            f"The Temporal configuration (TEMPORAL_* variables, or a file they name) cannot be read: "
+            f"{reason}. Correct it."
         ) from error
 
 

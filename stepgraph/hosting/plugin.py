@@ -79,8 +79,8 @@ class GraphPlugin(SimplePlugin):
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
         """Add the graphs to a worker's configuration. The SDK calls this when the worker is made."""
         self._refuse_second_plugin(config.get("workflows", []))
+        run_settings()  # a wrong one would fail the opening of each run, again and again
         quiet_sdk()
-        run_settings()  # the runs of this worker read these later: a wrong one is reported now
         config["client"] = with_missing_storage_errors(config["client"])
         self._workflow.uses_external_storage = uses_storage(config["client"])
         process_cache.resize(int(number_setting("STEPGRAPH_STATE_CACHE_BYTES", MAX_BYTES)))

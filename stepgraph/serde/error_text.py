@@ -25,6 +25,14 @@ def type_text(annotation: Any) -> str:
     return re.sub(r" at 0x[0-9a-fA-F]+", "", str(annotation)).replace("typing.", "")
 
 
+def one_line(error: BaseException) -> str:
+    """Return an error's whole message on one line. An error whose ``__str__`` fails has one that says so."""
+    try:
+        return " ".join(str(error).split())
+    except Exception as str_error:
+        return f"(its message is unknown: str() raised {type(str_error).__name__})"
+
+
 def first_line(error: BaseException) -> str:
     """Return an error's message on one line, without a full stop.
 

@@ -17,6 +17,7 @@ from typing import Any, cast
 import structlog
 
 from stepgraph.errors import StepgraphError
+from stepgraph.serde.error_text import one_line
 from stepgraph.temporal import settings
 from stepgraph.temporal.sdk_internals import reports_activity_failure
 
@@ -35,6 +36,15 @@ def _describe_error(logger: Any, method: str, event: Any) -> Any:
     if error is None:
         return event
     event["error"] = _without_text(error) if hidden else error.message if isinstance(error, StepgraphError) else error
+    return event
+
+
+def _without_traceback(logger: Any, method: str, event: Any) -> Any:
+    """Replace an event's traceback by its error, on one line."""
+    raised = event.pop("exc_info", None)
+    error = raised[1] if isinstance(raised, tuple) else raised
+    if isinstance(error, BaseException):
+        event["error"] = f"{type(error).__name__}: {one_line(error)}"
     return event
 
 
@@ -74,13 +84,14 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     )
 
 
-def configure_logging(format: str | None = None, level: str | None = None) -> None:
+def configure_logging(format: str | None = None, level: str | None = None, *, tracebacks: bool = True) -> None:
     """Send all logs of the process to standard error, those of other libraries included.
 
     Args:
         format: ``console`` or ``json``; by default `STEPGRAPH_LOG_FORMAT`, else ``console`` on a terminal and ``json``
             elsewhere.
         level: the lowest level to log, in any case; by default `STEPGRAPH_LOG_LEVEL`, else ``info``.
+        tracebacks: whether a line is followed by the traceback of its error. Without, only level ``debug`` has them.
 
     Raises:
         StepgraphError: the format or the level does not exist. Logging is unchanged then.
@@ -106,6 +117,7 @@ def configure_logging(format: str | None = None, level: str | None = None) -> No
             foreign_pre_chain=_PROCESSORS[1:],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *([] if tracebacks or threshold == "DEBUG" else [_without_traceback]),
                 *([structlog.processors.format_exc_info] if chosen == "json" else []),
                 renderer,
             ],

@@ -55,8 +55,30 @@ def text_setting(name: str, default: str | None = None) -> str | None:
     return os.environ.get(name) or default
 
 
+NUMBERS: Final = {
+    "STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS": 86_400,
+    "STEPGRAPH_EMBEDDED_IDLE_SECONDS": math.inf,
+    "STEPGRAPH_INLINE_BYTES": 10**15,
+    "STEPGRAPH_MAX_CACHED_WORKFLOWS": 1_000_000,
+    "STEPGRAPH_STATE_CACHE_BYTES": 10**15,
+    "STEPGRAPH_CONTINUE_AS_NEW_STEPS": 1_000_000,
+    "STEPGRAPH_CONTINUE_AS_NEW_BYTES": 10**15,
+    "STEPGRAPH_CONTINUE_AS_NEW_TASKS": 1_000_000,
+    "STEPGRAPH_TASKS_IN_FLIGHT": 1_000_000,
+    "STEPGRAPH_FUSED_STEPS": 1_000_000,
+    "STEPGRAPH_FUSED_SECONDS": 86_400,
+}
+"""The variables that are numbers, each with the largest that it may be."""
+
+
+def check_numbers() -> None:
+    """Raise `StepgraphError` if a variable that should be a number is none, or is too large."""
+    for name in NUMBERS:
+        number_setting(name, 0)
+
+
 def number_setting(name: str, default: float) -> float:
-    """Return a variable's value as a finite number of 0 or more. `StepgraphError` if it is none."""
+    """Return a variable's value as a number, from 0 to that of `NUMBERS`. `StepgraphError` if it is none."""
     text = text_setting(name)
     if text is None:
         return default
@@ -64,8 +86,10 @@ def number_setting(name: str, default: float) -> float:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value < math.inf:
+    if not value >= 0:
         raise StepgraphError(f"{name} must be a number, 0 or more; got {text!r}.", setting=name)
+    if value > NUMBERS[name]:
+        raise StepgraphError(f"{name} may be {NUMBERS[name]:,} at the most; got {text}.", setting=name)
     return value
 
 

@@ -135,12 +135,38 @@ def test_the_error_of_a_wrong_address_has_the_reason(address: str, message: str)
         ("\nraise ValueError('one\\ntwo')", r"cannot be loaded: ValueError: one two \(.*broken\.py, line 2\)"),
         ("x = (", r"cannot be loaded: '\(' was never closed \(.*broken\.py, line 1\)"),
         ("import sys\nsys.exit(0)", r"it ends the process \(exit status 0\) when it is imported\. Put what a script"),
+        ("import sys\nsys.exit(object())", r"it ends the process \(exit status 'object'\)"),
+        ("class E(BaseException): ...\nraise E('no')", r"cannot be loaded: E: no \(.*broken\.py, line 2\)"),
+        ("import asyncio\nraise asyncio.CancelledError", r"cannot be loaded: CancelledError: .*broken\.py, line 2\)"),
+        ("raise GeneratorExit", r"cannot be loaded: GeneratorExit: .*broken\.py, line 1\)"),
+        (
+            "class E(Exception):\n    def __str__(self): return 1 / 0\nraise E",
+            r"E: \(its message is unknown: str\(\) raised ZeroDivisionError\) \(.*broken\.py, line 3\)",
+        ),
+        ("x = 1\0", r"cannot be loaded: source code string cannot contain null bytes \(broken"),
+        (
+            "def __getattr__(name):\n    raise RuntimeError('lazy')",
+            r"cannot be loaded: RuntimeError: lazy \(.*broken\.py, line 2\)",
+        ),
         (
             GRAPH.replace('START, "only"', 'START, "onlx"') + "builder.compile(name='broken')",
             r"GraphDefinitionError: .*'onlx'.* \(.*broken\.py, line 15\)",
         ),
     ],
-    ids=["import", "raise", "syntax", "exit", "graph"],
+    ids=[
+        "import",
+        "raise",
+        "syntax",
+        "exit",
+        "odd exit",
+        "base",
+        "cancelled",
+        "generator",
+        "str",
+        "nul",
+        "lazy",
+        "graph",
+    ],
 )
 @pytest.mark.parametrize("address", ["broken:graph", "broken.py:graph"])
 def test_the_error_of_a_module_that_cannot_be_loaded_has_the_line(
@@ -150,7 +176,7 @@ def test_the_error_of_a_module_that_cannot_be_loaded_has_the_line(
     (folder / "broken.py").write_text(text)
     with pytest.raises(UnknownGraphError, match=message):
         load_graphs([address])
-    assert "broken" not in sys.modules
+    assert "broken" not in sys.modules or "__getattr__" in text  # that one was loaded, but has no such variable
 
 
 def test_two_graphs_of_one_name_are_refused(folder: Path) -> None:

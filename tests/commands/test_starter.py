@@ -508,6 +508,72 @@ def test_a_closed_pipe_is_no_error(served: Project, done: tuple[str, Ended]) -> 
     assert err == ""
 
 
+@pytest.mark.parametrize("arguments", [["threads", "--json"], ["graph", "steps:graph"], ["--help"], ["--version"]])
+def test_an_output_that_cannot_be_written_is_one_line(served: Project, arguments: list[str]) -> None:
+    """On a full disk the command ends with 1, and says why on standard error."""
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, ROOT / "starter.py", *arguments],
+            cwd=served.folder,
+            env=served.env,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert "No space left on device" in line
+    assert ended.returncode == 1
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("script", ["starter.py graph steps:graph", "worker.py --check --graphs steps:graph"])
+def test_a_command_works_without_standard_streams(served: Project, script: str, closed: str) -> None:
+    """A supervisor may start it with closed streams."""
+    command = f"{sys.executable} {ROOT}/{script} {closed}"
+    ended = subprocess.run(command, shell=True, cwd=served.folder, env=served.env, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_working_directory_that_was_deleted_is_told(served: Project, tmp_path: Path) -> None:
+    """The error says so, for a graph's module and for the embedded server's folder."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    for arguments, message in (
+        ("graph steps:graph", "the working directory was deleted"),
+        ("graph a.py", "no file 'a.py'"),
+    ):
+        command = (
+            f"rmdir {folder}; {sys.executable} {ROOT}/starter.py {arguments}; status=$?; mkdir {folder}; exit $status"
+        )
+        ended = subprocess.run(command, shell=True, cwd=folder, env=served.env, capture_output=True, text=True)
+        assert ended.returncode == 1
+        assert message in ended.stderr
+        assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        (
+            "STEPGRAPH_STORAGE",
+            "/proc/nowhere",
+            "The storage file:///proc/nowhere, which STEPGRAPH_STORAGE names, cannot be",
+        ),
+        ("STEPGRAPH_INLINE_BYTES", "many", "STEPGRAPH_INLINE_BYTES must be a number"),
+    ],
+)
+def test_run_with_its_own_worker_refuses_a_wrong_setting(
+    served: Project, setting: str, value: str, message: str
+) -> None:
+    """It does not start a run that would be tried again without end."""
+    ended = served.starter("run", "steps:graph", "--input", "{}", **{setting: value})
+    assert ended.status == 1
+    assert message in ended.err
+    assert len(ended.err.splitlines()) == 1
+
+
 def test_help_names_every_command(served: Project) -> None:
     """The help has every command, and is also printed without arguments."""
     helped, bare = served.together(("--help",), ())

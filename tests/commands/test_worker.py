@@ -186,9 +186,18 @@ WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
     "endless drain": (
         [],
         {"STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS": "inf"},
-        "STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS may be 86,400 at the most",
+        "STEPGRAPH_GRACEFUL_SHUTDOWN_SECONDS may be 86,400 at the most; got inf",
     ),
     "inline": ([], {"STEPGRAPH_INLINE_BYTES": "-1"}, "STEPGRAPH_INLINE_BYTES must be a number, 0 or more; got '-1'"),
+    "endless inline": ([], {"STEPGRAPH_INLINE_BYTES": "inf"}, "STEPGRAPH_INLINE_BYTES may be 1,000,000,000,000,000 at"),
+    "cache": ([], {"STEPGRAPH_STATE_CACHE_BYTES": "x"}, "STEPGRAPH_STATE_CACHE_BYTES must be a number, 0 or more"),
+    "cached": ([], {"STEPGRAPH_MAX_CACHED_WORKFLOWS": "1e30"}, "STEPGRAPH_MAX_CACHED_WORKFLOWS may be 1,000,000 at"),
+    "certificate": (
+        [],
+        {"TEMPORAL_TLS_CLIENT_CERT_PATH": "nosuch"},
+        "cannot be read: [Errno 2] No such file or directory",
+    ),
+    "exception": (["--graphs", "raising"], {}, "'raising' cannot be loaded: Own: mine ("),
     "log format": (["--log-format", "xml"], {}, "STEPGRAPH_LOG_FORMAT must be 'console' or 'json'; got 'xml'"),
     "log level": ([], {"STEPGRAPH_LOG_LEVEL": "loud"}, "STEPGRAPH_LOG_LEVEL must be debug, info, warning or error"),
 }
@@ -199,6 +208,7 @@ def test_a_worker_that_cannot_start_prints_the_reason(project: Project) -> None:
     project.write(
         "twice.py", "from steps import builder\na = builder.compile(name='x')\nb = builder.compile(name='x')\n"
     )
+    project.write("raising.py", "class Own(BaseException): ...\nraise Own('mine')\n")
     started = {}
     for number, (name, (arguments, env, _)) in enumerate(WRONG.items()):
         graphs = [] if "--graphs" in arguments or name == "no graphs" else ["--graphs", "steps:graph"]

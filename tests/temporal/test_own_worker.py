@@ -544,7 +544,7 @@ async def test_a_worker_with_a_wrong_setting_is_refused(
 ) -> None:
     """Every run of such a worker would wait for ever, so the worker is not made."""
     monkeypatch.setenv("STEPGRAPH_FUSED_STEPS", value)
-    with pytest.raises(StepgraphError, match=f"STEPGRAPH_FUSED_STEPS must be a number, 0 or more; got '{value}'"):
+    with pytest.raises(StepgraphError, match=f"STEPGRAPH_FUSED_STEPS (must|may) be .* got '?{value}"):
         Worker(stage.client, task_queue=stage.task_queue, plugins=[GraphPlugin([Pipeline().graph()])])
 
 
