@@ -38,7 +38,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic_core import from_json, to_json
@@ -225,7 +225,7 @@ def _depth(data: Any) -> int:
     return 0 if parts is None else 1 + max(map(_depth, parts), default=0)
 
 
-def from_wire(data: dict[str, Any], *, as_own_type: bool = True) -> StepgraphError:
+def from_wire(data: Any, *, as_own_type: bool = True) -> StepgraphError:
     """Return the error that `StepgraphError.to_wire` described, as the same class.
 
     A `NodeError` is also of the node's own exception type, if that is imported in this process. An unknown type, as a
@@ -235,11 +235,21 @@ def from_wire(data: dict[str, Any], *, as_own_type: bool = True) -> StepgraphErr
         data: the error as JSON data.
         as_own_type: whether to look for the node's exception type. Not in a workflow: that is code of the graph.
     """
-    cls = _CLASSES.get(data.get("type", ""), StepgraphError)
-    message, parts = data.get("message", ""), data.get("parts") or {}
+    if not isinstance(data, Mapping):  # nothing of stepgraph's sent it
+        return StepgraphError(f"An error without a message was received: {sendable(repr(data))}.")
+    cls = _CLASSES.get(str(data.get("type", "")), StepgraphError)
+    message, given = str(data.get("message", "")), data.get("parts")
+    # A part with the name of one of the error's own attributes would hide it.
+    parts = {key: part for key, part in given.items() if _can_be_part(key)} if isinstance(given, Mapping) else {}
     if cls is NodeError and as_own_type and (error := _as_node_exception(message, parts)) is not None:
         return error
-    return cls(message, **parts)
+    received = cls(message)
+    received.parts = parts
+    return received
+
+
+def _can_be_part(name: Any) -> bool:
+    return isinstance(name, str) and not name.startswith("__") and not hasattr(StepgraphError(), name)
 
 
 def _as_node_exception(message: str, parts: dict[str, Any]) -> NodeError | None:

@@ -65,8 +65,9 @@ def values_block(values: dict[str, Any]) -> str:
 
 def state_block(snapshot: StateSnapshot) -> str:
     """Return the lines for a whole snapshot."""
+    errors = [f"error       {escape(error)}" for error in snapshot.errors]
     if snapshot.metadata is None:
-        return "There is no checkpoint: nothing has been done on this thread yet."
+        return "\n".join(["There is no checkpoint: nothing has been done on this thread yet.", *errors])
     metadata = snapshot.metadata
     lines = [
         f"[bold]step {metadata.get('step')}[/]",
@@ -75,7 +76,7 @@ def state_block(snapshot: StateSnapshot) -> str:
         f"next        {escape(', '.join(snapshot.next)) or 'nothing: the graph is done'}",
     ]
     lines += [f"task        {escape(_task_text(task))}" for task in snapshot.tasks]
-    return "\n".join([*lines, "values", values_block(snapshot.values)])
+    return "\n".join([*lines, *errors, "values", values_block(snapshot.values)])
 
 
 def show_history(snapshots: Iterable[StateSnapshot], *, values: bool = False) -> None:

@@ -46,6 +46,7 @@ from stepgraph.hosting.connection import connect
 from stepgraph.protocol.interrupts import Command
 from stepgraph.protocol.snapshot import config_for
 from stepgraph.temporal.logs import configure_logging
+from stepgraph.temporal.run_outcome import outcome_of
 from stepgraph.temporal.settings import text_setting
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -131,10 +132,11 @@ async def state(
         snapshot = await connection.client.aget_state(config)
         open_run = await connection.client.aget_run(config)
         silence = await open_run.silence() if open_run is not None else None
+        refused = not run.is_open and (await outcome_of(connection.client.client, run)).refused
     if as_json:
         rendering.print_json(snapshot)
         return
-    status = status_of(run.status) if checkpoint is not None else thread_status(run.status, snapshot)
+    status = status_of(run.status) if checkpoint is not None else thread_status(run.status, snapshot, refused=refused)
     rendering.print_line(f"thread      {escape(run.thread_id)}, graph {escape(run.graph)}, {status}")
     if silence is not None:
         rendering.print_line(escape(silence_text(silence)))

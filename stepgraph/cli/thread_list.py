@@ -24,16 +24,23 @@ _STATUS_NAMES = {
 }
 
 
+REFUSED = "refused"
+"""The status of a thread whose latest run has refused what it was started for."""
+
+
 def status_of(status: WorkflowExecutionStatus | None) -> str:
     """Return the name of a run's status."""
     return "unknown" if status is None else _STATUS_NAMES.get(status, status.name.lower())
 
 
-def thread_status(status: WorkflowExecutionStatus | None, head: StateSnapshot) -> str:
+def thread_status(status: WorkflowExecutionStatus | None, head: StateSnapshot, *, refused: bool) -> str:
     """Return the name of a thread's status, from the status of its latest run and its head.
 
-    A completed run may leave nodes to run: a node failed, or the thread waits at an interrupt or breakpoint.
+    ``refused``: whether that run has refused what it was started for. A completed run may leave nodes to run: a node
+    failed, or the thread waits at an interrupt or breakpoint.
     """
+    if refused and status is WorkflowExecutionStatus.FAILED:
+        return REFUSED
     if status is WorkflowExecutionStatus.COMPLETED and head.next:
         return "failed" if any(task.error for task in head.tasks) else "waiting"
     return "waiting" if status is WorkflowExecutionStatus.RUNNING and head.interrupts else status_of(status)
@@ -55,8 +62,11 @@ def _listed_status(execution: WorkflowExecution) -> str:
 
     A run that was terminated, cancelled or timed out could not record that: Temporal's status is the right one then.
     """
+    recorded = execution.typed_search_attributes.get(STATUS)
+    if execution.status is WorkflowExecutionStatus.FAILED and recorded == REFUSED:
+        return REFUSED
     if execution.status in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED):
-        return execution.typed_search_attributes.get(STATUS) or status_of(execution.status)
+        return recorded or status_of(execution.status)
     return status_of(execution.status)
 
 

@@ -24,6 +24,7 @@ from stepgraph.protocol.config import Breaks, Config, RunnableConfig, parse_conf
 from stepgraph.protocol.interrupts import Command
 from stepgraph.protocol.method_arguments import (
     bulk_update_command,
+    check_filter,
     check_limit,
     checkpoint_before,
     invoke_command,
@@ -188,13 +189,13 @@ class GraphClient:
         run_config = parse_config(config)
         latest = self._threads.latest(run_config.thread_id)
         snapshot: dict[str, Any] | None
+        reason: str | None = None
         if run_config.checkpoint_id is not None:
             snapshot = await read_checkpoint(self.client, await latest, run_config.thread_id, run_config.checkpoint_id)
         else:
-            snapshot = await read_current_head(self.client, run_config.thread_id, latest)
-        if snapshot is None:
-            return empty_snapshot(run_config.thread_id)
-        return snapshot_from(snapshot, self._channels)
+            snapshot, reason = await read_current_head(self.client, run_config.thread_id, latest)
+        read = empty_snapshot(run_config.thread_id) if snapshot is None else snapshot_from(snapshot, self._channels)
+        return read if reason is None else read._replace(errors=(reason, *read.errors))
 
     async def aget_state_history(
         self,
@@ -213,6 +214,7 @@ class GraphClient:
         if run_config.checkpoint_id is not None:
             yield await self.aget_state(config)
             return
+        filter = check_filter(filter, run_config)
         before_id = checkpoint_before(before, run_config)
         if await self._threads.latest(run_config.thread_id) is None:
             return

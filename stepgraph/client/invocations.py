@@ -18,8 +18,10 @@ from stepgraph.protocol.thread_errors import (
     NOTHING_TO_RESUME,
     NOTHING_WAITS,
     no_such_thread,
+    nothing_to_resume,
 )
 from stepgraph.temporal.executions import Run
+from stepgraph.temporal.run_outcome import outcome_of
 
 
 async def invoke_thread(threads: Threads, config: RunConfig, command: InvokeCommand) -> GraphRun:
@@ -82,6 +84,8 @@ async def _start(
     record = await threads.record_after(after, needed=input_data is None)
     if input_data is None and record is not None and not record.next:
         return FinishedRun(threads.client, record, threads.channels)
+    if input_data is None and record is None:
+        raise nothing_to_resume(config.thread_id, (await outcome_of(threads.client, after)).reason)
     return await threads.start(config, input_data, after=after, **options)
 
 

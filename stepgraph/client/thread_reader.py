@@ -32,8 +32,8 @@ async def read_closed_record(client: Client, run: Run) -> Record | None:
 
 async def read_current_head(
     client: Client, thread_id: str, latest: Coroutine[Any, Any, Run | None]
-) -> dict[str, Any] | None:
-    """Return the head of a thread as JSON data; `None` if the thread has no checkpoint.
+) -> tuple[dict[str, Any] | None, str | None]:
+    """Return the head of a thread as JSON data, `None` if it has no checkpoint; and why its latest run failed.
 
     Args:
         client: a connected client.
@@ -45,11 +45,13 @@ async def read_current_head(
     try:
         run = await latest
         if run is None:
-            return None
-        record = (await outcome).record if not run.is_open else None
+            return None, None
+        if run.is_open:
+            return await read_head(client, run), None
+        record, reason = (await outcome).record, (await outcome).reason
         if record is not None and record.run_id == run.run_id and _has_whole_head(record):
-            return head_in_record(record)
-        return await read_head(client, run)
+            return head_in_record(record), reason
+        return await read_head(client, run), reason
     finally:
         outcome.cancel()
         await asyncio.gather(outcome, return_exceptions=True)

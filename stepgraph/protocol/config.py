@@ -34,6 +34,10 @@ THREAD_ID_MAX = 255
 MySQL store 255 characters. It also becomes a search attribute (a fork's origin), which has 2,048 bytes, in JSON that
 escapes non-ASCII characters."""
 
+MAX_RECURSION_LIMIT = 1_000_000_000
+
+LONG_INTEGER_BITS = 10_000
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -61,9 +65,10 @@ def parse_config(config: Mapping[str, Any] | None) -> RunConfig:
     checkpoint_id = configurable.pop("checkpoint_id", None)
     configurable.pop("checkpoint_ns", None)  # LangGraph's configs have it, for subgraphs
     limit = config.get("recursion_limit", DEFAULT_RECURSION_LIMIT)
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_RECURSION_LIMIT:
         raise InvalidThreadError(
-            f"'recursion_limit' must be a whole number of super-steps, at least 1; got {limit!r}.",
+            f"'recursion_limit' must be a whole number of super-steps, at least 1 and at most {MAX_RECURSION_LIMIT:,}; "
+            f"got {_shown(limit)}.",
             thread_id=thread_id,
         )
     node_config = {}
@@ -89,6 +94,13 @@ def parse_config(config: Mapping[str, Any] | None) -> RunConfig:
     return RunConfig(thread_id, None if checkpoint_id is None else str(checkpoint_id), limit, node_config)
 
 
+def _shown(value: Any) -> str:
+    """Return a value as text; Python refuses to print an integer of thousands of digits."""
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    return hex(value) if isinstance(value, int) and value.bit_length() > LONG_INTEGER_BITS else repr(value)
+
+
 def parse_thread_id(value: Any) -> str:
     """Return a thread id as a string. A caller may pass a string, an integer or a UUID.
 
@@ -96,7 +108,7 @@ def parse_thread_id(value: Any) -> str:
         InvalidThreadError: the value is none of these, is not printable, or is longer than `THREAD_ID_MAX`.
     """
     if isinstance(value, uuid.UUID) or (isinstance(value, int) and not isinstance(value, bool)):
-        value = str(value)
+        value = _shown(value)
     if not isinstance(value, str) or not value.strip():
         raise InvalidThreadError(
             f"A thread id must be a non-empty string, an integer or a UUID; got {value!r}. "

@@ -5,14 +5,15 @@ The client on Temporal and the in-memory runner both read arguments here, so bot
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from stepgraph.errors import InvalidInputError, ThreadError
+from stepgraph.errors import InvalidInputError, InvalidUpdateError, ThreadError
 from stepgraph.protocol.commands import InvokeCommand, OnBusy, ResumeCommand, StateUpdate, UpdateCommand
 from stepgraph.protocol.config import Breaks, Config, RunConfig, parse_config
 from stepgraph.protocol.interrupts import Command
 from stepgraph.protocol.method_keywords import Supersteps
+from stepgraph.serde.error_text import type_name
 from stepgraph.serde.plain_json import RoundTripError, as_json
 
 Encode = Callable[[Any], dict[str, Any] | None]
@@ -43,23 +44,11 @@ def resume_command(command: Command, before: Breaks, after: Breaks) -> ResumeCom
 def update_command(
     config: RunConfig, values: Any, as_node: str | None, encode: Encode, *, types: str, task_id: str | None = None
 ) -> UpdateCommand:
-    """Return the command for `update_state` or `fork`.
-
-    Args:
-        config, values, as_node, task_id: the method's arguments.
-        encode: turns the values into JSON data.
-        types: the hash of the types by which ``encode`` encodes.
-
-    Raises:
-        InvalidInputError: ``as_node`` or ``task_id`` is no text.
-    """
-    update = _state_update(values, as_node, task_id, encode)
+    """Return the command for `update_state` or `fork`. ``types``: the hash of the types by which ``encode`` encodes."""
+    _check_text("as_node", as_node, "the name of a node, or of a virtual author")
+    _check_text("task_id", task_id, "the id of a task, from a snapshot's tasks")
     return UpdateCommand(
-        values=update.values,
-        as_node=update.as_node,
-        task_id=update.task_id,
-        checkpoint_id=config.checkpoint_id,
-        types=types,
+        values=encode(values), as_node=as_node, task_id=task_id, checkpoint_id=config.checkpoint_id, types=types
     )
 
 
@@ -73,29 +62,22 @@ def bulk_update_command(config: RunConfig, supersteps: Supersteps, encode: Encod
     """
     if not _is_list(supersteps) or not supersteps or not all(_is_list(each) and each for each in supersteps):
         raise InvalidInputError(
-            "bulk_update_state needs at least one super-step, and an update in each: [[(values, as_node)], ...]."
+            "bulk_update_state needs at least one super-step, and an update in each: a list of lists of updates."
         )
-    for update in (update for superstep in supersteps for update in superstep):
-        if not _is_list(update) or len(update) not in (2, 3):
-            raise InvalidInputError(
-                f"An update is (values, as_node), or (values, as_node, task_id); got {update!r:.100}."
-            )
-    super_steps = tuple(
-        tuple(_state_update(update[0], update[1], (*update, None)[2], encode) for update in superstep)
-        for superstep in supersteps
-    )
+    super_steps = tuple(tuple(_state_update(update, encode) for update in superstep) for superstep in supersteps)
     return UpdateCommand(super_steps=super_steps, checkpoint_id=config.checkpoint_id, types=types)
 
 
-def _state_update(values: Any, as_node: Any, task_id: Any, encode: Encode) -> StateUpdate:
-    for name, value in (("as_node", as_node), ("task_id", task_id)):
-        if value is not None and not isinstance(value, str):
-            raise InvalidInputError(f"An update's {name} must be a text; got {value!r:.100}.")
+def _state_update(update: Any, encode: Encode) -> StateUpdate:
+    if not _is_list(update) or len(update) not in (2, 3):
+        raise InvalidInputError(
+            "An update of bulk_update_state is (values, as_node) or (values, as_node, task_id); "
+            f"got {type_name(update)}."
+        )
+    values, as_node, task_id = (*update, None)[:3]
+    _check_text("as_node", as_node, "the name of a node, or of a virtual author")
+    _check_text("task_id", task_id, "the id of a task, from a snapshot's tasks")
     return StateUpdate(values=encode(values), as_node=as_node, task_id=task_id)
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list | tuple)
 
 
 def checkpoint_before(before: Config | None, config: RunConfig) -> str | None:
@@ -106,15 +88,39 @@ def checkpoint_before(before: Config | None, config: RunConfig) -> str | None:
     """
     if before is None:
         return None
-    parsed = parse_config({"configurable": {"thread_id": config.thread_id, **dict(before.get("configurable", {}))}})
-    if parsed.checkpoint_id is None:
-        raise ThreadError("'before' must name a checkpoint: a snapshot's config.", thread_id=config.thread_id)
-    return parsed.checkpoint_id
+    configurable = before.get("configurable", {}) if isinstance(before, Mapping) else None
+    if not isinstance(configurable, Mapping) or configurable.get("checkpoint_id") is None:
+        raise ThreadError(
+            f"'before' must name a checkpoint: a snapshot's config; got {type_name(before)}.",
+            thread_id=config.thread_id,
+        )
+    return parse_config({"configurable": {"thread_id": config.thread_id, **configurable}}).checkpoint_id
+
+
+def check_filter(filter: Mapping[str, Any] | None, config: RunConfig) -> dict[str, Any] | None:
+    """Return a history's ``filter`` as JSON data.
+
+    Raises:
+        ThreadError: it is not a mapping from names of metadata to JSON data.
+    """
+    if filter is None:
+        return None
+    if not isinstance(filter, Mapping) or not all(isinstance(key, str) for key in filter):
+        raise ThreadError(
+            f"'filter' must be metadata, for example {{'source': 'loop'}}; got {type_name(filter)}.",
+            thread_id=config.thread_id,
+        )
+    data: dict[str, Any] = as_plain_json(dict(filter), "A history's 'filter'")
+    return data
 
 
 def check_limit(limit: int | None, config: RunConfig) -> None:
-    """Raise `ThreadError` if a history's ``limit`` is negative."""
-    if limit is not None and limit < 0:
+    """Raise `ThreadError` if a history's ``limit`` is no whole number, or is negative."""
+    if limit is None:
+        return
+    if not isinstance(limit, int) or isinstance(limit, bool):
+        raise ThreadError(f"limit must be a whole number; got {type_name(limit)}.", thread_id=config.thread_id)
+    if limit < 0:
         raise ThreadError(f"limit must be 0 or more; got {limit}.", thread_id=config.thread_id)
 
 
@@ -127,4 +133,21 @@ def as_plain_json(value: Any, subject: str) -> Any:
 
 
 def _node_names(breaks: Breaks) -> tuple[str, ...] | None:
-    return (breaks,) if isinstance(breaks, str) else None if breaks is None else tuple(breaks)
+    if breaks is None or isinstance(breaks, str):
+        return None if breaks is None else (breaks,)
+    names = tuple(breaks) if isinstance(breaks, Iterable) else ()
+    if not isinstance(breaks, Iterable) or not all(isinstance(name, str) for name in names):
+        raise InvalidInputError(
+            f"A breakpoint is the name of a node, a list of names, or '*' for all; got {type_name(breaks)}."
+        )
+    return names
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def _check_text(argument: str, value: Any, meaning: str) -> None:
+    """Raise `InvalidUpdateError` if an argument is given and is no text."""
+    if value is not None and not isinstance(value, str):
+        raise InvalidUpdateError(f"{argument!r} must be {meaning}, as a string; got {type_name(value)}.")

@@ -93,7 +93,8 @@ class StateSnapshot(NamedTuple):
     """At the head, the interrupts that wait for an answer. In a history, or for a checkpoint that is read by its id,
     the last interrupt of each task, answered or not."""
     errors: tuple[str, ...] = ()
-    """At the head of an open thread: why signals were refused. With the graph's code: which values do not come back
+    """At the head of an open thread: why signals were refused. At that of a closed one: why the latest run was refused,
+    or why it failed if that was no task's failure. With the graph's code: which values do not come back
     unchanged under the types that it declares; these are JSON data."""
 
     @property

@@ -46,9 +46,12 @@ def no_such_thread(thread_id: str, consequence: str) -> EmptyInputError:
     return EmptyInputError(f"Thread {thread_id!r} does not exist, {consequence}", thread_id=thread_id)
 
 
-def nothing_to_resume(thread_id: str) -> EmptyInputError:
-    """Return the error for resuming a thread that has no checkpoint."""
-    return EmptyInputError(f"Thread {thread_id!r} has nothing to resume. Start it with an input.", thread_id=thread_id)
+def nothing_to_resume(thread_id: str, reason: str | None = None) -> EmptyInputError:
+    """Return the error for resuming a thread that has no checkpoint. ``reason`` says why, if that is known."""
+    why = f" {reason}" if reason is not None else ""
+    return EmptyInputError(
+        f"Thread {thread_id!r} has nothing to resume.{why} Start it with an input.", thread_id=thread_id
+    )
 
 
 def nothing_to_fork(thread_id: str) -> EmptyInputError:

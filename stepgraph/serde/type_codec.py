@@ -13,7 +13,6 @@ Three rules hold for the JSON data:
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections import deque
 from contextlib import suppress
 from typing import Any, Final
@@ -27,10 +26,12 @@ from stepgraph.serde.equality import describe_difference, describe_loss, same
 from stepgraph.serde.error_text import first_line, type_name, type_text
 from stepgraph.serde.plain_json import RoundTripError
 
-LONG_NUMBER: Final = re.compile(rb"[0-9]{4300}")
-"""A number that JSON parsers refuse, or a text that looks like one."""
-
 TYPE_ADAPTER_CONFIG = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
+
+MAX_DIGITS: Final = 4300
+"""Digits of an integer from which JSON parsers refuse it, Python's and pydantic's."""
+
+_BLOCK: Final = MAX_DIGITS // 2
 
 
 class TypeCodec:
@@ -121,7 +122,7 @@ class TypeCodec:
                 plain = self._adapter.validate_python(value, strict=True)
                 if same(value, plain):
                     text = to_json(plain)  # raises for a str with surrogates, which is not valid UTF-8
-                    if LONG_NUMBER.search(text) is None:
+                    if not _may_have_long_integer(text):
                         return plain, plain
         encoded, text = self._serialize(value)
         try:
@@ -178,3 +179,12 @@ def _without_texts(schema: Any) -> Any:
         kept = {name: part for name, part in schema.items() if name not in names or isinstance(part, dict)}
         return {name: _without_texts(part) for name, part in sorted(kept.items())}
     return [_without_texts(part) for part in schema] if isinstance(schema, list) else schema
+
+
+def _may_have_long_integer(text: bytes) -> bool:
+    """Return whether JSON text may have an integer of `MAX_DIGITS` digits. The digits may also be part of a string.
+
+    So many digits cover a whole block of the text, wherever they begin.
+    """
+    starts = range(0, len(text) - _BLOCK + 1, _BLOCK)
+    return any(text[start : start + _BLOCK].isdigit() for start in starts)

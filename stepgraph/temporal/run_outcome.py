@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from stepgraph.engine.record import Record
-from stepgraph.errors import StepgraphError, from_wire
+from stepgraph.errors import NodeError, StepgraphError, from_wire
 from stepgraph.protocol.start_options import CommandRefused, ContinuedRun, StartOptions
 from stepgraph.temporal.executions import Run
 from stepgraph.temporal.payloads import from_raw
@@ -33,6 +33,8 @@ class RunOutcome:
     """The record that the run left; `None` if it left none."""
     error: StepgraphError | None = None
     """The error that the run's caller gets; `None` if the graph is done or waits."""
+    refused: bool = False
+    """Whether the run has refused what it was started for: nothing was done."""
     continued_as: str | None = None
     """The run id of the next run, if this one continued as new."""
     continued_for_size: bool = False
@@ -41,6 +43,8 @@ class RunOutcome:
     """How the run was ended externally: ``cancelled``, ``terminated`` or ``timed out``. Otherwise `None`."""
     fault: str | None = None
     """The text of the failure, if the run failed with an error that is not stepgraph's."""
+    reason: str | None = None
+    """Why the run failed, as a sentence, unless a task's own failure tells it; `None` if the run has not failed."""
 
 
 async def outcome_of(client: Client, run: Run) -> RunOutcome:
@@ -112,9 +116,16 @@ def _outcome_from_failure(error: BaseException) -> RunOutcome:
     details = error.details if isinstance(error, ApplicationError) and len(error.details) == 2 else (None, None)
     wire_error, record = details
     if not isinstance(wire_error, dict) or "message" not in wire_error:
-        return RunOutcome(fault=str(error))
+        return RunOutcome(fault=str(error), reason=f"The latest run failed: {error}")
     assert isinstance(error, ApplicationError)
     if error.failure is not None and error.failure.stack_trace:
         parts = {"traceback": error.failure.stack_trace, **(wire_error.get("parts") or {})}
         wire_error = {**wire_error, "parts": parts}
-    return RunOutcome(None if record is None else Record.model_validate(record), from_wire(wire_error))
+    own_error, refused = from_wire(wire_error), bool(wire_error.get("refused"))
+    how = "was refused" if refused else "failed"
+    return RunOutcome(
+        None if record is None else Record.model_validate(record),
+        own_error,
+        refused=refused,
+        reason=None if isinstance(own_error, NodeError) else f"The latest run {how}: {own_error.message}",
+    )

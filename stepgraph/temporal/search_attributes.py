@@ -21,7 +21,7 @@ from stepgraph.temporal.rpc import retried
 GRAPH: Final = SearchAttributeKey.for_keyword("StepgraphGraph")
 """The graph's name."""
 STATUS: Final = SearchAttributeKey.for_keyword("StepgraphStatus")
-"""``running``, ``waiting``, ``failed`` or ``complete``."""
+"""``running``, ``waiting``, ``failed``, ``complete``, or ``refused``: the latest run did nothing of what it was for."""
 WAITS_FOR: Final = SearchAttributeKey.for_keyword("StepgraphWaitsFor")
 """The node that waits at an interrupt or breakpoint."""
 FORKED_FROM: Final = SearchAttributeKey.for_keyword("StepgraphForkedFrom")

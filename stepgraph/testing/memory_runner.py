@@ -20,6 +20,7 @@ from stepgraph.protocol.config import Breaks, Config, RunConfig, RunnableConfig,
 from stepgraph.protocol.interrupts import Command, Interrupt
 from stepgraph.protocol.method_arguments import (
     bulk_update_command,
+    check_filter,
     check_limit,
     checkpoint_before,
     invoke_command,
@@ -199,6 +200,7 @@ class MemoryRunner:
             yield self.get_state(config)
             return
         check_limit(limit, run_config)
+        filter = check_filter(filter, run_config)
         snapshots = self._newest_first(run_config.thread_id)
         if (before_id := checkpoint_before(before, run_config)) is not None:
             before_config = self.get_state(config_for(run_config.thread_id, before_id)).config

@@ -316,3 +316,25 @@ def test_a_missing_node_is_a_missing_node_error() -> None:
 def test_suggest_names_the_near_miss_or_all_known_names(name: str, known: list[str], hint: str) -> None:
     """Without a near miss, `suggest` lists all known names; if there are none, it returns nothing."""
     assert suggest(name, known) == hint
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"type": ["NodeError"], "message": "m"},
+        {"type": "NodeError", "message": 5, "parts": {"message": "x", "self": 1, "parts": 2, "args": 3}},
+        {"type": "ThreadError", "parts": [1]},
+        {"type": "NodeError", "parts": {"__str__": "x", "with_traceback": 3, "error_type": "builtins:ValueError"}},
+        {"type": "NodeError", "parts": {"error_type": {"a": 1}}},
+        "an error",
+        None,
+    ],
+)
+def test_an_error_of_any_shape_is_received_as_an_error(data: Any) -> None:
+    """What another program sent in place of an error is a `StepgraphError` that can be raised, printed and sent on."""
+    received = from_wire(data)
+    assert isinstance(received, StepgraphError)
+    assert isinstance(str(received), str)
+    assert from_wire(received.to_wire()).message == received.message
+    with pytest.raises(StepgraphError):
+        raise received

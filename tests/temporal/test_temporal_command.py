@@ -212,7 +212,9 @@ async def test_an_input_that_does_not_fit_fails_its_run_and_not_the_thread(
         error_type, message = await terminal.failure(config)
         assert error_type == "InvalidInputError"
         assert reason in message
-        assert await client.aget_state(config) == before
+        after = await client.aget_state(config)
+        assert after._replace(errors=()) == before
+        assert after.errors == (f"The latest run was refused: {message}",)
         assert await steps(client, config) == [(2, "loop"), (1, "loop"), (0, "input")]
         assert await client.ainvoke(None, config) == FINISHED
     assert pipeline.calls == ["gather", "analyze", "analyze", "report"]

@@ -52,13 +52,25 @@ class Publisher:
         workflow.set_current_details(page)
 
     def update_search_attributes(
-        self, thread: ThreadView, *, running: bool, more: Sequence[SearchAttributeUpdate[Any]] = ()
+        self,
+        thread: ThreadView | None,
+        *,
+        running: bool,
+        ended: str | None = None,
+        more: Sequence[SearchAttributeUpdate[Any]] = (),
     ) -> None:
-        """Upsert the search attributes that have changed. The namespace must have them, or the workflow task fails."""
-        status = details_page.status(thread, running=running)
+        """Upsert the search attributes that have changed. The namespace must have them, or the workflow task fails.
+
+        Args:
+            thread: the thread; `None` if the run has not restored it.
+            running: whether it goes on by itself.
+            ended: the status of a run that ends with an error, whatever its thread is like.
+            more: further attributes.
+        """
+        status = ended or (details_page.status(thread, running=running) if thread is not None else "running")
         updates = list(more)
         if status != self._status:
-            waits_for = details_page.waits_for(thread) if status == "waiting" else None
+            waits_for = details_page.waits_for(thread) if status == "waiting" and thread is not None else None
             updates.append(STATUS.value_set(status))
             if waits_for is not None:
                 updates.append(WAITS_FOR.value_set(keyword(waits_for)))

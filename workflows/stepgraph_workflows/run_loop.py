@@ -52,6 +52,8 @@ class RunLoop:
         self._super_steps = SuperSteps(should_stop=lambda: state.phase.stops_nodes)
         self._begun_step: str | None = None
         """The checkpoint whose super-step has begun, and has tasks that have not run yet."""
+        self._has_begun = False
+        """Whether the thread is open, and has taken what the run was started for."""
 
     async def run(self, args: Sequence[RawValue]) -> RawValue:
         """Run from the first act to the last. The result is the thread's record, or a `CommandRefused`."""
@@ -59,6 +61,7 @@ class RunLoop:
         is_refusal = False
         try:
             caller = await self._start(args)
+            self._has_begun = True
             await self._loop(caller)
         except asyncio.CancelledError:  # Temporal cancels the run
             await self._answer_callers()
@@ -332,9 +335,12 @@ class RunLoop:
                 state.publish(more=[graph_attribute(record.graph)])
             state.publisher.log("command refused", error=error)
             return to_raw(CommandRefused(refused=error.to_wire(), record=record), repeats=repeats)
-        state.publish()
         if error is not None:
+            graph = record.graph if record is not None else workflow.info().workflow_type
+            more = [] if self._has_begun else [graph_attribute(graph)]
+            state.publish(more, ended="failed" if self._has_begun else "refused")
             self._fail(error, record)
+        state.publish()
         state.publisher.log("graph has finished" if thread is not None and thread.finished else "run ends")
         return to_raw(record, repeats=repeats)
 
@@ -343,6 +349,8 @@ class RunLoop:
         checkpoint_id = record.checkpoint.id if record else None
         state.publisher.log("run failed", checkpoint_id=checkpoint_id, error=error)
         data = error.to_wire()
+        if not self._has_begun:
+            data["refused"] = True
         stack_trace = str(data["parts"].pop("traceback", ""))  # the node's own; the client puts it back
         raise failure(error.message, data, record, type=type(error).__name__, stack_trace=stack_trace) from None
 

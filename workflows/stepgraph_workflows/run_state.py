@@ -108,12 +108,17 @@ class RunState:
         if self.restored_thread is not None:
             self.show_details()
 
-    def publish(self, more: Sequence[SearchAttributeUpdate[Any]] = ()) -> None:
-        """Publish the thread's page in the Web UI, and its search attributes where the namespace has them."""
-        if self.restored_thread is not None and self.opening is not None:
+    def publish(self, more: Sequence[SearchAttributeUpdate[Any]] = (), *, ended: str | None = None) -> None:
+        """Publish the thread's page in the Web UI, and its search attributes where the namespace has them.
+
+        ``ended`` is the status of a run that ends with an error; by default the thread tells the status.
+        """
+        if self.restored_thread is not None:
             self.show_details()
-            if self.settings.search_attributes:
-                self.publisher.update_search_attributes(self.thread, running=self._is_running, more=more)
+        if self.opening is not None and self.settings.search_attributes:
+            self.publisher.update_search_attributes(
+                self.restored_thread, running=self._is_running, ended=ended, more=more
+            )
 
     def show_details(self) -> None:
         """Set the thread's page in the Web UI."""
