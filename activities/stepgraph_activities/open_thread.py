@@ -12,8 +12,10 @@ from difflib import get_close_matches
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
 
 from stepgraph.engine.record import Record
+from stepgraph.errors import StepgraphError
 from stepgraph.execution.registry import GraphRegistry
 from stepgraph.protocol.names import OPEN_THREAD, SHARED_TASK_QUEUE, task_queue_of
 from stepgraph.protocol.opening import Opening, OpenRequest
@@ -46,7 +48,12 @@ class OpenThreadActivity:
     async def open_thread(self, raw: RawValue) -> RawValue:
         """Return the graph's spec in this worker's code, the settings, and the record of the thread's previous run."""
         request = OpenRequest.model_validate(from_raw(raw))
-        record = None if request.has_record else await _record_before(activity.client(), request, self._query)
+        try:
+            record = None if request.has_record else await _record_before(activity.client(), request, self._query)
+        except StepgraphError as error:  # another attempt reads the same
+            raise ApplicationError(
+                error.message, error.to_wire(), type=type(error).__name__, non_retryable=True
+            ) from error
         registry = self._graphs.get(request.graph)
         settings = run_settings(
             search_attributes=await attributes_registered(activity.client()),

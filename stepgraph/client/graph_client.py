@@ -15,6 +15,7 @@ from stepgraph.client.graph_run import GraphRun
 from stepgraph.client.graph_threads import Threads
 from stepgraph.client.input_encoder import encode_input
 from stepgraph.client.invocations import invoke_thread, resume_thread
+from stepgraph.client.server_errors import server_errors
 from stepgraph.client.thread_reader import read_checkpoint, read_current_head, read_history
 from stepgraph.client.update_commands import fork_thread, fork_to_new_thread, update_thread
 from stepgraph.errors import InvalidInputError
@@ -101,16 +102,17 @@ class GraphClient:
         See `CompiledGraph.invoke` for the arguments. With ``on_busy="enqueue"``, the input is in the thread's input
         queue when this method returns.
         """
-        run_config = parse_config(config)
-        if on_busy not in get_args(OnBusy):
-            raise InvalidInputError(f"on_busy must be one of {', '.join(get_args(OnBusy))}; got {on_busy!r}.")
-        if isinstance(input, Command):
-            resume = resume_command(input, interrupt_before, interrupt_after)
-            return await resume_thread(self._threads, run_config, resume)
-        input_data = self._encode(input)
-        command = invoke_command(run_config, input_data, interrupt_before, interrupt_after, on_busy=on_busy)
-        command = command.model_copy(update={"types": self._types})
-        return await invoke_thread(self._threads, run_config, command)
+        with server_errors(self.client):
+            run_config = parse_config(config)
+            if on_busy not in get_args(OnBusy):
+                raise InvalidInputError(f"on_busy must be one of {', '.join(get_args(OnBusy))}; got {on_busy!r}.")
+            if isinstance(input, Command):
+                resume = resume_command(input, interrupt_before, interrupt_after)
+                return await resume_thread(self._threads, run_config, resume)
+            input_data = self._encode(input)
+            command = invoke_command(run_config, input_data, interrupt_before, interrupt_after, on_busy=on_busy)
+            command = command.model_copy(update={"types": self._types})
+            return await invoke_thread(self._threads, run_config, command)
 
     async def aupdate_state(
         self, config: Config, values: Any, as_node: str | None = None, task_id: str | None = None
@@ -119,18 +121,20 @@ class GraphClient:
 
         See `CompiledGraph.update_state` for the arguments and the errors.
         """
-        run_config = parse_config(config)
-        command = update_command(run_config, values, as_node, self._encode, types=self._types, task_id=task_id)
-        return await update_thread(self._threads, run_config, command)
+        with server_errors(self.client):
+            run_config = parse_config(config)
+            command = update_command(run_config, values, as_node, self._encode, types=self._types, task_id=task_id)
+            return await update_thread(self._threads, run_config, command)
 
     async def abulk_update_state(self, config: Config, supersteps: Supersteps) -> RunnableConfig:
         """Apply several updates, all or none, and return the config of the last checkpoint that this makes.
 
         See `CompiledGraph.bulk_update_state` for the arguments and the errors.
         """
-        run_config = parse_config(config)
-        command = bulk_update_command(run_config, supersteps, self._encode, types=self._types)
-        return await update_thread(self._threads, run_config, command)
+        with server_errors(self.client):
+            run_config = parse_config(config)
+            command = bulk_update_command(run_config, supersteps, self._encode, types=self._types)
+            return await update_thread(self._threads, run_config, command)
 
     async def afork(
         self,
@@ -153,11 +157,12 @@ class GraphClient:
         thread_id: Any = None,
     ) -> GraphRun:
         """Start a fork, and return its run without waiting for the result. See `CompiledGraph.fork`."""
-        run_config = parse_config(config)
-        command = update_command(run_config, values, as_node, self._encode, types=self._types)
-        if thread_id is None:
-            return await fork_thread(self._threads, run_config, command)
-        return await fork_to_new_thread(self._threads, run_config, parse_thread_id(thread_id), command)
+        with server_errors(self.client):
+            run_config = parse_config(config)
+            command = update_command(run_config, values, as_node, self._encode, types=self._types)
+            if thread_id is None:
+                return await fork_thread(self._threads, run_config, command)
+            return await fork_to_new_thread(self._threads, run_config, parse_thread_id(thread_id), command)
 
     async def aget_forks(self, config: Config) -> list[RunnableConfig]:
         """Return the configs of the threads that were forked from a thread, the latest first.
@@ -165,16 +170,18 @@ class GraphClient:
         They are found by a search attribute. Temporal's visibility lags about a second, and in a namespace where the
         attributes could not be registered the result is empty.
         """
-        source = parse_config(config).thread_id
-        if not await attributes_registered(self.client):
-            return []
-        listed = self.client.list_workflows(f"{FORKED_FROM.name} = {quote_value(source)}")
-        return [config_for(name) for name in dict.fromkeys([each.id async for each in listed])]
+        with server_errors(self.client):
+            source = parse_config(config).thread_id
+            if not await attributes_registered(self.client):
+                return []
+            listed = self.client.list_workflows(f"{FORKED_FROM.name} = {quote_value(source)}")
+            return [config_for(name) for name in dict.fromkeys([each.id async for each in listed])]
 
     async def aget_run(self, config: Config) -> GraphRun | None:
         """Return a thread's latest run, open or closed, whoever started it; `None` if the thread does not exist."""
-        latest = await self._threads.latest(parse_config(config).thread_id)
-        return self._threads.graph_run(latest.thread_id, latest.run_id) if latest is not None else None
+        with server_errors(self.client):
+            latest = await self._threads.latest(parse_config(config).thread_id)
+            return self._threads.graph_run(latest.thread_id, latest.run_id) if latest is not None else None
 
     async def aget_state(self, config: Config) -> StateSnapshot:
         """Return the snapshot of a thread's head, or of the checkpoint that the config names.
@@ -186,16 +193,19 @@ class GraphClient:
             CheckpointNotFoundError: the thread has no such checkpoint.
             CheckpointExpiredError: retention has removed the run that made the checkpoint.
         """
-        run_config = parse_config(config)
-        latest = self._threads.latest(run_config.thread_id)
-        snapshot: dict[str, Any] | None
-        reason: str | None = None
-        if run_config.checkpoint_id is not None:
-            snapshot = await read_checkpoint(self.client, await latest, run_config.thread_id, run_config.checkpoint_id)
-        else:
-            snapshot, reason = await read_current_head(self.client, run_config.thread_id, latest)
-        read = empty_snapshot(run_config.thread_id) if snapshot is None else snapshot_from(snapshot, self._channels)
-        return read if reason is None else read._replace(errors=(reason, *read.errors))
+        with server_errors(self.client):
+            run_config = parse_config(config)
+            latest = self._threads.latest(run_config.thread_id)
+            snapshot: dict[str, Any] | None
+            reason: str | None = None
+            if run_config.checkpoint_id is not None:
+                snapshot = await read_checkpoint(
+                    self.client, await latest, run_config.thread_id, run_config.checkpoint_id
+                )
+            else:
+                snapshot, reason = await read_current_head(self.client, run_config.thread_id, latest)
+            read = empty_snapshot(run_config.thread_id) if snapshot is None else snapshot_from(snapshot, self._channels)
+            return read if reason is None else read._replace(errors=(reason, *read.errors))
 
     async def aget_state_history(
         self,
@@ -209,18 +219,19 @@ class GraphClient:
 
         See `CompiledGraph.get_state_history` for the arguments.
         """
-        run_config = parse_config(config)
-        check_limit(limit, run_config)
-        if run_config.checkpoint_id is not None:
-            yield await self.aget_state(config)
-            return
-        filter = check_filter(filter, run_config)
-        before_id = checkpoint_before(before, run_config)
-        if await self._threads.latest(run_config.thread_id) is None:
-            return
-        snapshots = read_history(self.client, run_config.thread_id, filter=filter, before=before_id, limit=limit)
-        async for snapshot in snapshots:
-            yield snapshot_from(snapshot, self._channels)
+        with server_errors(self.client):
+            run_config = parse_config(config)
+            check_limit(limit, run_config)
+            if run_config.checkpoint_id is not None:
+                yield await self.aget_state(config)
+                return
+            filter = check_filter(filter, run_config)
+            before_id = checkpoint_before(before, run_config)
+            if await self._threads.latest(run_config.thread_id) is None:
+                return
+            snapshots = read_history(self.client, run_config.thread_id, filter=filter, before=before_id, limit=limit)
+            async for snapshot in snapshots:
+                yield snapshot_from(snapshot, self._channels)
 
     def _encode(self, values: Any) -> dict[str, Any] | None:
         """Encode a caller's values as JSON data that fits the state and the size limit of a payload."""

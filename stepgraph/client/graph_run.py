@@ -17,6 +17,7 @@ from temporalio.common import RawValue
 from temporalio.service import RPCError
 
 from stepgraph.client.run_queries import is_silent
+from stepgraph.client.server_errors import server_errors
 from stepgraph.client.thread_reader import read_history, read_idle_record, read_values
 from stepgraph.engine.ids import run_id_of
 from stepgraph.engine.record import Record
@@ -93,32 +94,34 @@ class GraphRun:
             RunEndedError: the run was cancelled, terminated or timed out.
             StepgraphError: any other error that ended the run.
         """
-        record = await self.record()
-        values = await read_values(self._client, record)
-        if self._channels:
-            readable, _ = self._channels.readable(values, {**record.checkpoint.stamps, **record.pending_stamps})
-            values = {name: readable[name] for name in self._channels.names if name in readable}
-        interrupts = head_in_record(record)["interrupts"]
-        return {**values, "__interrupt__": [Interrupt(**each) for each in interrupts]} if interrupts else values
+        with server_errors(self._client):
+            record = await self.record()
+            values = await read_values(self._client, record)
+            if self._channels:
+                readable, _ = self._channels.readable(values, {**record.checkpoint.stamps, **record.pending_stamps})
+                values = {name: readable[name] for name in self._channels.names if name in readable}
+            interrupts = head_in_record(record)["interrupts"]
+            return {**values, "__interrupt__": [Interrupt(**each) for each in interrupts]} if interrupts else values
 
     async def record(self) -> Record:
         """Wait until the thread is idle, and return its record. Raises the errors of `result`."""
-        end = asyncio.ensure_future(self._wait_for_end())
-        idle: asyncio.Future[Record] | None = None
-        try:
-            done, _ = await asyncio.wait([end], timeout=SHORT_RUN_SECONDS)
-            if not done:
-                idle = asyncio.ensure_future(self._wait_until_idle())
-                await asyncio.wait([end, idle], return_when=asyncio.FIRST_COMPLETED)
-            if idle is not None and idle.done() and not end.done():
-                return idle.result()
-            return await end
-        finally:
-            for future in (end, idle):
-                if future is not None:
-                    future.cancel()
-                    with suppress(asyncio.CancelledError, Exception):
-                        await future
+        with server_errors(self._client):
+            end = asyncio.ensure_future(self._wait_for_end())
+            idle: asyncio.Future[Record] | None = None
+            try:
+                done, _ = await asyncio.wait([end], timeout=SHORT_RUN_SECONDS)
+                if not done:
+                    idle = asyncio.ensure_future(self._wait_until_idle())
+                    await asyncio.wait([end, idle], return_when=asyncio.FIRST_COMPLETED)
+                if idle is not None and idle.done() and not end.done():
+                    return idle.result()
+                return await end
+            finally:
+                for future in (end, idle):
+                    if future is not None:
+                        future.cancel()
+                        with suppress(asyncio.CancelledError, Exception):
+                            await future
 
     async def _wait_for_end(self) -> Record:
         """Return the record that the run leaves when it ends, or raise the error that ended it."""
@@ -158,51 +161,56 @@ class GraphRun:
 
     async def has_worker(self) -> bool:
         """Return whether a worker polls the run's task queue, or has done so within the last minutes."""
-        run = await latest_run(self._client, self.thread_id, self._run_ids[-1])
-        return run is None or await has_workers(self._client, run.task_queue)
+        with server_errors(self._client):
+            run = await latest_run(self._client, self.thread_id, self._run_ids[-1])
+            return run is None or await has_workers(self._client, run.task_queue)
 
     async def silence(self) -> Silence | None:
         """Return since when nobody polls, if no worker has answered the latest read of the thread in this process.
 
         `None` if a worker has, if nothing was read, or if the run is closed.
         """
-        run = await latest_run(self._client, self.thread_id, self._run_ids[-1])
-        if run is None or not run.is_open or not is_silent(self._client, run.task_queue):
-            return None
-        return Silence(run.task_queue, await last_polled(self._client, run.task_queue))
+        with server_errors(self._client):
+            run = await latest_run(self._client, self.thread_id, self._run_ids[-1])
+            if run is None or not run.is_open or not is_silent(self._client, run.task_queue):
+                return None
+            return Silence(run.task_queue, await last_polled(self._client, run.task_queue))
 
     async def watch(self) -> AsyncIterator[StateSnapshot]:
         """Yield every checkpoint that the run makes, oldest first, until the thread is idle.
 
         Errors that end the run are raised by `result`, not here.
         """
-        end = asyncio.ensure_future(self.record())
-        last_seen, read_at = None, None
-        try:
-            last_seen = self._head or await self._restored_checkpoint()
-            ended = False
-            while not ended:
-                await asyncio.wait([end], timeout=POLL_SECONDS)
-                ended = end.done()
-                grown_to = await self._place_in_history()
-                if grown_to == read_at and not ended:
-                    continue  # the server answers this alone; a query would wait for a worker
-                read_at = grown_to
-                new: list[dict[str, Any]] = []
-                async for snapshot in read_history(self._client, self.thread_id, filter=None, before=None, limit=None):
-                    checkpoint_id = snapshot["config"]["configurable"]["checkpoint_id"]
-                    if checkpoint_id == last_seen:
-                        break
-                    if run_id_of(checkpoint_id) in self._run_ids:
-                        new.append(snapshot)
-                    elif new:  # the checkpoints from here on are of earlier runs
-                        break
-                for snapshot in reversed(new):
-                    last_seen = snapshot["config"]["configurable"]["checkpoint_id"]
-                    yield snapshot_from(snapshot, self._channels)
-        finally:
-            end.cancel()
-            await asyncio.gather(end, return_exceptions=True)
+        with server_errors(self._client):
+            end = asyncio.ensure_future(self.record())
+            last_seen, read_at = None, None
+            try:
+                last_seen = self._head or await self._restored_checkpoint()
+                ended = False
+                while not ended:
+                    await asyncio.wait([end], timeout=POLL_SECONDS)
+                    ended = end.done()
+                    grown_to = await self._place_in_history()
+                    if grown_to == read_at and not ended:
+                        continue  # the server answers this alone; a query would wait for a worker
+                    read_at = grown_to
+                    new: list[dict[str, Any]] = []
+                    async for snapshot in read_history(
+                        self._client, self.thread_id, filter=None, before=None, limit=None
+                    ):
+                        checkpoint_id = snapshot["config"]["configurable"]["checkpoint_id"]
+                        if checkpoint_id == last_seen:
+                            break
+                        if run_id_of(checkpoint_id) in self._run_ids:
+                            new.append(snapshot)
+                        elif new:  # the checkpoints from here on are of earlier runs
+                            break
+                    for snapshot in reversed(new):
+                        last_seen = snapshot["config"]["configurable"]["checkpoint_id"]
+                        yield snapshot_from(snapshot, self._channels)
+            finally:
+                end.cancel()
+                await asyncio.gather(end, return_exceptions=True)
 
     async def _place_in_history(self) -> tuple[str, int]:
         """Return the latest run that continues this one, and how many events it has."""
@@ -258,9 +266,10 @@ class QueuedRun(GraphRun):
 
     async def _wait_for_start(self) -> None:
         """Wait until the input's run begins. All concurrent callers share one search for it."""
-        if self._search is None or self._search.cancelled():
-            self._search = asyncio.create_task(self._find_run())
-        await asyncio.shield(self._search)
+        with server_errors(self._client):
+            if self._search is None or self._search.cancelled():
+                self._search = asyncio.create_task(self._find_run())
+            await asyncio.shield(self._search)
 
     async def _find_run(self) -> None:
         """Follow the thread from run to run until the one that begins with this input, and make that one `run_id`."""

@@ -41,16 +41,17 @@ class QueryRun(Protocol):
 async def load_record(client: Client, run: Run, *, query: QueryRun | None = None) -> Record | None:
     """Return the record that a closed run left, or `None` if its thread had no checkpoint.
 
-    A run that was ended externally left none, so it is replayed to make one. If the run ended before it had restored
-    its thread, the record of the run before it still holds.
+    A run that was ended externally left none, and one may be damaged, so the run is replayed to make one. If the run
+    ended before it had restored its thread, the record of the run before it still holds.
 
     Args:
         client: a connected client.
         run: the run.
         query: how to query a run; by default, a worker is queried.
     """
-    record = (await outcome_of(client, run)).record
-    if record is None and run.ended_externally and await was_picked_up(client, run):
+    outcome = await outcome_of(client, run)
+    record = outcome.record
+    if record is None and (outcome.is_damaged or (run.ended_externally and await was_picked_up(client, run))):
         replayed = await (query or query_run)(client, run, GET_RECORD, {})
         record = Record.model_validate(replayed) if replayed is not None else None
     if record is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from pydantic import ValidationError
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowHistoryEventFilterType
@@ -13,8 +14,9 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from stepgraph.engine.record import Record
-from stepgraph.errors import NodeError, StepgraphError, from_wire
+from stepgraph.errors import NodeError, StepgraphError, UnknownFormatError, from_wire
 from stepgraph.protocol.start_options import CommandRefused, ContinuedRun, StartOptions
+from stepgraph.serde.error_text import first_line
 from stepgraph.temporal.executions import Run
 from stepgraph.temporal.payloads import from_raw
 
@@ -43,6 +45,8 @@ class RunOutcome:
     """How the run was ended externally: ``cancelled``, ``terminated`` or ``timed out``. Otherwise `None`."""
     fault: str | None = None
     """The text of the failure, if the run failed with an error that is not stepgraph's."""
+    is_damaged: bool = False
+    """Whether the run left a record that cannot be read. A replay of the run makes another."""
     reason: str | None = None
     """Why the run failed, as a sentence, unless a task's own failure tells it; `None` if the run has not failed."""
 
@@ -88,7 +92,14 @@ async def _outcome_from_event(client: Client, event: HistoryEvent) -> RunOutcome
     if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
         attributes = event.workflow_execution_continued_as_new_event_attributes
         _, raw_options = await converter.decode(attributes.input.payloads, [RawValue, RawValue])
-        options = StartOptions.model_validate(from_raw(raw_options))
+        try:
+            options = StartOptions.model_validate(from_raw(raw_options))
+        except ValueError as error:  # pydantic's, too
+            raise StepgraphError(
+                f"A run of the thread continued as new with options that cannot be read: {first_line(error)}. They are "
+                "damaged, or this process lacks the deployment's payload codec. Read the thread with the codec, or "
+                "fork it from an earlier checkpoint."
+            ) from error
         continued = options.continued or ContinuedRun()
         return RunOutcome(
             continued.record,
@@ -103,12 +114,20 @@ def _outcome_from_result(results: list[RawValue]) -> RunOutcome:
     """Read a run's result: a record, a refused command, or nothing if the workflow is not stepgraph's."""
     try:
         result = from_raw(results[0]) if results else None
+    except ValueError as error:
+        raise StepgraphError(f"What a run of the thread left cannot be read: {error}") from error
+    try:
         if isinstance(result, dict) and "refused" in result:
             refusal = CommandRefused.model_validate(result)
             return RunOutcome(refusal.record, from_wire(refusal.refused))
         return RunOutcome(None if result is None else Record.model_validate(result))
-    except ValidationError:
-        return RunOutcome()
+    except (ValueError, UnknownFormatError):  # pydantic's, too
+        return RunOutcome(is_damaged=_is_meant_as_record(result))
+
+
+def _is_meant_as_record(result: Any) -> bool:
+    """Return whether a result that is no record looks like one. The result of a workflow of others does not."""
+    return isinstance(result, Mapping) and {"checkpoint", "graph", "run_id"} <= result.keys()
 
 
 def _outcome_from_failure(error: BaseException) -> RunOutcome:
@@ -123,9 +142,14 @@ def _outcome_from_failure(error: BaseException) -> RunOutcome:
         wire_error = {**wire_error, "parts": parts}
     own_error, refused = from_wire(wire_error), bool(wire_error.get("refused"))
     how = "was refused" if refused else "failed"
+    try:
+        own_record = None if record is None else Record.model_validate(record)
+    except (ValueError, UnknownFormatError):
+        own_record = None
     return RunOutcome(
-        None if record is None else Record.model_validate(record),
+        own_record,
         own_error,
         refused=refused,
+        is_damaged=record is not None and own_record is None,
         reason=None if isinstance(own_error, NodeError) else f"The latest run {how}: {own_error.message}",
     )

@@ -288,7 +288,7 @@ async def test_an_encrypting_codec_encodes_every_value(
             for secret in (b"x.pdf", b"y.pdf", b"agrees", b"no route", b"Traceback", b"sources", b"query"):
                 assert secret not in text, event
         without_codec = GraphClient(stage.client, "research", task_queue=own.task_queue)
-        with pytest.raises(ValueError, match=r"binary/scrambled'\. If a payload codec made it, this process lacks"):
+        with pytest.raises(StepgraphError, match=r"binary/scrambled'\. If a payload codec made it, this process lacks"):
             await without_codec.aget_state(config)
     assert codec.seen > 40
 
