@@ -25,6 +25,8 @@ class Workload:
     long_chat_messages: int = 5000
     read_steps: int = 2000
     """Steps of the long thread that the case ``reads`` reads."""
+    fan_nodes: int = 3000
+    """Nodes of the large super-step of the case ``fan``; the small one has a tenth of them."""
     idle_threads: int = 500
     rounds: int = 5
     """Measured rounds, without the warm-up round. A case may derive its own number from it."""
@@ -38,6 +40,7 @@ QUICK = Workload(
     chat_messages=60,
     long_chat_messages=1200,
     read_steps=501,
+    fan_nodes=1000,
     idle_threads=100,
     rounds=2,
 )

@@ -9,9 +9,10 @@ from random import Random
 from string import ascii_letters
 from typing import Annotated, Any, Literal, TypedDict
 
-JobKind = Literal["chain", "loop", "chat", "merge"]
+JobKind = Literal["chain", "loop", "chat", "merge", "fan"]
 """``chain``: one node per step. ``loop``: one node, run again and again. ``chat``: a loop that adds a message to the
-state at each step. ``merge``: a loop that writes some keys of a mapping with a reducer of its own."""
+state at each step. ``merge``: a loop that writes some keys of a mapping with a reducer of its own. ``fan``: one node
+per step, all of them in one super-step."""
 
 MERGED_KEYS = 2000
 """Keys of the mapping of a ``merge`` job."""
@@ -55,6 +56,13 @@ class CountState(TypedDict):
     goal: int
 
 
+class FanState(TypedDict):
+    """The state of a ``fan`` job."""
+
+    count: Annotated[int, add]
+    goal: int
+
+
 class ChatState(TypedDict):
     """The state of a ``chat`` job."""
 
@@ -90,6 +98,12 @@ async def count_step(state: CountState) -> dict[str, Any]:
 async def chat_step(state: ChatState) -> dict[str, Any]:
     """Counts one step and adds a message."""
     return chat_step_blocking(state)
+
+
+async def fan_step(state: FanState) -> dict[str, Any]:
+    """Counts itself."""
+    step_start_times.append(time.perf_counter())
+    return {"count": 1}
 
 
 async def merge_step(state: MergeState) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from benchmarks.bench import Bench
-from benchmarks.cases import async_durability, chat, crowd, long_chat, memory, merge, reads, steps
+from benchmarks.cases import async_durability, chat, crowd, fan_out, long_chat, memory, merge, reads, steps
 from benchmarks.measurements import CaseResult
 
 CASES: dict[str, Callable[[Bench], Awaitable[CaseResult]]] = {
@@ -14,6 +14,7 @@ CASES: dict[str, Callable[[Bench], Awaitable[CaseResult]]] = {
     "async": async_durability.run,
     "chat": chat.run,
     "merge": merge.run,
+    "fan": fan_out.run,
     "long": long_chat.run,
     "reads": reads.run,
     "memory": memory.run,

@@ -10,6 +10,7 @@ from temporalio.worker import Worker
 from benchmarks.jobs import (
     ChatState,
     CountState,
+    FanState,
     Job,
     JobKind,
     MergeState,
@@ -17,6 +18,7 @@ from benchmarks.jobs import (
     chat_step,
     count_router,
     count_step,
+    fan_step,
     merge_router,
     merge_step,
 )
@@ -65,7 +67,7 @@ def thread_config(thread: str) -> dict[str, Any]:
 
 def build_graph(job: Job) -> CompiledGraph:
     """Returns the job as a compiled graph."""
-    states: dict[JobKind, type] = {"chat": ChatState, "merge": MergeState}
+    states: dict[JobKind, type] = {"chat": ChatState, "merge": MergeState, "fan": FanState}
     builder = StateGraph(states.get(job.kind, CountState))
     if job.kind == "chain":
         names = [f"n{number:03d}" for number in range(job.steps)]
@@ -73,6 +75,10 @@ def build_graph(job: Job) -> CompiledGraph:
             builder.add_node(name, count_step)
         for source, target in pairwise([START, *names, END]):
             builder.add_edge(source, target)
+    elif job.kind == "fan":
+        for number in range(job.steps):
+            name = f"n{number:05d}"
+            builder.add_node(name, fan_step).add_edge(START, name).add_edge(name, END)
     else:
         loops: dict[JobKind, tuple[Any, Any]] = {"chat": (chat_step, chat_router), "merge": (merge_step, merge_router)}
         node, router = loops.get(job.kind, (count_step, count_router))

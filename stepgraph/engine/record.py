@@ -29,6 +29,9 @@ PENDING_LIMIT = 100_000
 NEXT_NODE_BYTES = 300
 """Bytes of JSON that a record needs at most to name one more node among ``next``."""
 
+FAILURES_KEPT = 100
+"""How many failures stay in a record that is too large."""
+
 SHORT_TEXT = 500
 """Characters that are left of each failure's message in a record that is too large."""
 
@@ -77,7 +80,7 @@ class Record(Format):
     """The run that left the record."""
     omitted: tuple[str, ...] = ()
     """What was left out of a record that was too large, in this order: ``pending_values``; the checkpoint's ``writes``;
-    ``results``, as many as were too large: the tasks that had them run again."""
+    ``results``, as many as were too large: the tasks that had them run again; ``failures``, all but some."""
     taken_commands: tuple[TakenCommand, ...] = ()
     """The commands that the thread has taken lately: one that is sent again is not applied again."""
     recent: tuple[RecentCheckpoint, ...] = ()
@@ -120,7 +123,7 @@ def record_of(thread: ThreadView, checkpoint: Checkpoint | None = None) -> Recor
         run_id=thread.run_id,
         taken_commands=thread.taken_commands.all if is_head else (),
     )
-    return _within_limit(record, EXTERNAL_STORAGE_RECORD_LIMIT if thread.uses_external_storage else RECORD_LIMIT)
+    return within_limit(record, EXTERNAL_STORAGE_RECORD_LIMIT if thread.uses_external_storage else RECORD_LIMIT)
 
 
 def checkpoint_from(record: Record) -> Checkpoint:
@@ -170,11 +173,11 @@ def thread_from(
     return thread
 
 
-def _within_limit(record: Record, limit: int) -> Record:
+def within_limit(record: Record, limit: int) -> Record:
     """Return the record in at most ``limit`` bytes of JSON, if leaving out or shortening parts is enough for that.
 
     The cheapest loss comes first: tracebacks and long messages; pending values, which a worker can compute again; the
-    writes that the history shows; results, whose tasks then run again.
+    writes that the history shows; results, whose tasks then run again; most of thousands of failures.
     """
     size = json_size(record)
     if size > limit and record.failures:
@@ -200,6 +203,10 @@ def _within_limit(record: Record, limit: int) -> Record:
         size = json_size(record)
     if size > limit and record.results:
         record = _with_fewer_results(record, size - limit)
+        size = json_size(record)
+    if size > limit and len(record.failures) > FAILURES_KEPT:
+        kept = dict(list(record.failures.items())[:FAILURES_KEPT])
+        record = record.model_copy(update={"failures": kept, "omitted": (*record.omitted, "failures")})
     return record
 
 

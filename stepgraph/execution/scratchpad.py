@@ -16,6 +16,7 @@ from typing import Any
 
 from stepgraph.engine.checkpoint import InterruptRequest
 from stepgraph.errors import InvalidUpdateError, StepgraphError
+from stepgraph.execution.retry import MAX_SECONDS
 from stepgraph.serde.plain_json import RoundTripError, as_json
 
 NO_DEFAULT: Any = object()
@@ -76,9 +77,10 @@ def interrupt(value: Any, *, timeout: float | timedelta | None = None, default: 
     except LookupError:
         raise StepgraphError("interrupt() was called outside a node. Call it from inside one.") from None
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-    if seconds is not None and (default is NO_DEFAULT or not seconds > 0):
+    if seconds is not None and (default is NO_DEFAULT or not 0 < seconds <= MAX_SECONDS):
         raise InvalidUpdateError(
-            f"interrupt(timeout={timeout!r}) needs a positive timeout, and default=... as the answer after it."
+            f"interrupt(timeout={timeout!r}) needs a positive timeout of at most ten years, and default=... as the "
+            "answer after it."
         )
     return scratchpad.next_answer(value, seconds, default)
 

@@ -27,6 +27,8 @@ PathMap = Mapping[Hashable, str] | Sequence[str]
 
 DEFAULT_TIMEOUT = timedelta(days=1)
 DEFAULT_HEARTBEAT_TIMEOUT = timedelta(seconds=HEARTBEAT_TIMEOUT)
+TASK_QUEUE_MAX = 200
+"""Characters of a task queue's name. Servers take 1,000 bytes, and a longer name fails workflow tasks for ever."""
 
 
 class StateGraph:
@@ -95,9 +97,12 @@ class StateGraph:
             retry = retry_policy.spec() if retry_policy else None
         except ValueError as error:
             raise GraphDefinitionError(f"Node {name!r}: {error}.", node=name) from error
-        if task_queue is not None and (not isinstance(task_queue, str) or not task_queue.strip()):
+        if task_queue is not None and (
+            not isinstance(task_queue, str) or not task_queue.strip() or len(task_queue) > TASK_QUEUE_MAX
+        ):
             raise GraphDefinitionError(
-                f"Node {name!r}: task_queue must be the name of a task queue, got {task_queue!r}. "
+                f"Node {name!r}: task_queue must be the name of a task queue, of at most {TASK_QUEUE_MAX} characters, "
+                f"got {task_queue!r}. "
                 "Leave it out to run the node with the rest of its graph.",
                 node=name,
             )

@@ -40,7 +40,7 @@ class RunSettings(Message):
     """Super-steps after which a run continues as new."""
     continue_as_new_tasks: int = 4000
     """Tasks with activities of their own after which a run continues as new, in the middle of a super-step, too."""
-    tasks_in_flight: int = 300
+    tasks_in_flight: int = 100
     """The largest number of tasks of a super-step that run at once."""
     fused_steps: int = 500
     """Super-steps that one activity executes at most, where durability is ``"async"``."""

@@ -35,7 +35,7 @@ ENVIRONMENT: Final = {
     "STEPGRAPH_CONTINUE_AS_NEW_TASKS": "The number of tasks after which a run continues as new, in the middle of a "
     "super-step if need be. Default: 4000.",
     "STEPGRAPH_TASKS_IN_FLIGHT": "The largest number of tasks of a super-step that run at once, at most 1800. "
-    "Default: 300.",
+    "Default: 100.",
     "STEPGRAPH_FUSED_STEPS": "The largest number of super-steps that one activity runs with durability 'async'. "
     "Default: 500.",
     "STEPGRAPH_FUSED_SECONDS": "Seconds after which such an activity starts no further super-step. Default: 0.5.",
@@ -47,6 +47,11 @@ ENVIRONMENT: Final = {
 
 MAX_IN_FLIGHT: Final = 1_800
 """A run with 2,000 pending activities can schedule no more: the server fails its workflow tasks."""
+
+
+DEFAULT_IN_FLIGHT: Final = 100
+"""As many activities as a worker runs at once by the SDK's default. A server buffers 100 events while a workflow task
+computes, two for each activity that ends; if more come, it fails the task, and the run is replayed."""
 
 
 def text_setting(name: str, default: str | None = None) -> str | None:
@@ -120,7 +125,7 @@ def run_settings(*, search_attributes: bool = False, uses_external_storage: bool
         continue_as_new_steps=max(1, int(number_setting("STEPGRAPH_CONTINUE_AS_NEW_STEPS", 500))),
         continue_as_new_bytes=max(1, int(number_setting("STEPGRAPH_CONTINUE_AS_NEW_BYTES", 500_000_000))),
         continue_as_new_tasks=max(1, int(number_setting("STEPGRAPH_CONTINUE_AS_NEW_TASKS", 4000))),
-        tasks_in_flight=max(1, min(MAX_IN_FLIGHT, int(number_setting("STEPGRAPH_TASKS_IN_FLIGHT", 300)))),
+        tasks_in_flight=max(1, min(MAX_IN_FLIGHT, int(number_setting("STEPGRAPH_TASKS_IN_FLIGHT", DEFAULT_IN_FLIGHT)))),
         fused_steps=max(1, int(number_setting("STEPGRAPH_FUSED_STEPS", 500))),
         fused_seconds=number_setting("STEPGRAPH_FUSED_SECONDS", 0.5),
         hides_error_texts=hides_error_texts(),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from operator import add
 from typing import Annotated, Any
 
-from stepgraph.engine.checkpoint import CheckpointData, Task, TaskResult, new_tasks
+from stepgraph.engine.checkpoint import CheckpointData, Task, TaskFailure, TaskResult, new_tasks
 from stepgraph.engine.record import PENDING_LIMIT, RECORD_LIMIT, Record, record_of
 from stepgraph.engine.thread import Thread
 from stepgraph.protocol.snapshot import head_in_record, snapshot_from
+from stepgraph.serde.plain_json import json_size
 from tests.core.graphs import graph, state_of
 
 
@@ -110,3 +111,24 @@ def test_a_record_has_pending_values_up_to_a_limit() -> None:
     assert large is not None
     assert (large.pending_values, large.omitted) == ({}, ("pending_values",))
     assert large.results.keys() == {a.id}
+
+
+def test_a_record_of_thousands_of_failures_is_within_its_limit() -> None:
+    """It has some of the failures; the other tasks are due like any that has not run."""
+    names = [f"n{number}" for number in range(5_000)]
+    edges = ", ".join(f"START > {name}, {name} > END" for name in names)
+    nodes: dict[str, Any] = dict.fromkeys(names, lambda s: None)
+    thread = Thread(
+        graph(state_of({"x": str}), edges, **nodes).registry.spec, thread_id="t", run_id="r", clock=lambda: "now"
+    )
+    thread.accept_input({"x": "x" * 100_000})
+    thread.due()
+    thread.commit()
+    for task in thread.due():
+        thread.fail(task, TaskFailure(error_type="builtins:ValueError", error_message="x" * 1_000))
+    record = record_of(thread)
+    assert record is not None
+    assert json_size(record) <= RECORD_LIMIT
+    assert record.omitted == ("writes", "failures")
+    assert 0 < len(record.failures) < 5_000
+    assert len(record.next) == 5_000

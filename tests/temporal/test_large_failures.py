@@ -56,3 +56,19 @@ async def test_many_long_failures_at_once_are_shortened(stage: Stage) -> None:
         state = await client.aget_state(config)
     assert state.next == tuple(names)
     assert all(str(task.error).startswith("ConnectionError('xxx") for task in state.tasks)
+
+
+async def test_a_long_failure_beside_a_large_state_ends_the_run(stage: Stage) -> None:
+    """Error, traceback and record share what a server takes of a failure; the thread can be read and resumed."""
+    builder = StateGraph(State)
+    builder.add_node("write", lambda state: {"query": "x" * 1_880_000})
+    builder.add_node("fail", failing("\N{PARTY POPPER}" * 20_000))
+    builder.add_edge(START, "write").add_edge("write", "fail").add_edge("fail", END)
+    graph = builder.compile(name="wordy")
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(client.ainvoke({"query": "x"}, config), PATIENCE)
+        state = await client.aget_state(config)
+    assert state.next == ("fail",)
+    assert len(state.values["query"]) == 1_880_000

@@ -92,14 +92,14 @@ class InputQueue:
             continued=ContinuedRun(
                 record=record,
                 queued_input_id=queued.id,
-                error=_shortened(error) if error is not None else None,
+                error=shortened(error) if error is not None else None,
                 input_queue=self.inputs,
             ),
         )
 
 
-def _shortened(error: StepgraphError) -> dict[str, Any]:
-    """Return an error in its wire form, without the parts that would make it too large to cross continue-as-new."""
+def shortened(error: StepgraphError) -> dict[str, Any]:
+    """Return an error in its wire form, with less text and no large parts if it is too large beside a record."""
     data = error.to_wire()
     if json_size(data) > MAX_ERROR_BYTES:
         data["parts"] = {name: part for name, part in data["parts"].items() if json_size(part) < MAX_ERROR_BYTES // 20}

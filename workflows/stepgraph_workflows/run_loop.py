@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
@@ -16,21 +16,21 @@ from stepgraph.drive.check_values import check_config
 from stepgraph.drive.commit_step import commit_step
 from stepgraph.engine.checkpoint import Task
 from stepgraph.engine.failures import node_error
-from stepgraph.engine.recent_history import with_recent_history
-from stepgraph.engine.record import RECORD_LIMIT, Record, record_of
+from stepgraph.engine.record import RECORD_LIMIT
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import InvalidInputError, StepgraphError
 from stepgraph.protocol.commands import CommandKind, InvokeCommand, ThreadCommand, runs_nodes
-from stepgraph.protocol.start_options import WORKFLOW_TASK_SECONDS, CommandRefused, ContinuedRun, StartOptions
+from stepgraph.protocol.start_options import ContinuedRun, StartOptions
 from stepgraph.protocol.thread_errors import fault_of, nothing_to_resume
+from stepgraph.serde.plain_json import json_size
 from stepgraph.temporal import sdk_internals
-from stepgraph.temporal.payloads import failure, to_raw
 from stepgraph_workflows.command_queue import parse_command
 from stepgraph_workflows.continue_as_new import next_start_options, should_continue_as_new
 from stepgraph_workflows.details_page import SHOWN_TASKS
 from stepgraph_workflows.phases import Phase
 from stepgraph_workflows.publisher import graph_attribute, origin_attributes
 from stepgraph_workflows.restore import parse_arguments, restore_thread, without_values
+from stepgraph_workflows.run_end import begin_next_run, end_run, fail_run, next_arguments
 from stepgraph_workflows.run_state import RunState
 from stepgraph_workflows.super_steps import SuperSteps
 from stepgraph_workflows.thread_activities import open_thread
@@ -52,8 +52,6 @@ class RunLoop:
         self._super_steps = SuperSteps(should_stop=lambda: state.phase.stops_nodes)
         self._begun_step: str | None = None
         """The checkpoint whose super-step has begun, and has tasks that have not run yet."""
-        self._has_begun = False
-        """Whether the thread is open, and has taken what the run was started for."""
 
     async def run(self, args: Sequence[RawValue]) -> RawValue:
         """Run from the first act to the last. The result is the thread's record, or a `CommandRefused`."""
@@ -61,7 +59,7 @@ class RunLoop:
         is_refusal = False
         try:
             caller = await self._start(args)
-            self._has_begun = True
+            self._state.has_begun = True
             await self._loop(caller)
         except asyncio.CancelledError:  # Temporal cancels the run
             await self._answer_callers()
@@ -76,11 +74,11 @@ class RunLoop:
             error = fault_of(fault)
             await self._answer_callers()
         try:
-            return self._end(error, is_refusal=is_refusal)
+            return end_run(self._state, error, is_refusal=is_refusal)
         except FailureError:
             raise
         except Exception as fault:  # the record cannot be encoded: the thread goes on from the one before
-            self._fail(fault_of(fault), None)
+            fail_run(self._state, fault_of(fault), None)
 
     async def _start(self, args: Sequence[RawValue]) -> str | None:
         """Open the thread, restore it, and do what the run was started for; return which client started the run.
@@ -265,7 +263,7 @@ class RunLoop:
             state.phase = before
         if state.commands or state.phase.stops_nodes:
             return
-        self._begin_next_run(self._arguments(None, self._next_start_options(caller)))
+        begin_next_run(state, next_arguments(state, None, self._next_start_options(caller)))
 
     async def _leave_tasks(self, caller: str | None) -> None:
         """Continue as new in the middle of a super-step; return if its results do not fit into the next run."""
@@ -279,10 +277,9 @@ class RunLoop:
             return
         options = self._next_start_options(caller)
         record = options.continued.record if options.continued is not None else None
-        arguments = self._arguments(None, options)
-        fits = state.thread.uses_external_storage or len(arguments[1].payload.data) <= RECORD_LIMIT
+        fits = state.thread.uses_external_storage or json_size(options) <= RECORD_LIMIT
         if fits and (record is None or "results" not in record.omitted):
-            self._begin_next_run(arguments)
+            begin_next_run(state, next_arguments(state, None, options))
         self._super_steps.stay()
 
     def _next_start_options(self, caller: str | None) -> StartOptions:
@@ -298,12 +295,6 @@ class RunLoop:
             within_step=self._begun_step is not None and self._begun_step == state.thread.head_id,
         )
 
-    def _begin_next_run(self, arguments: list[RawValue]) -> NoReturn:
-        state, thread = self._state, self._state.thread
-        state.publisher.log("run continues as new", step=thread.head.step if thread.head else None)
-        seconds = timedelta(seconds=WORKFLOW_TASK_SECONDS) if thread.uses_external_storage else None
-        workflow.continue_as_new(args=arguments, task_timeout=seconds)
-
     async def _command_or_all_answered(self) -> bool:
         """Wait for a command, or until no caller waits for an answer any more; return whether a command came."""
         state = self._state
@@ -317,43 +308,3 @@ class RunLoop:
         while state.commands or not workflow.all_handlers_finished():
             state.commands.end_all()
             await self._command_or_all_answered()
-
-    def _end(self, error: StepgraphError | None, *, is_refusal: bool) -> RawValue:
-        """Leave the thread's record, and the error if there is one; or begin the next input of the queue."""
-        state = self._state
-        thread, opening = state.restored_thread, state.opening
-        record = opening.record if opening is not None else None
-        if thread is not None:
-            record = with_recent_history(record_of(thread), thread)
-        if state.inputs and opening is not None:
-            state.publisher.log("next queued input begins", error=error)
-            input_data, options = state.inputs.next_run(workflow.info().run_id, record, error)
-            workflow.continue_as_new(args=self._arguments(input_data, options))
-        repeats = state.opening is not None and state.settings.uses_external_storage
-        if error is not None and is_refusal:
-            if record is not None:
-                state.publish(more=[graph_attribute(record.graph)])
-            state.publisher.log("command refused", error=error)
-            return to_raw(CommandRefused(refused=error.to_wire(), record=record), repeats=repeats)
-        if error is not None:
-            graph = record.graph if record is not None else workflow.info().workflow_type
-            more = [] if self._has_begun else [graph_attribute(graph)]
-            state.publish(more, ended="failed" if self._has_begun else "refused")
-            self._fail(error, record)
-        state.publish()
-        state.publisher.log("graph has finished" if thread is not None and thread.finished else "run ends")
-        return to_raw(record, repeats=repeats)
-
-    def _fail(self, error: StepgraphError, record: Record | None) -> NoReturn:
-        state = self._state
-        checkpoint_id = record.checkpoint.id if record else None
-        state.publisher.log("run failed", checkpoint_id=checkpoint_id, error=error)
-        data = error.to_wire()
-        if not self._has_begun:
-            data["refused"] = True
-        stack_trace = str(data["parts"].pop("traceback", ""))  # the node's own; the client puts it back
-        raise failure(error.message, data, record, type=type(error).__name__, stack_trace=stack_trace) from None
-
-    def _arguments(self, input_data: Any, options: StartOptions) -> list[RawValue]:
-        state = self._state
-        return [to_raw(input_data), to_raw(options, repeats=state.settings.uses_external_storage)]

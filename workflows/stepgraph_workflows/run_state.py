@@ -37,6 +37,8 @@ class RunState:
         """The answer of `open_thread`; `None` until there is one."""
         self.restored_thread: Thread | None = None
         """The thread; `None` until it has been restored from the opening."""
+        self.has_begun = False
+        """Whether the thread is open, and has taken what the run was started for."""
         self.config: dict[str, Any] = {}
         """What nodes see of the caller's config."""
         self.signal_errors: list[str] = []
