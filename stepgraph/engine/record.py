@@ -104,14 +104,15 @@ def record_of(thread: ThreadView, checkpoint: Checkpoint | None = None) -> Recor
     outcomes = thread.uncommitted_outcomes(checkpoint)
     by_task = outcomes.by_task(checkpoint)  # in the order of the tasks, so that equal threads leave equal records
     results = {task.id: result for task, result, _ in by_task if result is not None}
-    written = {name: None for result in results.values() for write in result.writes for name in write}
+    stamps = thread.spec.stamps_of(dict.fromkeys(name for each in results.values() for w in each.writes for name in w))
+    results = {task: _without_stamps(result, stamps) for task, result in results.items()}
     pending = thread.pending_values() if is_head else {}
     record = Record(
         values=dict(checkpoint.values),
         next=nodes_to_run(checkpoint, results),
         checkpoint=checkpoint.to_data(),
         results=results,
-        result_stamps=thread.spec.stamps_of(written),
+        result_stamps=stamps,
         pending_values=pending,
         pending_stamps=thread.pending_stamps(pending),
         failures={task.id: failure for task, _, failure in by_task if failure is not None},
@@ -137,6 +138,12 @@ def outcomes_from(record: Record | RecentCheckpoint) -> TaskOutcomes:
     if isinstance(record, Record) and record.result_stamps:
         results = {task: _with_stamps(result, record.result_stamps) for task, result in results.items()}
     return TaskOutcomes(results, dict(record.failures), dict(record.interrupts))
+
+
+def _without_stamps(result: TaskResult, stamps: Mapping[str, str]) -> TaskResult:
+    """Return a result without the stamps that the record has for all of them."""
+    own = {name: stamp for name, stamp in result.stamps.items() if stamps.get(name) != stamp}
+    return result if own == result.stamps or result.proved else result.model_copy(update={"stamps": own})
 
 
 def _with_stamps(result: TaskResult, stamps: Mapping[str, str]) -> TaskResult:

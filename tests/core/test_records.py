@@ -6,7 +6,7 @@ from operator import add
 from typing import Annotated, Any
 
 from stepgraph.engine.checkpoint import CheckpointData, Task, TaskFailure, TaskResult, new_tasks
-from stepgraph.engine.record import PENDING_LIMIT, RECORD_LIMIT, Record, record_of
+from stepgraph.engine.record import PENDING_LIMIT, RECORD_LIMIT, Record, record_of, thread_from
 from stepgraph.engine.thread import Thread
 from stepgraph.protocol.snapshot import head_in_record, snapshot_from
 from stepgraph.serde.plain_json import json_size
@@ -132,3 +132,22 @@ def test_a_record_of_thousands_of_failures_is_within_its_limit() -> None:
     assert record.omitted == ("writes", "failures")
     assert 0 < len(record.failures) < 5_000
     assert len(record.next) == 5_000
+
+
+def test_a_record_does_not_grow_from_run_to_run() -> None:
+    """The stamps that all pending results share are in it once, also for results that were restored from a record."""
+    spec = graph(
+        state_of({"x": str}), "START > a, START > b, a > END, b > END", a=lambda s: None, b=lambda s: None
+    ).registry.spec
+    thread = Thread(spec, thread_id="t", run_id="r", clock=lambda: "now")
+    thread.accept_input({"x": "x"})
+    a, _ = first_tasks(thread)
+    thread.finish(a, task_result({"x": "a"}))
+    record = record_of(thread)
+    assert record is not None
+    stored = Record.model_validate(record.to_json())
+    restored = thread_from(stored, spec, thread_id="t", run_id="r", clock=lambda: "now")
+    assert restored.results[a.id].stamps == spec.stamps_of(["x"])
+    again = record_of(restored)
+    assert again is not None
+    assert (again.results, again.result_stamps) == (stored.results, spec.stamps_of(["x"]))
