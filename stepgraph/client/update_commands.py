@@ -5,6 +5,7 @@ A fork returns as soon as the server has accepted it. `GraphRun.result` waits fo
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from contextlib import suppress
 from dataclasses import replace
@@ -30,6 +31,9 @@ from stepgraph.protocol.thread_errors import (
 )
 from stepgraph.temporal.executions import Run, latest_run
 from stepgraph.temporal.records import query_run, run_holding
+
+CHECK_SECONDS = 3.0
+"""How long to wait for the answer of a worker, which the server may list for minutes after it has died."""
 
 
 async def update_thread(threads: Threads, config: RunConfig, command: UpdateCommand) -> RunnableConfig:
@@ -106,13 +110,14 @@ async def _check_by_query(
 ) -> None:
     """Raise the error of a command that is known to be wrong before a run is started for it.
 
-    A worker answers the query, since it has the spec that the next run will be started with. If it does not answer in
-    time, the started run checks the command.
+    A worker answers the query, since it has the spec that the next run will be started with. If none answers in
+    `CHECK_SECONDS`, the started run checks the command.
     """
     if command.checkpoint_id is not None and latest is not None:
         latest = await run_holding(threads.client, latest.thread_id, command.checkpoint_id)
     if latest is None or latest.ended_externally:
         return
     request = CheckRequest(kind=kind, command=command).model_dump(mode="json")
-    with suppress(RPCError, WorkflowQueryFailedError):
-        await query_run(threads.client, latest, CHECK, request)
+    with suppress(RPCError, WorkflowQueryFailedError, TimeoutError):
+        async with asyncio.timeout(CHECK_SECONDS):
+            await query_run(threads.client, latest, CHECK, request)
