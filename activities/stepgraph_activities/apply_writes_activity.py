@@ -18,6 +18,7 @@ from stepgraph.execution.apply_writes import apply_writes
 from stepgraph.execution.registry import GraphRegistry
 from stepgraph.execution.run_code import RunCode
 from stepgraph.protocol.apply_writes_request import ApplyWritesRequest
+from stepgraph.protocol.thread_errors import fault_of
 from stepgraph.serde.sizes import size_limit
 from stepgraph.temporal.logs import get_logger
 from stepgraph.temporal.payloads import failure, to_raw
@@ -58,6 +59,9 @@ class ApplyWritesActivity:
             raise failure(
                 str(error), type=type(error).__name__, non_retryable=False, next_retry_delay=timedelta(seconds=1)
             ) from error
+        except Exception as error:  # of stepgraph: another attempt would meet it again
+            fault = fault_of(error)
+            raise failure(fault.message, fault.to_wire(), type=type(fault).__name__) from error
         if result.error is not None:
             bound.warning("writes not applied", error=f"{result.error.get('type')}: {result.error.get('message')}")
             leave_to_another_worker(result.error, info.attempt)

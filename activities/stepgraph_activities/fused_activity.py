@@ -56,10 +56,10 @@ class FusedStepsActivity:
                 str(error), type=type(error).__name__, non_retryable=False, next_retry_delay=timedelta(seconds=1)
             ) from error
         bound = log.bind(graph=request.graph, thread=request.thread_id, run=request.run_id, attempt=info.attempt)
-        row = _Row()
-        async with heartbeats(row.progress) as beats:
+        fused = _FusedProgress()
+        async with heartbeats(fused.progress) as beats:
             try:
-                row.fused_steps = FusedSteps(
+                fused.steps = FusedSteps(
                     registry,
                     request,
                     state,
@@ -69,40 +69,41 @@ class FusedStepsActivity:
                     limit=size_limit(uses_external_storage=request.storage and uses_storage(activity.client())),
                 )
                 if (progress := reported_progress(FusedStepsResult, info)) is not None:
-                    row.fused_steps.restore_progress(progress)
+                    fused.steps.restore_progress(progress)
                     bound.info("steps go on", after=progress.ran)
-                await row.fused_steps.run(should_stop=activity.is_worker_shutdown)
-            except asyncio.CancelledError:  # by the run, which ends the row early, or because the worker shuts down
-                if activity.is_worker_shutdown():
-                    await beats.acknowledge()  # the next attempt, on another worker, starts from here
-                    bound.info("steps interrupted", done=row.result.ran)
+                await fused.steps.run(should_stop=activity.is_worker_shutdown)
+            except asyncio.CancelledError:
+                details = activity.cancellation_details()
+                if details is None or not details.cancel_requested:  # by the run, which wants what has been done
+                    await beats.acknowledge()  # the next attempt, perhaps on another worker, starts from here
+                    bound.info("steps interrupted", done=fused.result.ran)
                     raise
             except Exception as error:
                 # This is not a node's error, and another attempt would raise it again. The workflow runs the remaining
                 # tasks individually, and the one that causes the error reports it.
                 bound.warning("steps end early", error=f"{type(error).__name__}: {first_line(error)}")
-                row.ends_early = True
-        for task_id, node_failure in row.result.failures.items():
+                fused.end_early = True
+        for task_id, node_failure in fused.result.failures.items():
             bound.warning("node failed", task=task_id, error=node_failure.summary)
-        bound.info("steps done", ran=row.result.ran)
-        return to_raw(row.result)
+        bound.info("steps done", ran=fused.result.ran)
+        return to_raw(fused.result)
 
 
-class _Row:
+class _FusedProgress:
     """The super-steps of one attempt."""
 
     def __init__(self) -> None:
-        self.fused_steps: FusedSteps | None = None
+        self.steps: FusedSteps | None = None
         """`None` until they have begun."""
-        self.ends_early = False
+        self.end_early = False
         """Whether an error that is not a node's has ended them."""
 
     @property
     def result(self) -> FusedStepsResult:
         """What the workflow is told."""
-        result = self.fused_steps.result if self.fused_steps is not None else FusedStepsResult()
-        return result.model_copy(update={"run_individually": True}) if self.ends_early else result
+        result = self.steps.result if self.steps is not None else FusedStepsResult()
+        return result.model_copy(update={"run_individually": True}) if self.end_early else result
 
     def progress(self) -> dict[str, Any] | None:
         """Return what the next attempt needs to know."""
-        return self.fused_steps.result_within(PAYLOAD_LIMIT).to_json() if self.fused_steps is not None else None
+        return self.steps.result_within(PAYLOAD_LIMIT).to_json() if self.steps is not None else None

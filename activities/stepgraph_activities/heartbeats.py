@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext, suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from temporalio import activity
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.workflowservice.v1 import RecordActivityTaskHeartbeatRequest
-from temporalio.service import RPCError
+from temporalio.common import RawValue
 
 from stepgraph.errors import UnknownFormatError
 from stepgraph.protocol.message import Message
@@ -29,7 +29,7 @@ from stepgraph.serde.error_text import first_line
 from stepgraph.temporal import sdk_internals
 from stepgraph.temporal.logs import get_logger
 from stepgraph.temporal.payloads import to_raw
-from stepgraph_activities.heartbeat_sidecar import StandIn, standing_in
+from stepgraph_activities.sidecar_client import WatchedAttempt, watched
 
 BEATS_PER_TIMEOUT = 3
 MAX_INTERVAL = 2.0
@@ -57,63 +57,85 @@ class Heartbeats:
     """
 
     def __init__(self, progress: Progress) -> None:
-        self._info = activity.info()
+        self.info = activity.info()
         self._client = activity.client()
         self._progress = progress
-        self._node_details: Sequence[Any] = self._info.heartbeat_details[1:]
-        self._send_by_sdk = sdk_internals.redirect_heartbeats(self._send_for_node, self._node_details)
-        self._converter = sdk_internals.activity_data_converter(self._client, self._info)
-        self._last_progress: Any = None
-        self._loop = asyncio.get_running_loop()
+        self._reported: Any = next(iter(self.info.heartbeat_details), None)
+        """The progress of an earlier attempt, which this one repeats until it has some of its own."""
+        self._node_details: Sequence[Any] = self.info.heartbeat_details[1:]
+        self._send_by_sdk = sdk_internals.redirect_heartbeats(self._take_from_node, self._node_details)
+        self._converter = sdk_internals.activity_data_converter(self._client, self.info)
+        self._attempt: WatchedAttempt | None = None
+        self._node_has_sent = False
 
     async def acknowledge(self) -> None:
         """Send a heartbeat with the progress so far, and wait until the server has stored it.
 
-        If the server does not answer, a warning is logged: the next heartbeat repeats the progress.
+        If that fails, a warning is logged: the next heartbeat repeats the progress.
         """
-        self._send()
-        request = RecordActivityTaskHeartbeatRequest(
-            namespace=self._client.namespace,
-            task_token=self._info.task_token,
-            details=Payloads(payloads=await self._payloads()),
-            identity=self._client.identity,
-        )
         try:
+            payloads = await self._send(self._current_progress())
+            request = RecordActivityTaskHeartbeatRequest(
+                namespace=self._client.namespace,
+                task_token=self.info.task_token,
+                details=Payloads(payloads=payloads),
+                identity=self._client.identity,
+            )
             service = self._client.workflow_service
             await service.record_activity_task_heartbeat(request, retry=True, timeout=ACKNOWLEDGE_TIMEOUT)
-        except RPCError as error:
-            log.warning("progress not acknowledged", thread=self._info.workflow_id, error=first_line(error))
+        except Exception as error:  # the server's, or a payload codec's
+            log.warning("progress not acknowledged", thread=self.info.workflow_id, error=first_line(error))
 
-    async def send_regularly(self, stand_in: StandIn, timeout: timedelta) -> None:
-        """Send heartbeats often enough, and within `PROGRESS_INTERVAL` of each change of the progress."""
+    @asynccontextmanager
+    async def sent_regularly(self, timeout: timedelta) -> AsyncIterator[None]:
+        """Send heartbeats until the ``async with`` block ends; the sidecar watches over the attempt meanwhile."""
+        with watched(self._client, self.info, timeout, await self._payloads(self._current_progress())) as self._attempt:
+            sender = asyncio.create_task(self._send_regularly(timeout))
+            try:
+                yield
+            finally:
+                sender.cancel()
+
+    async def _send_regularly(self, timeout: timedelta) -> None:
+        """Send heartbeats often enough, and within `PROGRESS_INTERVAL` of each change of what they say."""
         interval = min(timeout.total_seconds() / BEATS_PER_TIMEOUT, MAX_INTERVAL)
-        pause, since_sent = min(interval, PROGRESS_INTERVAL), 0.0
+        pause, since_sent, last_sent = min(interval, PROGRESS_INTERVAL), 0.0, self._reported
         while True:
             await asyncio.sleep(pause)
             since_sent += pause
-            if since_sent >= interval or self._progress() != self._last_progress:
-                self._send()
-                stand_in.beat(await self._payloads())
-                since_sent = 0.0
+            progress = self._current_progress()
+            if since_sent >= interval or progress != last_sent or self._node_has_sent:
+                since_sent, last_sent, self._node_has_sent = 0.0, progress, False
+                with suppress(Exception):  # of a payload codec: the SDK, which uses it too, reports it
+                    await self._send(progress)
 
-    def _send(self) -> None:
-        """Send a heartbeat with the progress so far, without waiting for an acknowledgement."""
-        self._last_progress = self._progress()
-        self._send_by_sdk(*self._details())
-
-    def _send_for_node(self, *details: Any) -> None:
-        """Do what `temporalio.activity.heartbeat` does, on any thread, and keep the progress."""
-        self._node_details = details
-        self._loop.call_soon_threadsafe(self._send)
-
-    def _details(self) -> list[Any]:
+    def _current_progress(self) -> Any:
         progress = self._progress()
-        if progress is None and not self._node_details:
-            return []
-        return [to_raw(progress), *self._node_details]
+        return self._reported if progress is None else progress
 
-    async def _payloads(self) -> list[Payload]:
-        details = self._details()
+    async def _send(self, progress: Any) -> list[Payload]:
+        """Tell the SDK and the sidecar the same details; return them."""
+        self._send_by_sdk(*self._details(progress))
+        payloads = await self._payloads(progress)
+        if self._attempt is not None:
+            self._attempt.beat(payloads)
+        return payloads
+
+    def _take_from_node(self, *details: Any) -> None:
+        """Take the details that a node passes to `temporalio.activity.heartbeat`, on any thread.
+
+        They are sent with the progress, within `PROGRESS_INTERVAL`. Raises what the payload converter does if it
+        cannot convert them.
+        """
+        payloads = self._client.data_converter.payload_converter.to_payloads(details)
+        self._node_details = [RawValue(payload) for payload in payloads]
+        self._node_has_sent = True
+
+    def _details(self, progress: Any) -> list[Any]:
+        return [] if progress is None and not self._node_details else [to_raw(progress), *self._node_details]
+
+    async def _payloads(self, progress: Any) -> list[Payload]:
+        details = self._details(progress)
         return list(await self._converter.encode(details)) if details else []
 
 
@@ -125,16 +147,10 @@ async def heartbeats(progress: Progress = lambda: None) -> AsyncIterator[Heartbe
         progress: what the activity's next attempt needs to know. It is sent within `PROGRESS_INTERVAL` of each change,
             and with every heartbeat.
     """
-    beats, timeout = Heartbeats(progress), activity.info().heartbeat_timeout
-    if timeout is None:
+    beats = Heartbeats(progress)
+    timeout = beats.info.heartbeat_timeout
+    async with beats.sent_regularly(timeout) if timeout is not None else nullcontext():
         yield beats
-        return
-    with standing_in(activity.client(), activity.info(), timeout) as stand_in:
-        sender = asyncio.create_task(beats.send_regularly(stand_in, timeout))
-        try:
-            yield beats
-        finally:
-            sender.cancel()
 
 
 def reported_progress(model: type[M], info: activity.Info) -> M | None:

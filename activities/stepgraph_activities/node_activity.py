@@ -22,10 +22,10 @@ from stepgraph.engine.failures import failure_from
 from stepgraph.errors import ChannelTypeError, MissingNodeError, UnknownFormatError
 from stepgraph.execution.cancellation import is_cancellation
 from stepgraph.execution.registry import GraphRegistry
-from stepgraph.execution.retry import MIN_SECONDS, delay_after_error, delay_after_timeout
+from stepgraph.execution.retry import RetryPolicy, delay_after_error, delay_after_timeout
 from stepgraph.execution.run_code import RunCode
 from stepgraph.execution.run_node import run_task
-from stepgraph.protocol.task_request import START_TIMEOUT, TaskAnswer, TaskProgress, TaskRequest
+from stepgraph.protocol.task_request import START_TIMEOUT, TIMEOUT_GRACE, TaskAnswer, TaskProgress, TaskRequest
 from stepgraph.serde.sizes import size_limit
 from stepgraph.temporal.logs import get_logger
 from stepgraph.temporal.payloads import failure, to_raw
@@ -59,7 +59,7 @@ class NodeActivity:
         )
         bound.info("node starts")
         reported = reported_progress(TaskProgress, info) or TaskProgress(failed_attempts=request.failed_attempts)
-        attempts = _Attempts(info.attempt + request.failed_attempts, failed=reported.failed_attempts)
+        attempts = _Attempts(reported, info)
         async with heartbeats(attempts.progress) as beats:
             try:
                 result = await self._result(request, attempts)
@@ -68,7 +68,7 @@ class NodeActivity:
                     bound.info("node interrupted", worker_stops=activity.is_worker_shutdown())
                     raise
                 retry_delay = self._retry_delay(error, request, attempts)
-                if retry_delay is not None and attempts.progress() is not None:
+                if retry_delay is not None:
                     await beats.acknowledge()
                 _fail(error, retry_delay, attempts, bound)
         bound.info("node done", wrote=sorted({name for write in result.writes for name in write}))
@@ -79,8 +79,13 @@ class NodeActivity:
         if registry is None:
             raise missing_graph(self._graphs, request, request.node)
         code = RunCode(registry, await load_spec(registry, request))
-        state = await load_state(request)
         timeout = START_TIMEOUT if request.node == START else code.spec.node(request.node).timeout
+        if attempts.previous_took_longer_than(timeout + TIMEOUT_GRACE):
+            attempts.failed += 1
+            if delay_after_timeout(self._policy(request), attempts.failed) is None:
+                attempts.none_left = True
+                raise TimeoutError(_too_long(timeout))
+        state = await load_state(request)
         try:
             async with asyncio.timeout(timeout) as node_timeout:
                 return await run_task(
@@ -88,45 +93,74 @@ class NodeActivity:
                     request,
                     state,
                     run_sync=partial(run_on_thread, self._executor),
-                    attempt=attempts.number,
+                    attempt=attempts.failed + 1,
                     limit=size_limit(uses_external_storage=request.storage and uses_storage(activity.client())),
                 )
         except TimeoutError as error:
             attempts.timed_out = node_timeout.expired()
             if attempts.timed_out:
-                raise TimeoutError(f"an attempt took longer than the node's timeout of {timeout:g} seconds") from error
+                raise TimeoutError(_too_long(timeout)) from error
             raise
+
+    def _policy(self, request: TaskRequest) -> RetryPolicy | None:
+        registry = self._graphs.get(request.graph)
+        node = registry.nodes.get(request.node) if registry is not None else None
+        return node.retry_policy if node is not None else None
 
     def _retry_delay(self, error: BaseException, request: TaskRequest, attempts: _Attempts) -> timedelta | None:
         """Return how long to wait before another attempt, or `None` if the failure is final."""
+        if attempts.none_left:
+            return None
         if isinstance(error, StateUnavailableError):
             return timedelta(seconds=1)
         if isinstance(error, MissingNodeError | ChannelTypeError | UnknownFormatError):
-            return other_worker_delay(attempts.number)
+            attempts.left += 1
+            return other_worker_delay(attempts.left)
         attempts.failed += 1
-        registry = self._graphs.get(request.graph)
-        node = registry.nodes.get(request.node) if registry is not None else None
-        policy = node.retry_policy if node is not None else None
+        policy = self._policy(request)
         if attempts.timed_out:
             seconds = delay_after_timeout(policy, attempts.failed)
         else:
             seconds = delay_after_error(policy, error, attempts.failed)
-        return None if seconds is None else timedelta(seconds=max(seconds, MIN_SECONDS))
+        return None if seconds is None else timedelta(seconds=seconds)
 
 
 class _Attempts:
-    """The attempts at one task: this one, and those that have failed."""
+    """The attempts at one task: this one, and what is known of those before it.
 
-    def __init__(self, number: int, *, failed: int) -> None:
-        self.number = number
-        """The number of this attempt. Attempts whose worker was lost are counted, too."""
-        self.failed = failed
+    Args:
+        reported: what the attempt before it has reported.
+        info: this attempt.
+    """
+
+    def __init__(self, reported: TaskProgress, info: activity.Info) -> None:
+        self.failed = reported.failed_attempts
+        """How many have failed."""
+        self.left = reported.left_attempts
+        """How many were left to another worker."""
         self.timed_out = False
         """Whether this attempt has exceeded the node's timeout."""
+        self.none_left = False
+        """Whether this attempt must not be made: the one before it was the last, and took too long."""
+        self._previous_began_at = reported.began_at
+        self._scheduled_at = info.current_attempt_scheduled_time.timestamp()
+        self._began_at = info.started_time.timestamp()
 
-    def progress(self) -> dict[str, Any] | None:
+    def previous_took_longer_than(self, seconds: float) -> bool:
+        """Return whether the attempt before this one was still under way after some seconds.
+
+        The server ends such an attempt, which kept its worker from doing so, and nobody has counted it. The times are
+        the server's.
+        """
+        return 0 < self._previous_began_at < self._scheduled_at - seconds
+
+    def progress(self) -> dict[str, Any]:
         """Return what the next attempt needs to know."""
-        return TaskProgress(failed_attempts=self.failed).to_json() if self.failed else None
+        return TaskProgress(failed_attempts=self.failed, left_attempts=self.left, began_at=self._began_at).to_json()
+
+
+def _too_long(timeout: float) -> str:
+    return f"an attempt took longer than the node's timeout of {timeout:g} seconds"
 
 
 def _fail(error: BaseException, retry_delay: timedelta | None, attempts: _Attempts, bound: Any) -> NoReturn:

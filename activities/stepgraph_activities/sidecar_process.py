@@ -4,9 +4,9 @@ It runs as ``python -I sidecar_process.py PARENT_PID`` and reads pickled message
 
 * ``("path", [...])``: where to import from;
 * ``("client", key, config)``: a server to talk to, as the SDK's `ConnectConfig`;
-* ``("open", token, client_key, namespace, identity, timeout)``: an attempt at an activity has begun;
-* ``("beat", token, details)``: the worker has sent a heartbeat, with these payloads; `None` if they are too large to be
-  repeated;
+* ``("open", token, client_key, namespace, identity, timeout, details)``: an attempt at an activity has begun; these
+  payloads are the heartbeat details that the server has of it, `None` if they are too large to be repeated;
+* ``("beat", token, details)``: the worker has sent a heartbeat with these payloads;
 * ``("close", token)``: the attempt is over.
 
 **If the worker dies**, however it is killed, every attempt that is open is reported to the server as failed, so that
@@ -28,6 +28,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 TICK_SECONDS = 0.25
@@ -39,6 +40,9 @@ STAND_IN_SECONDS = 300.0
 REPORT_SECONDS = 10.0
 """How long the process tries to report the attempts of a worker that has died."""
 
+BEAT_TIMEOUT = timedelta(seconds=5)
+"""How long one heartbeat may take."""
+
 
 @dataclass
 class Attempt:
@@ -49,7 +53,7 @@ class Attempt:
     identity: str
     timeout: float
     """The heartbeat timeout, in seconds."""
-    details: list[bytes] | None = field(default_factory=list)
+    details: list[bytes] | None
     """The payloads of the last heartbeat, serialized; `None` if they cannot be repeated."""
     last_beat: float = field(default_factory=time.monotonic)
     """When the worker, or this process, sent the last heartbeat."""
@@ -66,14 +70,19 @@ class Sidecar:
         self._configs: dict[str, Any] = {}
         self._services: dict[str, Any] = {}
         self._input_ended = asyncio.Event()
+        self._is_confused = False
+        """Whether a message could not be read, though the worker lives."""
+        self._beats: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Run until the worker has ended, and its open attempts are reported."""
         loop = asyncio.get_running_loop()
         threading.Thread(target=self._read, args=(loop,), daemon=True).start()
         while not await self._wait_for_end_of_input() and os.getppid() == self._parent:
-            await self._beat_for_silent_worker()
+            self._beat_for_silent_worker()
         await self._wait_for_end_of_input()  # the last messages may not have been read yet
+        if self._is_confused:
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(REPORT_SECONDS):
                 await asyncio.gather(*(self._report_death(token) for token in self._attempts), return_exceptions=True)
@@ -89,13 +98,18 @@ class Sidecar:
 
     def _read(self, loop: asyncio.AbstractEventLoop) -> None:
         """Read messages until the worker has closed its end."""
-        with suppress(Exception):  # the last message may be cut off
+        try:
             while True:
                 kind, *parts = pickle.load(sys.stdin.buffer)
                 if kind == "path":  # at once: the next message may need it
                     sys.path[:] = parts[0]
                 else:
                     loop.call_soon_threadsafe(self._take, kind, *parts)
+        except EOFError:
+            pass
+        except Exception:  # the worker's last message was cut off, if it has died
+            time.sleep(TICK_SECONDS)
+            self._is_confused = os.getppid() == self._parent
         loop.call_soon_threadsafe(self._input_ended.set)
 
     def _take(self, kind: str, *parts: Any) -> None:
@@ -111,14 +125,19 @@ class Sidecar:
             attempt.details = parts[1]
             attempt.last_beat = attempt.last_sign = time.monotonic()
 
-    async def _beat_for_silent_worker(self) -> None:
+    def _beat_for_silent_worker(self) -> None:
         now = time.monotonic()
         for token, attempt in list(self._attempts.items()):
             is_silent = now - attempt.last_beat > attempt.timeout / 2
             if is_silent and attempt.details is not None and now - attempt.last_sign < STAND_IN_SECONDS:
                 attempt.last_beat = now
-                with suppress(Exception):  # the server does not answer, or the attempt is over
-                    await self._beat(token, attempt)
+                beat = asyncio.ensure_future(self._beat(token, attempt))
+                self._beats.add(beat)
+                beat.add_done_callback(self._forget_beat)
+
+    def _forget_beat(self, beat: asyncio.Task[None]) -> None:
+        self._beats.discard(beat)
+        beat.exception()  # the server does not answer, or the attempt is over
 
     async def _beat(self, token: bytes, attempt: Attempt) -> None:
         from temporalio.api.common.v1 import Payload, Payloads
@@ -129,7 +148,7 @@ class Sidecar:
         )
         if attempt.details:
             request.details.CopyFrom(Payloads(payloads=[Payload.FromString(each) for each in attempt.details]))
-        await (await self._service(attempt)).record_activity_task_heartbeat(request)
+        await (await self._service(attempt)).record_activity_task_heartbeat(request, timeout=BEAT_TIMEOUT)
 
     async def _report_death(self, token: bytes) -> None:
         from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure

@@ -110,7 +110,12 @@ class FusedSteps:
             return result
         if not self._pending_results and not failures:
             steps = steps[:-1]
-        return FusedStepsResult(ran=self._describe(len(steps)), steps=tuple(steps), run_individually=True)
+        return FusedStepsResult(
+            ran=self._describe(len(steps)),
+            steps=tuple(steps),
+            failed_attempts=dict(self._failed_attempts),
+            run_individually=True,
+        )
 
     def restore_progress(self, progress: FusedStepsResult) -> None:
         """Start after what an earlier attempt reported before its worker was lost."""

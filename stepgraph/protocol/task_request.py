@@ -14,6 +14,9 @@ from stepgraph.protocol.task_path import sent_numbers
 START_TIMEOUT = 3600.0
 """Seconds that the routers of the start node may take. They belong to no node that could have a timeout."""
 
+TIMEOUT_GRACE = 10.0
+"""Seconds that an attempt may take beyond its node's timeout, which the worker enforces, until the server ends it."""
+
 HEARTBEAT_TIMEOUT = 18.0
 """Seconds without a heartbeat after which a worker counts as lost, unless the node says otherwise.
 
@@ -77,8 +80,12 @@ class TaskAnswer(TaskResult, Message):
 class TaskProgress(Message):
     """What an attempt at a task reports in its heartbeats, for the next attempt."""
 
-    failed_attempts: int
+    failed_attempts: int = 0
     """How many attempts at the task have failed: by an exception of the node, or by its timeout."""
+    left_attempts: int = 0
+    """How many attempts were left to another worker, because this one's code could not make them."""
+    began_at: float = 0.0
+    """When the server started the attempt that reports this, in seconds since 1970."""
 
 
 def task_request(

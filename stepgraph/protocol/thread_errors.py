@@ -6,6 +6,7 @@ from stepgraph.errors import (
     CheckpointNotFoundError,
     EmptyInputError,
     InvalidUpdateError,
+    NodeError,
     StepgraphError,
     ThreadBusyError,
     ThreadError,
@@ -79,3 +80,13 @@ def no_such_checkpoint(thread_id: str, checkpoint_id: str) -> CheckpointNotFound
 def fault_of(fault: Exception) -> StepgraphError:
     """Return the error for an exception that stepgraph should not have raised."""
     return StepgraphError(f"A fault in stepgraph: {type_name(fault)}: {first_line(fault)}. Please report it.")
+
+
+def failure_reason(error: StepgraphError, *, was_refused: bool = False) -> str | None:
+    """Return what a snapshot says of the error that ended the thread's latest run; `None` if its tasks tell.
+
+    ``was_refused``: whether the run refused what it was started for.
+    """
+    if isinstance(error, NodeError):
+        return None
+    return f"The latest run {'was refused' if was_refused else 'failed'}: {error.message}"

@@ -14,8 +14,9 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from stepgraph.engine.record import Record
-from stepgraph.errors import NodeError, StepgraphError, UnknownFormatError, from_wire
+from stepgraph.errors import StepgraphError, UnknownFormatError, from_wire
 from stepgraph.protocol.start_options import CommandRefused, ContinuedRun, StartOptions
+from stepgraph.protocol.thread_errors import failure_reason
 from stepgraph.serde.error_text import first_line
 from stepgraph.temporal.executions import Run
 from stepgraph.temporal.payloads import from_raw
@@ -141,7 +142,6 @@ def _outcome_from_failure(error: BaseException) -> RunOutcome:
         parts = {"traceback": error.failure.stack_trace, **(wire_error.get("parts") or {})}
         wire_error = {**wire_error, "parts": parts}
     own_error, refused = from_wire(wire_error), bool(wire_error.get("refused"))
-    how = "was refused" if refused else "failed"
     try:
         own_record = None if record is None else Record.model_validate(record)
     except (ValueError, UnknownFormatError):
@@ -151,5 +151,5 @@ def _outcome_from_failure(error: BaseException) -> RunOutcome:
         own_error,
         refused=refused,
         is_damaged=record is not None and own_record is None,
-        reason=None if isinstance(own_error, NodeError) else f"The latest run {how}: {own_error.message}",
+        reason=failure_reason(own_error, was_refused=refused),
     )

@@ -31,6 +31,7 @@ from stepgraph.protocol.config import RunnableConfig
 from stepgraph.protocol.opening import ReadRequest
 from stepgraph.protocol.snapshot import config_for
 from stepgraph.protocol.task_request import task_request
+from stepgraph.protocol.thread_errors import failure_reason
 
 
 class MemoryRun:
@@ -57,6 +58,8 @@ class MemoryRun:
         the thread's next run takes it."""
         self.busy = False
         """Whether the run executes super-steps. Commands then wait for the end of the current one."""
+        self.failure: str | None = None
+        """Why the run failed, unless a node's failure says so."""
         self._code = RunCode(registry, thread.spec)
         self._config = config
         self._io = ThreadIO(read_checkpoint=read, apply_writes=self._apply_writes)
@@ -89,8 +92,8 @@ class MemoryRun:
         self.busy, self._ended = True, Future()
         try:
             config = await self._apply(kind, command)
-            self.open = False
-            await self._run(running=runs_nodes(kind))
+            self.open, self.failure = False, None
+            await self._run_or_fail(running=runs_nodes(kind))
         except BaseException as error:
             while self._commands:
                 too_late = ThreadBusyError("The run ended before it applied this command. Send it again.")
@@ -102,6 +105,13 @@ class MemoryRun:
         finally:
             self.busy = False
         return config
+
+    async def _run_or_fail(self, *, running: bool) -> None:
+        try:
+            await self._run(running=running)
+        except StepgraphError as error:
+            self.failure = failure_reason(error)
+            raise
 
     async def _run(self, *, running: bool) -> None:
         """Run super-steps, and apply the commands that arrive meanwhile, until the thread is idle.

@@ -174,7 +174,8 @@ class MemoryRunner:
         for run in reversed(self._runs.get(thread_id, [])):
             thread = run.thread
             if checkpoint_id is None and thread.head is not None:
-                return snapshot_from(snapshot_data(thread, thread.head, as_head=True), channels)
+                errors = [run.failure] if run.failure is not None else []
+                return snapshot_from({**snapshot_data(thread, thread.head, as_head=True), "errors": errors}, channels)
             for checkpoint in thread.newest_first():
                 if checkpoint.id == checkpoint_id:
                     return snapshot_from(snapshot_data(thread, checkpoint), channels)

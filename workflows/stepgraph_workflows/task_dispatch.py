@@ -20,7 +20,7 @@ from stepgraph.errors import StorageError, UnknownFormatError
 from stepgraph.protocol.activity_input import to_activity_input
 from stepgraph.protocol.names import activity_type
 from stepgraph.protocol.opening import RunSettings
-from stepgraph.protocol.task_request import HEARTBEAT_TIMEOUT, START_TIMEOUT, TaskAnswer, task_request
+from stepgraph.protocol.task_request import HEARTBEAT_TIMEOUT, START_TIMEOUT, TIMEOUT_GRACE, TaskAnswer, task_request
 from stepgraph.temporal.payloads import from_raw, to_raw
 from stepgraph.temporal.state_cache import process_cache
 
@@ -29,9 +29,6 @@ CANCELLED = "asyncio.exceptions:CancelledError"
 
 START_NODE = NodeSpec(name=START, timeout=START_TIMEOUT, heartbeat_timeout=HEARTBEAT_TIMEOUT)
 """The options with which the routers of the start node run."""
-
-GRACE = timedelta(seconds=10)
-"""How much longer an attempt may take than its node's timeout, which the worker enforces."""
 
 RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10))
 """How Temporal repeats an attempt whose worker was lost: for as long as it takes.
@@ -64,7 +61,7 @@ async def run_task_activity(
             to_raw(to_activity_input(request)),
             result_type=RawValue,
             task_queue=node.task_queue or settings.task_queue,
-            start_to_close_timeout=timedelta(seconds=node.timeout) + GRACE,
+            start_to_close_timeout=timedelta(seconds=node.timeout + TIMEOUT_GRACE),
             heartbeat_timeout=timedelta(seconds=node.heartbeat_timeout),
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             retry_policy=RETRIES,

@@ -29,7 +29,7 @@ from stepgraph.serde.error_text import first_line
 from stepgraph.serde.plain_json import json_size
 from stepgraph.serde.sizes import check_size, size_limit
 from stepgraph.temporal.payloads import from_raw, to_raw
-from stepgraph_workflows.task_dispatch import travels_inline
+from stepgraph_workflows.task_dispatch import RETRIES, travels_inline
 
 _FIVE_TIMES = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_attempts=5)
 _TWENTY_TIMES = RetryPolicy(
@@ -128,7 +128,7 @@ def thread_io(settings: RunSettings) -> ThreadIO:
                 task_queue=settings.task_queue,
                 start_to_close_timeout=APPLY_WRITES_TIMEOUT,
                 heartbeat_timeout=APPLY_WRITES_HEARTBEAT,
-                retry_policy=_FIVE_TIMES,
+                retry_policy=RETRIES,
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
                 summary=f"step {request.step} · apply writes",
             )
