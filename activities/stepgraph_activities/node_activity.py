@@ -25,7 +25,7 @@ from stepgraph.execution.registry import GraphRegistry
 from stepgraph.execution.retry import RetryPolicy, delay_after_error, delay_after_timeout
 from stepgraph.execution.run_code import RunCode
 from stepgraph.execution.run_node import run_task
-from stepgraph.protocol.task_request import START_TIMEOUT, TIMEOUT_GRACE, TaskAnswer, TaskProgress, TaskRequest
+from stepgraph.protocol.task_request import START_TIMEOUT, TaskAnswer, TaskProgress, TaskRequest
 from stepgraph.serde.sizes import size_limit
 from stepgraph.temporal.logs import get_logger
 from stepgraph.temporal.payloads import failure, to_raw
@@ -59,7 +59,7 @@ class NodeActivity:
         )
         bound.info("node starts")
         reported = reported_progress(TaskProgress, info) or TaskProgress(failed_attempts=request.failed_attempts)
-        attempts = _Attempts(reported, info)
+        attempts = _Attempts(reported)
         async with heartbeats(attempts.progress) as beats:
             try:
                 result = await self._result(request, attempts)
@@ -80,11 +80,6 @@ class NodeActivity:
             raise missing_graph(self._graphs, request, request.node)
         code = RunCode(registry, await load_spec(registry, request))
         timeout = START_TIMEOUT if request.node == START else code.spec.node(request.node).timeout
-        if attempts.previous_took_longer_than(timeout + TIMEOUT_GRACE):
-            attempts.failed += 1
-            if delay_after_timeout(self._policy(request), attempts.failed) is None:
-                attempts.none_left = True
-                raise TimeoutError(_too_long(timeout))
         state = await load_state(request)
         try:
             async with asyncio.timeout(timeout) as node_timeout:
@@ -99,7 +94,7 @@ class NodeActivity:
         except TimeoutError as error:
             attempts.timed_out = node_timeout.expired()
             if attempts.timed_out:
-                raise TimeoutError(_too_long(timeout)) from error
+                raise TimeoutError(f"an attempt took longer than the node's timeout of {timeout:g} seconds") from error
             raise
 
     def _policy(self, request: TaskRequest) -> RetryPolicy | None:
@@ -109,8 +104,6 @@ class NodeActivity:
 
     def _retry_delay(self, error: BaseException, request: TaskRequest, attempts: _Attempts) -> timedelta | None:
         """Return how long to wait before another attempt, or `None` if the failure is final."""
-        if attempts.none_left:
-            return None
         if isinstance(error, StateUnavailableError):
             return timedelta(seconds=1)
         if isinstance(error, MissingNodeError | ChannelTypeError | UnknownFormatError):
@@ -128,39 +121,22 @@ class NodeActivity:
 class _Attempts:
     """The attempts at one task: this one, and what is known of those before it.
 
-    Args:
-        reported: what the attempt before it has reported.
-        info: this attempt.
+    ``reported`` is what the attempt before it has reported.
     """
 
-    def __init__(self, reported: TaskProgress, info: activity.Info) -> None:
+    def __init__(self, reported: TaskProgress) -> None:
         self.failed = reported.failed_attempts
         """How many have failed."""
         self.left = reported.left_attempts
         """How many were left to another worker."""
         self.timed_out = False
         """Whether this attempt has exceeded the node's timeout."""
-        self.none_left = False
-        """Whether this attempt must not be made: the one before it was the last, and took too long."""
-        self._previous_began_at = reported.began_at
-        self._scheduled_at = info.current_attempt_scheduled_time.timestamp()
-        self._began_at = info.started_time.timestamp()
 
-    def previous_took_longer_than(self, seconds: float) -> bool:
-        """Return whether the attempt before this one was still under way after some seconds.
-
-        The server ends such an attempt, which kept its worker from doing so, and nobody has counted it. The times are
-        the server's.
-        """
-        return 0 < self._previous_began_at < self._scheduled_at - seconds
-
-    def progress(self) -> dict[str, Any]:
+    def progress(self) -> dict[str, Any] | None:
         """Return what the next attempt needs to know."""
-        return TaskProgress(failed_attempts=self.failed, left_attempts=self.left, began_at=self._began_at).to_json()
-
-
-def _too_long(timeout: float) -> str:
-    return f"an attempt took longer than the node's timeout of {timeout:g} seconds"
+        if not self.failed and not self.left:
+            return None
+        return TaskProgress(failed_attempts=self.failed, left_attempts=self.left).to_json()
 
 
 def _fail(error: BaseException, retry_delay: timedelta | None, attempts: _Attempts, bound: Any) -> NoReturn:

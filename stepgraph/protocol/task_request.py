@@ -84,8 +84,6 @@ class TaskProgress(Message):
     """How many attempts at the task have failed: by an exception of the node, or by its timeout."""
     left_attempts: int = 0
     """How many attempts were left to another worker, because this one's code could not make them."""
-    began_at: float = 0.0
-    """When the server started the attempt that reports this, in seconds since 1970."""
 
 
 def task_request(

@@ -273,38 +273,6 @@ async def test_details_that_cannot_be_sent_are_an_error_of_the_node(stage: Stage
     assert runs == ["node"]
 
 
-@pytest.mark.parametrize("outcome", ["blocks again", "ends"])
-async def test_an_attempt_that_the_server_had_to_end_counts(
-    stage: Stage, outcome: str, durability: Durability, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A node that blocks its worker beyond its timeout is ended by the server, and counted by the next attempt.
-
-    The time that the server leaves the worker is replaced: it is ten seconds.
-    """
-    if durability == "async":
-        pytest.skip("fused super-steps are given a minute, and their attempts are not counted by the server's clock")
-    monkeypatch.setattr("stepgraph_workflows.task_dispatch.TIMEOUT_GRACE", 3.0)
-    monkeypatch.setattr("stepgraph_activities.node_activity.TIMEOUT_GRACE", 3.0)
-    runs: list[str] = []
-
-    async def node(state: State) -> dict[str, Any]:
-        runs.append("node")
-        if len(runs) == 1 or outcome == "blocks again":
-            block(6.0)
-        return {"log": ["done"]}
-
-    policy = RetryPolicy(initial_interval=0.01, max_attempts=2)
-    graph = single(node, durability, retry_policy=policy, timeout=0.5, heartbeat_timeout=2)
-    client, config = stage.use(graph), stage.thread()
-    async with stage.serving(graph):
-        if outcome == "ends":
-            assert await client.ainvoke({}, config) == {"log": ["done"]}
-        else:
-            with pytest.raises(TimeoutError, match="longer than the node's timeout of 0.5 seconds"):
-                await client.ainvoke({}, config)
-    assert runs == ["node", "node"]
-
-
 async def test_a_node_may_send_heartbeats_of_its_own(stage: Stage, durability: Durability) -> None:
     """A node finds the details that it sent itself, also after a failed attempt, and failed attempts stay counted."""
     found: list[Any] = []

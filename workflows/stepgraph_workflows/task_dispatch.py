@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -37,6 +38,13 @@ The activity decides which exceptions are final, and how long to wait after the 
 would include those whose worker was lost.
 """
 
+MAX_LOST_ATTEMPTS = 100
+"""How many attempts at a task with a retry policy may be lost with their workers, or ended by the server because they
+kept their worker from ending them in time. The task then fails."""
+
+MAX_ATTEMPTS = 2**31 - 1
+"""The largest number that Temporal's field for it holds."""
+
 
 async def run_task_activity(
     thread: Thread,
@@ -64,7 +72,7 @@ async def run_task_activity(
             start_to_close_timeout=timedelta(seconds=node.timeout + TIMEOUT_GRACE),
             heartbeat_timeout=timedelta(seconds=node.heartbeat_timeout),
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            retry_policy=RETRIES,
+            retry_policy=_retries(node),
             summary=f"step {request.step} · {node.name}",
             event_groups=list(groups),
         )
@@ -111,3 +119,10 @@ def travels_inline(thread: Thread, settings: RunSettings) -> bool:
     if not inline and thread.head is not None and not workflow.unsafe.is_replaying():
         process_cache.put(thread.run_id, thread.head.id, thread.state)
     return inline
+
+
+def _retries(node: NodeSpec) -> RetryPolicy:
+    """Return how Temporal repeats a node's lost attempts: for ever, unless its author bounds the attempts."""
+    if node.retry is None:
+        return RETRIES
+    return replace(RETRIES, maximum_attempts=min(node.retry.max_attempts + MAX_LOST_ATTEMPTS, MAX_ATTEMPTS))
