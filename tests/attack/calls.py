@@ -174,14 +174,16 @@ class Foreign:
 
     async def make(self, thread: LiveThread) -> Accepted:
         end = RawValue(Payload(metadata={"encoding": b"json/plain"}, data=json.dumps(self.end).encode()))
-        handle = await thread.stage.client.start_workflow(
-            thread.graph.name if self.of_graph else "foreign",
-            args=[end, *_payloads(self.arguments, thread)],
-            id=thread.thread_id,
-            task_queue=foreign_task_queue(thread.stage),
-            result_type=RawValue,
+        handle = await _send(
+            thread.stage.client.start_workflow(
+                thread.graph.name if self.of_graph else "foreign",
+                args=[end, *_payloads(self.arguments, thread)],
+                id=thread.thread_id,
+                task_queue=foreign_task_queue(thread.stage),
+                result_type=RawValue,
+            )
         )
-        if self.end != "none":
+        if handle is not None and self.end != "none":
             with suppress(WorkflowFailureError):
                 await handle.result()
         return "no"
@@ -210,7 +212,7 @@ def _payloads(arguments: tuple[Any, ...], thread: LiveThread) -> list[RawValue]:
 
 def _check_refusal(error: RPCError) -> None:
     """Raise the error unless it is one with which a server refuses what it was sent."""
-    if error.status not in REFUSED_BY_THE_SERVER and "exceed" not in str(error):
+    if error.status not in REFUSED_BY_THE_SERVER and not any(sign in str(error) for sign in ("exceed", "larger than")):
         raise error
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from tests.attack.calls import Call, Foreign, Method, Query, Signal, Update
 from tests.attack.live_thread import Situation
 from tests.attack.programs import Program
-from tests.attack.values import CONFIG, PAYLOADS, Named, empty_payload, huge_number, levels
+from tests.attack.values import CONFIG, MARK, PAYLOADS, Named, empty_payload, huge_number, levels
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ def _node(do: str, fault: str = "", kind: str = "sync-thread") -> Found:
 
 YES = {"resume": "yes"}
 
+NO_STEPS = {"values": {"log": [MARK]}, "super_steps": []}
+
 HUGE_ID = {"configurable": {"thread_id": huge_number}}
 
 FOUND = (
@@ -52,6 +54,10 @@ FOUND = (
     _node("raise GeneratorExit", "7", "sync-async"),
     _node("raise OwnBaseException", "7", "fused-async"),
     _node("raise BaseExceptionGroup", "7", "fused-thread"),
+    _of("a fork of no super-steps by signal", "waiting", Signal("fork", ({"super_steps": []},)), "A6"),
+    _of(
+        "values beside super-steps", "waiting", Update("fork", ({"values": {"log": [MARK]}, "super_steps": []},)), "A6"
+    ),
     _of("an author that is no text", "waiting", Method("aupdate_state", (CONFIG, {}), {"as_node": 5}), "14"),
     _of("a breakpoint that is no text", "done", Method("ainvoke", ({}, CONFIG), {"interrupt_after": [5]}), "14"),
     _of(
@@ -121,6 +127,12 @@ def _has_argument_of_another_type(call: Call) -> bool:
     return shown or not (texts and mappings and breaks and limit and _is_bulk(call))
 
 
+def _has_super_steps_to_ignore(call: Call) -> bool:
+    """Return whether a message has no super-step in its list, or values beside the list."""
+    mappings = [part for part in _parts(call.arguments) if isinstance(part, dict) and "super_steps" in part]
+    return any(part["super_steps"] is not None for part in mappings)
+
+
 def _are_texts(value: Any) -> bool:
     return value is None or all(isinstance(each, str) for each in (value if isinstance(value, list) else [value]))
 
@@ -147,6 +159,7 @@ COVERED: dict[str, Callable[[Call], bool]] = {
     "5": _is_deep_message,
     "7": _ends_as_if_cancelled,
     "14": _has_argument_of_another_type,
+    "A6": _has_super_steps_to_ignore,
 }
 """For each fault that is there, the calls that may show it."""
 

@@ -92,10 +92,11 @@ class LiveThread:
             await handle.result()
 
     async def end(self) -> None:
-        """Terminate the run that is still open, so that it costs later programs nothing."""
-        run = await latest_run(self.stage.client, self.thread_id)
-        if run is not None and run.is_open:
-            await self.handle.terminate("the program has ended")
+        """Terminate the runs of the thread and of its fork that are still open, so that later programs are as fast."""
+        for thread_id in (self.thread_id, f"{self.thread_id}-fork"):
+            run = await latest_run(self.stage.client, thread_id)
+            if run is not None and run.is_open:
+                await self.stage.client.get_workflow_handle(thread_id).terminate("the program has ended")
 
 
 async def _has_begun(client: Client, thread_id: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from tests.attack.calls import Call, Foreign, Start
 from tests.attack.live_thread import Situation
@@ -15,6 +16,9 @@ class Program:
     on: Situation
     calls: tuple[Call, ...]
     kind: str = "sync-thread"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # hypothesis would print how it was made
+        printer.text(repr(self))
 
     @property
     def damages(self) -> bool:

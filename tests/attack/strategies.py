@@ -19,6 +19,7 @@ from tests.attack.values import (
     BEYOND,
     CONFIG,
     FIRST,
+    FORK,
     HEAD,
     INTERRUPT,
     JSON_ODDITIES,
@@ -180,8 +181,15 @@ def _with_change(data: Any, path: list[int], value: Any) -> Any:
     return {**data, key: _with_change(data[key], path[1:], value)}
 
 
+def of_version(version: Any) -> Named:
+    """Return the thread's record as another version of stepgraph might have written it."""
+    value = version.make if isinstance(version, Named) else lambda scene: version
+    return Named(f"RECORD of version {version!r}", lambda scene: {**RECORD.make(scene), "v": value(scene)})
+
+
 odd_for_record = simple | st.sampled_from([odd for odd in JSON_ODDITIES if odd.text is None or len(odd.text) < 500])
-records = st.just(RECORD) | st.builds(changed, path, odd_for_record)
+versions = st.sampled_from([0, 2, -1, 99, None, "1", True, 1.0, []])
+records = st.just(RECORD) | st.builds(changed, path, odd_for_record) | st.builds(of_version, versions)
 options = some(
     {
         **run_fields,
@@ -217,7 +225,8 @@ starts = st.builds(
 
 # Methods.
 
-thread_ids = mostly(st.just(THREAD), PYTHON.anything)
+no_thread_ids = [None, True, 1.5, "", "  ", [], {}, *(odd for odd in PYTHON_ODDITIES if odd.name != "uuid")]
+thread_ids = mostly(st.just(THREAD), st.sampled_from(no_thread_ids))
 configurable = st.fixed_dictionaries(
     {"thread_id": thread_ids},
     optional={"checkpoint_id": PYTHON.checkpoint, "checkpoint_ns": PYTHON.text, "user": PYTHON.text},
@@ -255,11 +264,12 @@ invokes = method(
     interrupt_after=PYTHON.breaks,
     on_busy=mostly(st.sampled_from(["refuse", "enqueue", "cancel"]), PYTHON.anything),
 )
+new_threads = mostly(st.none() | st.just(FORK), st.just(THREAD) | PYTHON.anything)
 super_steps = mostly(st.lists(st.lists(st.tuples(PYTHON.values, PYTHON.node), max_size=2), max_size=2), PYTHON.anything)
 updating = st.one_of(
     method("aupdate_state", configs, PYTHON.values | PYTHON.marked, as_node=PYTHON.node, task_id=PYTHON.text),
     method("abulk_update_state", configs, super_steps),
-    method("afork", configs, values=PYTHON.values | PYTHON.marked, as_node=PYTHON.node, thread_id=st.none()),
+    method("afork", configs, values=PYTHON.values | PYTHON.marked, as_node=PYTHON.node, thread_id=new_threads),
 )
 reading = st.one_of(
     method("aget_state", configs),

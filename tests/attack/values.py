@@ -48,6 +48,9 @@ class Named:
     def __repr__(self) -> str:
         return self.name
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # hypothesis would print how it was made
+        printer.text(repr(self))
+
 
 def value_of(part: Any, scene: Scene) -> Any:
     """Return a drawn value, with every `Named` replaced by its value."""
@@ -105,6 +108,7 @@ MARK = Named("MARK", lambda scene: scene.mark())
 """A text that is counted in the thread's history afterwards."""
 
 THREAD = Named("THREAD", lambda scene: scene.thread_id)
+FORK = Named("FORK", lambda scene: f"{scene.thread_id}-fork")
 CONFIG = Named("CONFIG", lambda scene: {"configurable": {"thread_id": scene.thread_id}})
 HEAD = Named("HEAD", lambda scene: scene.checkpoint_id)
 FIRST = Named("FIRST", lambda scene: f"{scene.checkpoint_id.rpartition('.')[0]}.000001")

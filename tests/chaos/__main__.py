@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import sys
 from dataclasses import fields
 
@@ -17,6 +18,7 @@ def main() -> int:
         kind = type(each.default) if each.default is not None else float
         parser.add_argument(f"--{each.name.replace('_', '-')}", type=kind, default=each.default)
     plan = Plan(**vars(parser.parse_args()))
+    logging.getLogger("temporalio").setLevel(logging.ERROR)  # that the server is away for a moment is no news here
     figures, verdict = asyncio.run(run(plan, lambda line: print(line, file=sys.stderr, flush=True)))
     for name, value in figures.items():
         print(f"{name:42} {value}")

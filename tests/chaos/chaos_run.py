@@ -77,7 +77,7 @@ async def run(plan: Plan, say: Callable[[str], None]) -> tuple[dict[str, object]
                 if isinstance(outcome, Exception):
                     raise outcome
             say(f"settled after {settled:.0f} s; {len(teller.stories)} threads are read")
-            verdict = await judge(client, teller.stories, notes(ledger))
+            verdict = await judge(client, teller.stories, notes(ledger), processes.logs())
             figures: dict[str, object] = {
                 "threads": len(teller.stories),
                 "kills of workers": processes.kills["worker"],

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from temporalio.client import Client
 
+from stepgraph.hosting._sdk_runtime import runtime
 from stepgraph.hosting._server_keeper import TUNING
 from tests.chaos.ledger import note
 from tests.conftest import ROOT, has_poller, temporal_binary
@@ -64,16 +65,16 @@ class Processes:
         """Kill one of the workers, and start another."""
         place = random.randrange(len(self._workers))
         victim = self._workers.pop(place)
-        note("kill-worker", pid=victim.pid)
         _kill(victim)
+        note("kill-worker", pid=victim.pid)  # only now is it certain that it notes nothing more
         self.kills["worker"] += 1
         self._start_worker()
 
     async def kill_server(self) -> None:
         """Kill the server, and start it again on the same port and database."""
         assert self._server is not None
-        note("kill-server", pid=self._server.pid)
         _kill(self._server)
+        note("kill-server", pid=self._server.pid)
         self.kills["server"] += 1
         await self._start_server()
 
@@ -100,7 +101,7 @@ class Processes:
     async def _connected(self) -> Client | None:
         try:
             async with asyncio.timeout(5):
-                client = await Client.connect(self.address)
+                client = await Client.connect(self.address, runtime=runtime())
                 await client.count_workflows("")
         except (RuntimeError, TimeoutError):
             return None

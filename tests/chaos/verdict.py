@@ -19,8 +19,8 @@ from tests.chaos.shapes import COMMITTED, GRAPHS
 from tests.chaos.stories import Story
 
 IN_FLIGHT_SECONDS = 5.0
-"""How long after its end a task may still be in flight: its result is on its way to the server, which a busy machine
-delays, and an activity of fused super-steps reports what it has finished once a second."""
+"""How long before its begin and after its end a task may be in flight: it is on its way from the server, or its result
+is on its way to it; a busy machine delays both. An activity of fused super-steps reports its progress once a second."""
 
 
 @dataclass
@@ -33,6 +33,9 @@ class Verdict:
     stuck: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    """Nodes that have failed for good, though they have failed no more often than they may."""
+    failing: list[str] = field(default_factory=list)
+    """Lines of the workers' logs about workflow tasks that they could not work on."""
     raw_errors: Counter[str] = field(default_factory=Counter)
     reruns: int = 0
     recoveries: list[float] = field(default_factory=list)
@@ -42,7 +45,7 @@ class Verdict:
     def faults(self) -> list[str]:
         return [
             f"{kind}: {line}"
-            for kind in ("lost", "doubled", "stuck", "unreadable", "failed")
+            for kind in ("lost", "doubled", "stuck", "unreadable", "failed", "failing")
             for line in getattr(self, kind)
         ]
 
@@ -55,7 +58,8 @@ class Verdict:
             "doubled": len(self.doubled),
             "stuck": len(self.stuck),
             "unreadable": len(self.unreadable),
-            "failed without a cause": len(self.failed),
+            "nodes that failed without a cause": len(self.failed),
+            "workflow tasks that failed": len(self.failing),
             "tasks in flight that ran again": self.reruns,
             "recovery after a killed worker, longest": f"{longest:.1f} s",
             "recovery after a killed worker, median": f"{median:.1f} s",
@@ -63,9 +67,9 @@ class Verdict:
         }
 
 
-async def judge(client: Client, stories: Sequence[Story], ledger: Sequence[Note]) -> Verdict:
-    """Read all threads, with replays of all their runs, and say what is wrong."""
-    verdict = Verdict()
+async def judge(client: Client, stories: Sequence[Story], ledger: Sequence[Note], log: str) -> Verdict:
+    """Read all threads, with replays of all their runs, and say what is wrong. ``log``: what all workers logged."""
+    verdict = Verdict(failing=[line[:500] for line in log.splitlines() if "Failed activation" in line])
     for story in stories:
         verdict.raw_errors += story.raw_errors
         verdict.failed += [f"{story.graph} {story.thread}: {error}" for error in story.failures]
@@ -151,13 +155,30 @@ def _check_reruns(ledger: Sequence[Note], verdict: Verdict) -> int:
             reruns += 1
             end = next((note.time for note in later if note.what == "end" and note.pid == begin.pid), again.time)
             if not any(_hits(kill, begin, min(end + IN_FLIGHT_SECONDS, again.time)) for kill in kills):
-                verdict.doubled.append(f"task {key} of node {begin.node} began again, and no kill had hit it")
+                verdict.doubled.append(
+                    f"task {key} of node {begin.node} began again, and no kill had hit it: {_timeline(notes, kills)}"
+                )
     return reruns
 
 
 def _hits(kill: Note, begin: Note, until: float) -> bool:
-    """Return whether a kill hits a task that is in flight from its begin until a time."""
-    return begin.time <= kill.time <= until and (kill.what == "kill-server" or kill.pid == begin.pid)
+    """Return whether a kill hits a task that is in flight from its begin until a time.
+
+    A server may be killed after it has handed the task to a worker, and before the worker begins with it.
+    """
+    if kill.what == "kill-server":
+        return begin.time - IN_FLIGHT_SECONDS <= kill.time <= until
+    return begin.time <= kill.time <= until and kill.pid == begin.pid
+
+
+def _timeline(notes: Sequence[Note], kills: Sequence[Note]) -> str:
+    """Return what happened to a task, and the kills around it, in seconds from its first begin."""
+    first, last = notes[0].time, notes[-1].time
+    around = [kill for kill in kills if first - 60 <= kill.time <= last + 5]
+    return ", ".join(
+        f"{each.time - first:+.1f} {each.what} {each.pid}"
+        for each in sorted([*notes, *around], key=lambda each: each.time)
+    )
 
 
 def _recoveries(ledger: Iterable[Note]) -> Iterable[float]:
