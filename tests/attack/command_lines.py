@@ -16,7 +16,7 @@ from typing import Any
 
 import typer
 from hypothesis import strategies as st
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from stepgraph.cli import starter_app, worker_app
 from stepgraph.temporal import logs
@@ -144,13 +144,23 @@ async def run_line(
         words = tuple(word.replace(name, place) for word in words)
     with _unchanged_process(), chdir(folder):
         async with asyncio.timeout(CALL_SECONDS * 2):
-            ended = await asyncio.to_thread(CliRunner().invoke, app, list(words), env=dict(env), input="")
+            ended = await asyncio.to_thread(_invoke, app, words, env)
+    if isinstance(ended, BaseException):
+        raise Fault(f"{words}: {type(ended).__name__}: {ended}")
     printed = ended.output
     if ended.exception is not None and not isinstance(ended.exception, SystemExit):
         raise Fault(f"{words}: {type(ended.exception).__name__}: {ended.exception}")
     if ended.exit_code not in (0, 1, 2) or "Traceback" in printed or "should not have happened" in printed:
         raise Fault(f"{words}: status {ended.exit_code}: {printed[-600:]}")
     return printed
+
+
+def _invoke(app: typer.Typer, words: Words, env: Mapping[str, str]) -> Result | BaseException:
+    """Return what a command line has printed, or what no command has caught."""
+    try:
+        return CliRunner().invoke(app, list(words), env=dict(env), input="")
+    except BaseException as error:
+        return error
 
 
 @contextmanager

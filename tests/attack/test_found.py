@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.attack.known_faults import FOUND, Found
+from tests.attack.known_faults import FAULTS, FOUND, Found
 from tests.attack.oracle import Fault, Oracle
 
 SHORT_SECONDS = 3.0
@@ -13,7 +13,7 @@ is expected to fail anyway."""
 
 
 def _with_mark(found: Found) -> object:
-    marks = [pytest.mark.xfail(raises=Fault, strict=True, reason=f"known: {found.fault}")] if found.fault else []
+    marks = [pytest.mark.xfail(raises=Fault, strict=True, reason=FAULTS[found.fault])] if found.fault else []
     return pytest.param(found, marks=marks, id=found.what)
 
 
