@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from operator import add
@@ -13,11 +14,11 @@ from temporalio.common import RawValue
 from temporalio.service import RPCError, RPCStatusCode
 
 from stepgraph import Command, GraphClient, interrupt
-from stepgraph.errors import InvalidUpdateError
+from stepgraph.errors import InvalidUpdateError, ThreadBusyError
 from stepgraph.temporal.executions import latest_run
 from stepgraph.temporal.payloads import from_raw, to_raw
 from tests.conftest import Stage
-from tests.patience import eventually
+from tests.patience import PATIENCE, eventually
 from tests.temporal.graphs import chain, side_by_side
 
 pytestmark = pytest.mark.usefixtures("frequent_heartbeats")
@@ -195,11 +196,19 @@ async def test_an_update_of_a_closed_thread_is_taken_once(stage: Stage, monkeypa
         assert (await client.aget_state(config)).values["lines"] == ["a", "A", "mine", "another"]
 
 
-async def test_a_command_that_a_run_did_not_get_to_is_taken_by_the_next(stage: Stage) -> None:
-    """A run that fails at its commit leaves the updates in its queue; the client gives them to the next run."""
+async def test_a_command_that_a_run_did_not_get_to_is_taken_by_the_next(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that fails at its commit leaves the updates in its queue; the client gives them to the next run.
+
+    However long they waited in the queue, the client goes on: only the time in which a run refuses a command counts.
+    """
+    monkeypatch.setattr("stepgraph.client.command_sender.NOT_READY_SECONDS", 0.0)  # until the run has accepted them
     go_on = asyncio.Event()
+    begun: list[str] = []
 
     async def write(state: Log) -> dict[str, Any]:
+        begun.append("write")
         await go_on.wait()
         return {"total": 1}
 
@@ -211,10 +220,12 @@ async def test_a_command_that_a_run_did_not_get_to_is_taken_by_the_next(stage: S
 
     async with stage.serving(graph):
         run = await client.astart({"lines": ["a"]}, config)
+        await eventually(lambda: len(begun) == 2)
         updates = [
             asyncio.ensure_future(client.aupdate_state(config, {"lines": [str(n)]}, as_node="human")) for n in range(3)
         ]
         await eventually(lambda: _equals(accepted(), 3))
+        monkeypatch.setattr("stepgraph.client.command_sender.NOT_READY_SECONDS", PATIENCE)
         go_on.set()
         with pytest.raises(InvalidUpdateError, match="total"):
             await run.result()
@@ -222,6 +233,55 @@ async def test_a_command_that_a_run_did_not_get_to_is_taken_by_the_next(stage: S
         lines = (await client.aget_state(config)).values["lines"]
         assert lines[0] == "a"
         assert sorted(lines[1:]) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("is_lost", "message"), [(False, "This one was not applied"), (True, "was applied is not known")]
+)
+async def test_a_client_that_gives_up_says_whether_its_command_was_applied(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, is_lost: bool, message: str
+) -> None:
+    """A run that applies another command refuses this one for too long; what became of a lost request is not known."""
+    monkeypatch.setattr("stepgraph.client.command_sender.NOT_READY_SECONDS", 0.0)
+    folding, go_on = threading.Event(), threading.Event()
+
+    def fold(left: list[str], right: list[str]) -> list[str]:
+        if right == ["slow"]:
+            folding.set()
+            go_on.wait()
+        return [*left, *right]
+
+    state: Any = TypedDict("State", {"lines": Annotated[list[str], fold]})  # type: ignore[misc]
+    graph = chain(state, {"ask": ask}, name="folding")
+    client, config = stage.use(graph), stage.thread()
+    service = stage.client.workflow_service
+    async with stage.serving(graph):
+        await client.ainvoke({"lines": ["a"]}, config)
+        first = asyncio.ensure_future(client.aupdate_state(config, {"lines": ["slow"]}, as_node="human"))
+        try:
+            await eventually(folding.is_set)
+            if is_lost:
+                send = service.update_workflow_execution
+                monkeypatch.setattr(service, "update_workflow_execution", lose_requests(1, send))
+            with pytest.raises(ThreadBusyError, match=message):
+                await client.aupdate_state(config, {"lines": ["mine"]}, as_node="human")
+        finally:
+            go_on.set()
+        await first
+
+
+def lose_requests(times: int, call: Callable[..., Awaitable[Any]]) -> Any:
+    """Return an RPC that runs into its timeout before the server gets it, the first ``times`` times."""
+    left = times
+
+    async def with_lost_requests(*args: Any, **options: Any) -> Any:
+        nonlocal left
+        if left:
+            left -= 1
+            raise RPCError("timeout", RPCStatusCode.DEADLINE_EXCEEDED, b"")
+        return await call(*args, **options)
+
+    return with_lost_requests
 
 
 async def _equals(value: Awaitable[Any], expected: Any) -> bool:
