@@ -1,9 +1,8 @@
 """The keeper: a process that starts the embedded server, restarts it if it dies, and stops it when nobody uses it.
 
-It runs as ``python -I _server_keeper.py FOLDER BINARY NAMESPACE IDLE_SECONDS``. It starts each
-server on the ports of the server before, if they are free, so that workers of the server before stay connected. It
-stops the server after IDLE_SECONDS without a user, on SIGTERM, and when the folder is deleted. A server outlives a
-keeper that is killed; the next keeper adopts it.
+It runs as ``python -I _server_keeper.py FOLDER BINARY NAMESPACE IDLE_SECONDS``. It starts each server on the ports of
+the server before, if they are free, so that its workers stay connected. It stops the server after IDLE_SECONDS without
+a user, on SIGTERM, and when the folder is deleted. A server outlives a killed keeper; the next keeper adopts it.
 
 ``server.json`` in the folder has the server's address and process id. Three lock files beside it coordinate the
 processes. The operating system releases a lock when its last holder ends, also by SIGKILL:
@@ -65,6 +64,9 @@ server's process loses nothing; a crash of the machine may lose the last moments
 
 NEEDED_BYTES = 128 * 1024
 """Room without which a disk counts as full. What a server fails to write has taken most of the rest by then."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""The errors of a full disk or a used-up quota. `stepgraph.hosting.disk_guard` has the same ones."""
 
 LOG_LIMIT = 1_000_000
 """Bytes of ``server.log`` above which a new keeper empties it."""
@@ -155,8 +157,7 @@ class Keeper:
                     idle_since = None
                 else:
                     with users_lock:  # a new user waits for this lock, so none can come while the server ends
-                        if idle_since is None:
-                            idle_since = time.monotonic()
+                        idle_since = idle_since or time.monotonic()
                         if time.monotonic() - idle_since >= self.idle_seconds:
                             server.end()
                             return True
@@ -237,7 +238,7 @@ def has_room(folder: Path) -> bool:
             else:  # macOS
                 file.write(bytes(NEEDED_BYTES))
     except OSError as error:
-        return error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        return error.errno not in FULL
     return True
 
 
@@ -253,13 +254,11 @@ def take_lock(path: Path, *, attempts: int = 5) -> IO[bytes] | None:
     """
     file = open_private(path)
     for attempt in range(attempts):
-        try:
+        with suppress(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if attempt + 1 < attempts:
-                time.sleep(0.02)
-        else:
             return file
+        if attempt + 1 < attempts:
+            time.sleep(0.02)
     file.close()
     return None
 

@@ -17,6 +17,9 @@ from temporalio.service import RPCError
 
 from stepgraph.errors import ServerError
 from stepgraph.temporal.daemon_executor import off_loop
+from stepgraph.temporal.logs import get_logger
+
+log = get_logger("disk_guard")
 
 LOOK_SECONDS = 2.0
 """The pause between two looks at the disk while a call waits."""
@@ -41,25 +44,35 @@ async def disk_guard(folder: Path | None) -> AsyncIterator[None]:
     body = asyncio.current_task()
     assert body is not None, "a context manager is entered by a task"
     watching = asyncio.ensure_future(_until(folder, full=True))
+    interrupted = left = False
 
     def interrupt(watching: asyncio.Task[None]) -> None:
-        if not watching.cancelled():
+        nonlocal interrupted
+        if watching.cancelled():
+            return
+        if (fault := watching.exception()) is not None:
+            log.warning("the disk of the embedded server cannot be watched", folder=str(folder), error=fault)
+        elif not left:  # this callback comes a moment after the watcher's end
+            interrupted = True
             body.cancel()
 
     watching.add_done_callback(interrupt)
     try:
-        yield
+        try:
+            yield
+        finally:
+            left = True
+            watching.cancel()
+            if interrupted:
+                body.uncancel()
     except asyncio.CancelledError:
-        if watching.done() and not watching.cancelled() and body.uncancel() == 0:
+        if interrupted and not body.cancelling():  # otherwise somebody else cancels the body, too
             raise disk_full(folder) from None
         raise
     except (RPCError, ServerError) as error:
         if await is_full(folder):
             raise disk_full(folder) from error
         raise
-    finally:
-        watching.remove_done_callback(interrupt)
-        watching.cancel()
 
 
 async def report_full_disk(folder: Path | None, report: Callable[[str], object]) -> None:
