@@ -252,6 +252,7 @@ class QueuedRun(GraphRun):
         super().__init__(client, thread_id, run_id, channels)
         self._queued_input_id = queued_input_id
         self._search: asyncio.Task[None] | None = None
+        self._searchers = 0
 
     async def record(self) -> Record:
         """Wait until the input has run and the thread is idle; return its record. Raises the errors of `result`."""
@@ -265,11 +266,21 @@ class QueuedRun(GraphRun):
             yield snapshot
 
     async def _wait_for_start(self) -> None:
-        """Wait until the input's run begins. All concurrent callers share one search for it."""
+        """Wait until the input's run begins.
+
+        All concurrent callers share one search, which ends with the last of them. A search that failed is not kept.
+        """
         with server_errors(self._client):
-            if self._search is None or self._search.cancelled():
+            if self._search is None or _has_failed(self._search):
                 self._search = asyncio.create_task(self._find_run())
-            await asyncio.shield(self._search)
+            self._searchers += 1
+            try:
+                await asyncio.shield(self._search)
+            finally:
+                self._searchers -= 1
+                if not self._searchers and not self._search.done():
+                    self._search.cancel()
+                    self._search = None
 
     async def _find_run(self) -> None:
         """Follow the thread from run to run until the one that begins with this input, and make that one `run_id`."""
@@ -285,6 +296,10 @@ class QueuedRun(GraphRun):
                 raise error
             self.run_id = outcome.continued_as
             self._run_ids = [self.run_id]
+
+
+def _has_failed(task: asyncio.Task[None]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 class FinishedRun(GraphRun):

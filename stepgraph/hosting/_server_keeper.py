@@ -17,8 +17,8 @@ processes. The operating system releases a lock when its last holder ends, also 
 The locks are made with `fcntl`, because the package ``filelock`` has shared locks only through SQLite, and releases a
 lock explicitly, which would also release it for a server that inherited it.
 
-This module imports the standard library alone and nothing from the working directory, so that it starts fast, stays
-small, and cannot be broken by a user's ``json.py``. It knows nothing of graphs or of Temporal's API.
+This module imports the standard library alone and nothing from the working directory, so that it starts fast and cannot
+be broken by a user's ``json.py``. It knows nothing of graphs or of Temporal's API.
 """
 
 from __future__ import annotations
@@ -196,8 +196,7 @@ class Keeper:
         info = read_server_info(self.folder)
         if info is None or not isinstance(info.get("server"), int):
             sys.exit(
-                f"A server holds {lock.name}, but server.json does not have its process id. End that server, then try "
-                "again."
+                f"A server holds {lock.name}, but server.json lacks its process id. End that server, then try again."
             )
         self._endpoints = {"address": info["address"], "web_ui": info["web_ui"]}
         write_server_info(self.folder, {**info, "keeper": os.getpid()})

@@ -8,10 +8,11 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus, WorkflowUpdateFailedError
+from temporalio.service import RPCError, RPCStatusCode
 
 from stepgraph import interrupt
 from stepgraph.client import GraphClient
-from stepgraph.errors import InvalidInputError, RunEndedError, ThreadBusyError
+from stepgraph.errors import InvalidInputError, RunEndedError, ServerError, ThreadBusyError
 from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.protocol.names import WAIT_UNTIL_IDLE
 from tests.conftest import Stage
@@ -96,6 +97,50 @@ async def test_several_callers_may_wait_for_one_queued_input(stage: Stage) -> No
         for n, each in enumerate(callers):
             ends = [end for line in "abcd"[: n + 1] for end in (line, line.upper())]
             assert await each == [{"lines": ends}, {"lines": ends}, [3 * n, 3 * n + 1, 3 * n + 2]]
+
+
+async def test_a_caller_of_a_queued_input_tries_again_after_an_outage(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of the server is told once; the same run object has the result when the server is back."""
+    gate = Gate("outage")
+    client, config = stage.use(gate.graph), stage.thread()
+    service = stage.client.workflow_service
+
+    async def unavailable(*args: Any, **options: Any) -> Any:
+        raise RPCError("transport error", RPCStatusCode.UNAVAILABLE, b"")
+
+    async with stage.serving(gate.graph):
+        _, queued = await enqueue(client, config, "a", "b")
+        await gate.has_begun("a")
+        with monkeypatch.context() as outage:
+            outage.setattr(service, "describe_workflow_execution", unavailable)
+            with pytest.raises(ServerError):
+                await queued.result()
+        gate.open()
+        assert (await queued.result())["lines"] == ["a", "A", "b", "B"]
+
+
+async def test_nobody_follows_the_thread_for_callers_that_have_gone(stage: Stage) -> None:
+    """A queued input whose callers are all cancelled is followed no longer; the next caller gets its result."""
+    gate = Gate("gone")
+    client, config = stage.use(gate.graph), stage.thread()
+
+    def followers() -> list[Any]:
+        return [task for task in asyncio.all_tasks() if "QueuedRun." in repr(task.get_coro())]
+
+    async with stage.serving(gate.graph):
+        _, queued = await enqueue(client, config, "a", "b")
+        await gate.has_begun("a")
+        first, second = (asyncio.ensure_future(queued.record()) for _ in range(2))
+        await eventually(lambda: len(followers()) == 3)
+        first.cancel()
+        await asyncio.wait([first])
+        assert len(followers()) == 2, "the second caller and what follows the thread"
+        second.cancel()
+        await eventually(lambda: not followers())
+        gate.open()
+        assert (await queued.result())["lines"] == ["a", "A", "b", "B"]
 
 
 async def test_queued_inputs_need_no_client_that_waits(stage: Stage) -> None:
