@@ -41,7 +41,9 @@ class RunSettings(Message):
     continue_as_new_tasks: int = 4000
     """Tasks with activities of their own after which a run continues as new, in the middle of a super-step, too."""
     tasks_in_flight: int = 100
-    """The largest number of tasks of a super-step that run at once."""
+    """The largest number of tasks of a super-step that run at once. By default as many as a worker runs at once by the
+    SDK's default. A server buffers 100 events while a workflow task computes, two for each activity that ends; if more
+    come, it fails the task, and the run is replayed."""
     fused_steps: int = 500
     """Super-steps that one activity executes at most, where durability is ``"async"``."""
     fused_seconds: float = 0.5

@@ -44,14 +44,8 @@ ENVIRONMENT: Final = {
 }
 """Each variable with its description."""
 
-
 MAX_IN_FLIGHT: Final = 1_800
 """A run with 2,000 pending activities can schedule no more: the server fails its workflow tasks."""
-
-
-DEFAULT_IN_FLIGHT: Final = 100
-"""As many activities as a worker runs at once by the SDK's default. A server buffers 100 events while a workflow task
-computes, two for each activity that ends; if more come, it fails the task, and the run is replayed."""
 
 
 def text_setting(name: str, default: str | None = None) -> str | None:
@@ -69,7 +63,7 @@ NUMBERS: Final = {
     "STEPGRAPH_CONTINUE_AS_NEW_STEPS": 1_000_000,
     "STEPGRAPH_CONTINUE_AS_NEW_BYTES": 10**15,
     "STEPGRAPH_CONTINUE_AS_NEW_TASKS": 1_000_000,
-    "STEPGRAPH_TASKS_IN_FLIGHT": 1_000_000,
+    "STEPGRAPH_TASKS_IN_FLIGHT": MAX_IN_FLIGHT,
     "STEPGRAPH_FUSED_STEPS": 1_000_000,
     "STEPGRAPH_FUSED_SECONDS": 86_400,
 }
@@ -124,9 +118,17 @@ def run_settings(*, search_attributes: bool = False, uses_external_storage: bool
         inline_bytes=int(number_setting("STEPGRAPH_INLINE_BYTES", 4096)),
         continue_as_new_steps=max(1, int(number_setting("STEPGRAPH_CONTINUE_AS_NEW_STEPS", 500))),
         continue_as_new_bytes=max(1, int(number_setting("STEPGRAPH_CONTINUE_AS_NEW_BYTES", 500_000_000))),
-        continue_as_new_tasks=max(1, int(number_setting("STEPGRAPH_CONTINUE_AS_NEW_TASKS", 4000))),
-        tasks_in_flight=max(1, min(MAX_IN_FLIGHT, int(number_setting("STEPGRAPH_TASKS_IN_FLIGHT", DEFAULT_IN_FLIGHT)))),
-        fused_steps=max(1, int(number_setting("STEPGRAPH_FUSED_STEPS", 500))),
-        fused_seconds=number_setting("STEPGRAPH_FUSED_SECONDS", 0.5),
+        continue_as_new_tasks=max(
+            1, int(number_setting("STEPGRAPH_CONTINUE_AS_NEW_TASKS", _default("continue_as_new_tasks")))
+        ),
+        tasks_in_flight=max(1, int(number_setting("STEPGRAPH_TASKS_IN_FLIGHT", _default("tasks_in_flight")))),
+        fused_steps=max(1, int(number_setting("STEPGRAPH_FUSED_STEPS", _default("fused_steps")))),
+        fused_seconds=number_setting("STEPGRAPH_FUSED_SECONDS", _default("fused_seconds")),
         hides_error_texts=hides_error_texts(),
     )
+
+
+def _default(field: str) -> float:
+    """Return what a run goes by whose recorded settings lack a field: that is what the field is by default, too."""
+    default: float = RunSettings.model_fields[field].default
+    return default
