@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stepgraph.engine.constants import START
 from stepgraph.engine.record import Record
@@ -44,12 +44,24 @@ class UpdateCommand(Message):
     checkpoint_id: str | None = None
     """The checkpoint that the new one grows from; the head by default."""
     super_steps: tuple[tuple[StateUpdate, ...], ...] | None = None
-    """Several updates instead of ``values``. Each inner tuple is applied together, as one super-step."""
+    """Several updates instead of ``values``, ``as_node`` and ``task_id``. Each inner tuple is applied together, as one
+    super-step, and has an update at least."""
     thread_id: str | None = None
     """The thread that has ``checkpoint_id``; set in the first run of a fork onto a new thread."""
     types: str = ""
     """The hash of the types under which the values were encoded (`GraphSpec.types_hash`). Without it, or if the run has
     another one, the graph's code coerces the values."""
+
+    @model_validator(mode="after")
+    def _has_one_kind_of_updates(self) -> Self:
+        if self.super_steps is None:
+            return self
+        beside = [name for name in ("values", "as_node", "task_id") if getattr(self, name) is not None]
+        if beside:
+            raise ValueError(f"'super_steps' stands alone, and has {beside[0]!r} in each update")
+        if not self.super_steps or not all(self.super_steps):
+            raise ValueError("'super_steps' has at least one super-step, and at least one update in each")
+        return self
 
     def steps(self, kind: Literal["update", "fork"]) -> tuple[tuple[StateUpdate, ...], ...]:
         """Return the updates by super-step. A fork without updates is a replay: one super-step without updates."""

@@ -56,6 +56,10 @@ MALFORMED: dict[str, list[Any]] = {
     "a number that is none": [json_text('{"resume": NaN}')],
     "a huge number": [json_text('{"resume": 1' + "0" * 6_000 + "}")],
     "an unknown field": [{"resumee": 1}],
+    "no super-step": [{"super_steps": []}],
+    "a super-step without an update": [{"super_steps": [[{"values": {}}], []]}],
+    "values beside super-steps": [{"values": {"text": "x"}, "super_steps": [[{"values": {}}]]}],
+    "an author beside super-steps": [{"as_node": "human", "super_steps": [[{"values": {}}]]}],
 }
 
 
