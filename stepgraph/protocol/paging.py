@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from stepgraph.errors import ServerError
 
@@ -85,12 +85,6 @@ class Pages:
                 "Read it again later."
             )
         self.next_request = {"page": 0}
-
-
-def in_pages(answer: Any, page: int) -> Any:
-    """Return the answer unchanged if it fits one page, otherwise page ``page`` of it."""
-    text = to_json(answer)
-    return PagedAnswer(text).page(page) if needs_pages(answer, text) else answer
 
 
 def _is_page(response: Any) -> bool:
