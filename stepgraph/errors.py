@@ -179,7 +179,7 @@ class StorageError(StepgraphError):
 
 
 class ServerError(StepgraphError):
-    """Temporal, or a worker, does not answer."""
+    """The server, or a worker, does not answer or refuses a request. Part: ``address``, where it is known."""
 
 
 class NoServerError(ServerError):

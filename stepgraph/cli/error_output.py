@@ -17,9 +17,10 @@ from typing import Any, NoReturn, ParamSpec
 
 import typer
 from rich.markup import escape
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from stepgraph.cli import rendering
+from stepgraph.client import server_error
 from stepgraph.errors import NodeError, StepgraphError
 from stepgraph.serde.error_text import one_line
 
@@ -92,7 +93,7 @@ def _reported_errors(*, as_json: bool) -> Iterator[None]:
         _print_error(error, as_json=as_json)
         raise typer.Exit(1) from None
     except RPCError as error:
-        _print_error(_server_error(error), as_json=as_json)
+        _print_error(server_error(error), as_json=as_json)
         raise typer.Exit(1) from None
     except (KeyboardInterrupt, asyncio.CancelledError) as error:
         print(f"Interrupted. {_notes(error)}".rstrip(), file=sys.stderr)
@@ -127,12 +128,6 @@ def _place_in_node(error: StepgraphError) -> str:
     lines = [line.strip() for line in str(error.parts.get("traceback", "")).splitlines()]
     places = [line for line in lines if line.startswith("File ")]
     return f"Raised at {places[-1].removeprefix('File ')}." if places else ""
-
-
-def _server_error(error: RPCError) -> StepgraphError:
-    if error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
-        return StepgraphError(f"The Temporal server stopped answering: {error}. Try again once it is back.")
-    return StepgraphError(f"The Temporal server refused: {error}")
 
 
 def _unexpected_error(error: BaseException) -> StepgraphError:

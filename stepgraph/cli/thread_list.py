@@ -23,7 +23,6 @@ _STATUS_NAMES = {
     WorkflowExecutionStatus.TIMED_OUT: "timed out",
 }
 
-
 REFUSED = "refused"
 """The status of a thread whose latest run has refused what it was started for."""
 

@@ -12,5 +12,6 @@ Other packages import from `stepgraph.client` only. Read first: `graph_client` (
 from stepgraph.client.graph_client import GraphClient
 from stepgraph.client.graph_run import FinishedRun, GraphRun, QueuedRun, Silence
 from stepgraph.client.run_queries import query_run_or_replay
+from stepgraph.client.server_errors import server_error
 
-__all__ = ["FinishedRun", "GraphClient", "GraphRun", "QueuedRun", "Silence", "query_run_or_replay"]
+__all__ = ["FinishedRun", "GraphClient", "GraphRun", "QueuedRun", "Silence", "query_run_or_replay", "server_error"]

@@ -30,6 +30,7 @@ from stepgraph.protocol.snapshot import StateSnapshot, head_in_record, snapshot_
 from stepgraph.protocol.start_options import StartOptions
 from stepgraph.temporal.executions import latest_run, start_options
 from stepgraph.temporal.payloads import from_raw
+from stepgraph.temporal.rpc import is_cancelled
 from stepgraph.temporal.run_outcome import RunOutcome, await_outcome
 from stepgraph.temporal.task_queues import has_workers, last_polled
 
@@ -152,8 +153,7 @@ class GraphRun:
                 if record is not None:
                     return record
             except WorkflowUpdateRPCTimeoutOrCancelledError:
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():  # the SDK raises the same error when the task is cancelled
+                if is_cancelled():  # the SDK raises the same error when the task is cancelled
                     raise asyncio.CancelledError from None
             except (RPCError, WorkflowUpdateFailedError):
                 pass  # the run has ended, which `_wait_for_end` reports, or no worker answers for the moment

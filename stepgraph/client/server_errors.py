@@ -35,12 +35,15 @@ def server_errors(client: Client) -> Iterator[None]:
             raise
         if is_cancelled():
             raise asyncio.CancelledError from None
-        address = client.service_client.config.target_host
-        if isinstance(error, RPCError) and error.status not in _UNREACHABLE:
-            message = f"The Temporal server at {address} refused a request: {error.message}."
-        elif isinstance(error, WorkflowQueryFailedError):
-            message = f"A worker could not answer a query: {error}. Its log says more."
-        else:
-            reason = str(error) or "no answer in time"
-            message = f"The Temporal server at {address} stopped answering: {reason}. {KEPT}"
-        raise ServerError(message, address=address) from error
+        raise server_error(error, client.service_client.config.target_host) from error
+
+
+def server_error(error: Exception, address: str | None = None) -> ServerError:
+    """Return the error for a request that the server refused or did not answer. ``address``: its own, if known."""
+    parts = {"address": address} if address is not None else {}
+    server = "The Temporal server" + (f" at {address}" if address is not None else "")
+    if isinstance(error, RPCError) and error.status not in _UNREACHABLE:
+        return ServerError(f"{server} refused a request: {error.message}.", **parts)
+    if isinstance(error, WorkflowQueryFailedError):
+        return ServerError(f"A worker could not answer a query: {error}. Its log says more.", **parts)
+    return ServerError(f"{server} stopped answering: {str(error) or 'no answer in time'}. {KEPT}", **parts)

@@ -182,7 +182,7 @@ class Session:
 
     async def _connect(self) -> tuple[Client, TemporalServer]:
         client, server = await connect()
-        if server.started_here:  # a warning, because without a logging configuration Python prints no less
+        if server.started_here:  # a warning: where logging is not configured, Python prints warnings and errors alone
             log.warning(f"This process started a Temporal server, as none is configured or running. {server}")
         else:
             log.info(str(server))

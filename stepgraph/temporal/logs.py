@@ -91,7 +91,8 @@ def configure_logging(format: str | None = None, level: str | None = None, *, tr
         format: ``console`` or ``json``; by default `STEPGRAPH_LOG_FORMAT`, else ``console`` on a terminal and ``json``
             elsewhere.
         level: the lowest level to log, in any case; by default `STEPGRAPH_LOG_LEVEL`, else ``info``.
-        tracebacks: whether a line is followed by the traceback of its error. Without, only level ``debug`` has them.
+        tracebacks: whether a line is followed by the traceback of its error. If not, only level ``debug`` shows
+            tracebacks.
 
     Raises:
         StepgraphError: the format or the level does not exist. Logging is unchanged then.
