@@ -7,7 +7,7 @@ from stepgraph.client import GraphClient
 from stepgraph.errors import CheckpointNotFoundError
 from stepgraph.protocol.config import RunnableConfig
 from stepgraph.protocol.snapshot import config_for
-from stepgraph.temporal.command_names import operator_command
+from stepgraph.temporal.program_names import operator_command
 
 MIN_ID_END = 4
 """The fewest characters that are taken as the end of an id."""

@@ -28,8 +28,8 @@ from stepgraph.hosting.connection import TemporalServer, connect
 from stepgraph.hosting.disk_guard import disk_guard
 from stepgraph.hosting.graph_worker import SHORT_GRACE, graph_worker
 from stepgraph.protocol.config import RunnableConfig, parse_thread_id
-from stepgraph.temporal.command_names import operator_command, worker_command
 from stepgraph.temporal.executions import Run, latest_run
+from stepgraph.temporal.program_names import operator_command, worker_command
 from stepgraph.temporal.storage import check_storage
 
 

@@ -20,7 +20,7 @@ from stepgraph.errors import (
     StepgraphError,
 )
 from stepgraph.protocol.interrupts import Interrupt
-from stepgraph.temporal.command_names import operator_command, worker_command
+from stepgraph.temporal.program_names import operator_command, worker_command
 
 WORKER_CHECK_SECONDS = 5.0
 """The pause between two looks for a worker that serves the thread."""

@@ -39,7 +39,8 @@ from stepgraph.cli.connect import (
 from stepgraph.cli.error_output import reports_errors, run_app
 from stepgraph.cli.graph_loader import load_graphs
 from stepgraph.cli.progress import follow
-from stepgraph.cli.thread_list import list_threads, silence_text, status_of, thread_status
+from stepgraph.cli.thread_list import list_threads
+from stepgraph.cli.thread_status import silence_text, status_of, thread_status
 from stepgraph.errors import ThreadBusyError
 from stepgraph.graph.validation import graph_name
 from stepgraph.hosting.connection import connect

@@ -1,72 +1,18 @@
-"""Lists threads from Temporal's visibility store, and names their status."""
+"""Lists threads from Temporal's visibility store."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
-from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecution
 from temporalio.service import RPCError, RPCStatusCode
 
-from stepgraph.client import Silence
+from stepgraph.cli.thread_status import listed_status
 from stepgraph.graph.validation import graph_name
 from stepgraph.protocol.names import SHARED_TASK_QUEUE, task_queue_of
-from stepgraph.protocol.snapshot import StateSnapshot
 from stepgraph.temporal.executions import quote_value
-from stepgraph.temporal.search_attributes import GRAPH, STATUS
+from stepgraph.temporal.search_attributes import GRAPH
 from stepgraph.temporal.settings import text_setting
-
-_STATUS_NAMES = {
-    WorkflowExecutionStatus.RUNNING: "running",
-    WorkflowExecutionStatus.COMPLETED: "complete",
-    WorkflowExecutionStatus.CONTINUED_AS_NEW: "running",
-    WorkflowExecutionStatus.TIMED_OUT: "timed out",
-}
-
-REFUSED = "refused"
-"""The status of a thread whose latest run has refused what it was started for."""
-
-
-def status_of(status: WorkflowExecutionStatus | None) -> str:
-    """Return the name of a run's status."""
-    return "unknown" if status is None else _STATUS_NAMES.get(status, status.name.lower())
-
-
-def thread_status(status: WorkflowExecutionStatus | None, head: StateSnapshot, *, refused: bool) -> str:
-    """Return the name of a thread's status, from the status of its latest run and its head.
-
-    ``refused``: whether that run has refused what it was started for. A completed run may leave nodes to run: a node
-    failed, or the thread waits at an interrupt or breakpoint.
-    """
-    if refused and status is WorkflowExecutionStatus.FAILED:
-        return REFUSED
-    if status is WorkflowExecutionStatus.COMPLETED and head.next:
-        return "failed" if any(task.error for task in head.tasks) else "waiting"
-    return "waiting" if status is WorkflowExecutionStatus.RUNNING and head.interrupts else status_of(status)
-
-
-def silence_text(silence: Silence) -> str:
-    """Return a line on a thread whose run is open, and whose workers do not answer."""
-    now = datetime.now(UTC)
-    since = (
-        f"nobody has polled it for {int((now - silence.last_polled).total_seconds())} s"
-        if silence.last_polled is not None
-        else "nobody has polled it for minutes"
-    )
-    return f"worker      none answers on task queue {silence.task_queue!r}: {since}"
-
-
-def _listed_status(execution: WorkflowExecution) -> str:
-    """Return the status that a run recorded as its search attribute.
-
-    A run that was terminated, cancelled or timed out could not record that: Temporal's status is the right one then.
-    """
-    recorded = execution.typed_search_attributes.get(STATUS)
-    if execution.status is WorkflowExecutionStatus.FAILED and recorded == REFUSED:
-        return REFUSED
-    if execution.status in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED):
-        return recorded or status_of(execution.status)
-    return status_of(execution.status)
 
 
 async def list_threads(client: Client, *, graph: str | None, limit: int) -> list[dict[str, Any]]:
@@ -97,7 +43,7 @@ async def list_threads(client: Client, *, graph: str | None, limit: int) -> list
         {
             "thread_id": execution.id,
             "graph": execution.workflow_type,
-            "status": _listed_status(execution),
+            "status": listed_status(execution),
             "started": execution.start_time.isoformat(),
             "ended": execution.close_time.isoformat() if execution.close_time else None,
         }

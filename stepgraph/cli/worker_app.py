@@ -27,8 +27,8 @@ from stepgraph.hosting.disk_guard import report_full_disk
 from stepgraph.hosting.graph_worker import graph_worker
 from stepgraph.protocol.names import SHARED_TASK_QUEUE, task_queue_of
 from stepgraph.temporal import settings
-from stepgraph.temporal.command_names import worker_command
 from stepgraph.temporal.logs import configure_logging, get_logger
+from stepgraph.temporal.program_names import worker_command
 from stepgraph.temporal.storage import check_storage
 
 log = get_logger("worker")

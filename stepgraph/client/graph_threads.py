@@ -19,8 +19,8 @@ from stepgraph.errors import GraphMismatchError, UnknownGraphError
 from stepgraph.execution.channels import Channels
 from stepgraph.protocol.commands import CommandAnswer
 from stepgraph.protocol.config import RunConfig
-from stepgraph.temporal.command_names import worker_command
 from stepgraph.temporal.executions import Run, latest_run, was_picked_up
+from stepgraph.temporal.program_names import worker_command
 from stepgraph.temporal.run_outcome import outcome_of
 from stepgraph.temporal.task_queues import has_workers
 

@@ -1,4 +1,4 @@
-"""The names of stepgraph's commands for the reader of a message: those that this installation has.
+"""The names of stepgraph's programs for the reader of a message: those that this installation has.
 
 A checkout has the scripts ``starter.py`` and ``worker.py``. A package brings ``stepgraph`` and ``stepgraph-worker``.
 """
