@@ -40,7 +40,7 @@ from stepgraph.cli.error_output import reports_errors, run_app
 from stepgraph.cli.graph_loader import load_graphs
 from stepgraph.cli.progress import follow
 from stepgraph.cli.thread_list import list_threads
-from stepgraph.cli.thread_status import silence_text, status_of, thread_status
+from stepgraph.cli.thread_status import status_of, thread_status, unresponsive_text
 from stepgraph.errors import ThreadBusyError
 from stepgraph.graph.validation import graph_name
 from stepgraph.hosting.connection import connect
@@ -132,15 +132,15 @@ async def state(
         config = await config_at(connection.client, run.thread_id, checkpoint)
         snapshot = await connection.client.aget_state(config)
         open_run = await connection.client.aget_run(config)
-        silence = await open_run.silence() if open_run is not None else None
+        unresponsive = await open_run.unresponsive_queue() if open_run is not None else None
         refused = not run.is_open and (await outcome_of(connection.client.client, run)).refused
     if as_json:
         rendering.print_json(snapshot)
         return
     status = status_of(run.status) if checkpoint is not None else thread_status(run.status, snapshot, refused=refused)
     rendering.print_line(f"thread      {escape(run.thread_id)}, graph {escape(run.graph)}, {status}")
-    if silence is not None:
-        rendering.print_line(escape(silence_text(silence)))
+    if unresponsive is not None:
+        rendering.print_line(escape(unresponsive_text(unresponsive)))
     rendering.print_line(rendering.state_block(snapshot))
 
 

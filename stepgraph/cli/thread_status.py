@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from temporalio.client import WorkflowExecution, WorkflowExecutionStatus
 
-from stepgraph.client import Silence
+from stepgraph.client import UnresponsiveQueue
 from stepgraph.protocol.snapshot import StateSnapshot
 from stepgraph.temporal.search_attributes import STATUS
 
@@ -52,12 +52,12 @@ def listed_status(execution: WorkflowExecution) -> str:
     return status_of(execution.status)
 
 
-def silence_text(silence: Silence) -> str:
+def unresponsive_text(unresponsive: UnresponsiveQueue) -> str:
     """Return a line on a thread whose run is open, and whose workers do not answer."""
     now = datetime.now(UTC)
     since = (
-        f"nobody has polled it for {int((now - silence.last_polled).total_seconds())} s"
-        if silence.last_polled is not None
+        f"nobody has polled it for {int((now - unresponsive.last_polled).total_seconds())} s"
+        if unresponsive.last_polled is not None
         else "nobody has polled it for minutes"
     )
-    return f"worker      none answers on task queue {silence.task_queue!r}: {since}"
+    return f"worker      none answers on task queue {unresponsive.task_queue!r}: {since}"

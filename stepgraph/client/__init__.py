@@ -10,8 +10,16 @@ Other packages import from `stepgraph.client` only. Read first: `graph_client` (
 """
 
 from stepgraph.client.graph_client import GraphClient
-from stepgraph.client.graph_run import FinishedRun, GraphRun, QueuedRun, Silence
+from stepgraph.client.graph_run import FinishedRun, GraphRun, QueuedRun, UnresponsiveQueue
 from stepgraph.client.run_queries import query_run_or_replay
 from stepgraph.client.server_errors import server_error
 
-__all__ = ["FinishedRun", "GraphClient", "GraphRun", "QueuedRun", "Silence", "query_run_or_replay", "server_error"]
+__all__ = [
+    "FinishedRun",
+    "GraphClient",
+    "GraphRun",
+    "QueuedRun",
+    "UnresponsiveQueue",
+    "query_run_or_replay",
+    "server_error",
+]

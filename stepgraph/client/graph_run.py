@@ -16,7 +16,7 @@ from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateR
 from temporalio.common import RawValue
 from temporalio.service import RPCError
 
-from stepgraph.client.run_queries import is_silent
+from stepgraph.client.run_queries import is_unresponsive
 from stepgraph.client.server_errors import server_errors
 from stepgraph.client.thread_reader import read_history, read_idle_record, read_values
 from stepgraph.engine.ids import run_id_of
@@ -45,7 +45,7 @@ UPDATE_TIMEOUT = timedelta(minutes=5)
 """How long one `WAIT_UNTIL_IDLE` may take before it is sent again."""
 
 
-class Silence(NamedTuple):
+class UnresponsiveQueue(NamedTuple):
     """What is known of a task queue whose workers do not answer."""
 
     task_queue: str
@@ -165,16 +165,16 @@ class GraphRun:
             run = await latest_run(self._client, self.thread_id, self._run_ids[-1])
             return run is None or await has_workers(self._client, run.task_queue)
 
-    async def silence(self) -> Silence | None:
+    async def unresponsive_queue(self) -> UnresponsiveQueue | None:
         """Return since when nobody polls, if no worker has answered the latest read of the thread in this process.
 
         `None` if a worker has, if nothing was read, or if the run is closed.
         """
         with server_errors(self._client):
             run = await latest_run(self._client, self.thread_id, self._run_ids[-1])
-            if run is None or not run.is_open or not is_silent(self._client, run.task_queue):
+            if run is None or not run.is_open or not is_unresponsive(self._client, run.task_queue):
                 return None
-            return Silence(run.task_queue, await last_polled(self._client, run.task_queue))
+            return UnresponsiveQueue(run.task_queue, await last_polled(self._client, run.task_queue))
 
     async def watch(self) -> AsyncIterator[StateSnapshot]:
         """Yield every checkpoint that the run makes, oldest first, until the thread is idle.

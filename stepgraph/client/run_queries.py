@@ -26,14 +26,14 @@ WORKER_PATIENCE = timedelta(seconds=1)
 """How long a worker may then take before the reader replays the run itself. The server lists a worker for minutes after
 it has ended, and a replay costs no more here than there."""
 
-SILENCE = timedelta(seconds=15)
+UNRESPONSIVE_TIME = timedelta(seconds=15)
 """For how long the runs of a task queue are replayed at once after a query that no worker answered. A thread may have
 many runs, and a server keeps few queries for a run without a worker."""
 
-MAX_SILENT = 1_000
-"""How many task queues are noted as silent."""
+MAX_UNRESPONSIVE = 1_000
+"""How many task queues are noted as unresponsive."""
 
-_silent_until: dict[tuple[str, str, str], float] = {}
+_unresponsive_until: dict[tuple[str, str, str], float] = {}
 """By server, namespace and task queue: until when it is not queried."""
 
 
@@ -57,7 +57,7 @@ async def query_run_or_replay(
     replay: asyncio.Future[ReplayedRun | None] | None = None
     answer: asyncio.Future[Any] | None = None
     try:
-        if not is_silent(client, run.task_queue):
+        if not is_unresponsive(client, run.task_queue):
             answer = asyncio.ensure_future(query_run(client, run, query, request))
             await _wait_for_worker(client, run, answer)
             if _is_answer(answer):
@@ -82,21 +82,21 @@ async def query_run_or_replay(
     return replayed.answer(query, request)
 
 
-def is_silent(client: Client, task_queue: str) -> bool:
+def is_unresponsive(client: Client, task_queue: str) -> bool:
     """Return whether no worker of the task queue has answered the latest query of this process to one of its runs."""
-    return time.monotonic() < _silent_until.get(_place(client, task_queue), 0.0)
+    return time.monotonic() < _unresponsive_until.get(_place(client, task_queue), 0.0)
 
 
 async def _wait_for_worker(client: Client, run: Run, answer: asyncio.Future[Any]) -> None:
-    """Wait until a worker has answered a query, or until it is likely that none will: then note its silence."""
+    """Wait until a worker has answered a query, or until it is likely that none will: note that then."""
     done, _ = await asyncio.wait([answer], timeout=WORKER_CHECK_DELAY.total_seconds())
     if not done and await has_workers(client, run.task_queue):
         done, _ = await asyncio.wait([answer], timeout=WORKER_PATIENCE.total_seconds())
-    _silent_until.pop(_place(client, run.task_queue), None)
+    _unresponsive_until.pop(_place(client, run.task_queue), None)
     if not done:
-        while len(_silent_until) >= MAX_SILENT:
-            del _silent_until[next(iter(_silent_until))]
-        _silent_until[_place(client, run.task_queue)] = time.monotonic() + SILENCE.total_seconds()
+        while len(_unresponsive_until) >= MAX_UNRESPONSIVE:
+            del _unresponsive_until[next(iter(_unresponsive_until))]
+        _unresponsive_until[_place(client, run.task_queue)] = time.monotonic() + UNRESPONSIVE_TIME.total_seconds()
 
 
 def _is_answer(answer: asyncio.Future[Any]) -> bool:

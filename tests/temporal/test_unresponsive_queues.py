@@ -37,9 +37,9 @@ def counted(monkeypatch: pytest.MonkeyPatch, service: Any, name: str) -> list[An
 async def test_one_query_without_an_answer_is_enough(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The runs of a thread are replayed at once after one query went unanswered, however many runs there are.
 
-    `silence` says so, until a worker answers again.
+    `unresponsive_queue` says so, until a worker answers again.
     """
-    monkeypatch.setattr("stepgraph.client.run_queries.SILENCE", timedelta(hours=1))
+    monkeypatch.setattr("stepgraph.client.run_queries.UNRESPONSIVE_TIME", timedelta(hours=1))
     graph = chain(Log, {"node": lambda state: {"lines": ["ran"]}}, name="many-runs")
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
@@ -51,12 +51,12 @@ async def test_one_query_without_an_answer_is_enough(stage: Stage, monkeypatch: 
     assert len(queries) <= 1
     run = await client.aget_run(config)
     assert run is not None
-    assert await run.silence() is None, "the run is closed"
+    assert await run.unresponsive_queue() is None, "the run is closed"
 
 
-async def test_silence_is_told_of_an_open_thread(stage: Stage) -> None:
-    """After a read that no worker answered, `silence` names the task queue and when it was last polled."""
-    graph = chain(Log, {"ask": lambda state: {"lines": [interrupt("sure?")]}}, name="silent")
+async def test_an_unresponsive_queue_is_told_of_an_open_thread(stage: Stage) -> None:
+    """After a read that no worker answered, `unresponsive_queue` names the task queue and when it was last polled."""
+    graph = chain(Log, {"ask": lambda state: {"lines": [interrupt("sure?")]}}, name="unresponsive")
     client, config = stage.use(graph), stage.thread()
     async with stage.serving(graph):
         run = await client.astart({"lines": ["a"]}, config)
@@ -64,14 +64,14 @@ async def test_silence_is_told_of_an_open_thread(stage: Stage) -> None:
         read = await client.aget_state(config)
 
         async def is_answered() -> bool:
-            return await client.aget_state(config) == read and await run.silence() is None
+            return await client.aget_state(config) == read and await run.unresponsive_queue() is None
 
         await eventually(is_answered)
     assert await client.aget_state(config) == read
-    silence = await run.silence()
-    assert silence is not None
-    assert silence.task_queue == stage.task_queue
-    assert silence.last_polled is not None
+    unresponsive = await run.unresponsive_queue()
+    assert unresponsive is not None
+    assert unresponsive.task_queue == stage.task_queue
+    assert unresponsive.last_polled is not None
 
 
 async def _next(client: Any, config: dict[str, Any], expected: tuple[str, ...]) -> bool:
