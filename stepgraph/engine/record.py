@@ -86,6 +86,11 @@ class Record(Format):
     recent: tuple[RecentCheckpoint, ...] = ()
     """The checkpoints before the head of a long run, newest first (`stepgraph.engine.recent_history`)."""
 
+    @property
+    def has_all_outcomes(self) -> bool:
+        """Whether the record has the results and the failures of all tasks at the head that have run."""
+        return "results" not in self.omitted and "failures" not in self.omitted
+
 
 def record_of(thread: ThreadView, checkpoint: Checkpoint | None = None) -> Record | None:
     """Return the record of a thread's head, or of another checkpoint of its run for a fork.

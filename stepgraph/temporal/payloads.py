@@ -27,7 +27,6 @@ REPEATS_FROM: Final = 100_000
 """Bytes of JSON from which a payload gets that key. Temporal's command line shows payloads with additional metadata as
 base64, so small payloads, which people read there, do without it."""
 
-
 LEAST_RETRY_DELAY: Final = timedelta(milliseconds=1)
 """The shortest pause before another attempt. Temporal's server takes a delay of 0 for "no further attempt"."""
 

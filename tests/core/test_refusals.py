@@ -184,7 +184,7 @@ AT_THE_CALL: dict[str, tuple[Mistake, str]] = {
     ),
     "a blank task queue": (
         lambda b: b.add_node("n", node, task_queue=" "),
-        "Node 'n': task_queue must be the name of a task queue, got ' '. Leave it out",
+        "Node 'n': task_queue must be the name of a task queue, of at most 200 characters, got ' '. Leave it out",
     ),
     "a task queue that is not a string": (lambda b: b.add_node("n", node, task_queue=5), "task_queue must be the name"),
     "a router that is not a function": (

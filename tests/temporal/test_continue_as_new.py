@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from operator import add
 from typing import Annotated, Any, TypedDict
 
@@ -12,10 +13,10 @@ from temporalio.testing import WorkflowEnvironment
 
 from stepgraph import END, START, Command, StateGraph, interrupt
 from stepgraph.graph.compiled import CompiledGraph
-from stepgraph.protocol.names import RESUME
+from stepgraph.protocol.names import RESUME, UPDATE_STATE
 from tests.conftest import Stage, dev_server
-from tests.patience import eventually
-from tests.temporal.graphs import chain
+from tests.patience import PATIENCE, eventually
+from tests.temporal.graphs import chain, side_by_side
 
 SUGGESTED_EVENTS = 30
 """Events of a run after which the server suggests to continue as new."""
@@ -149,3 +150,48 @@ async def test_callers_wait_while_runs_continue_as_new(stage: Stage) -> None:
         )
         assert len(await stage.runs(config["configurable"]["thread_id"])) > 2
     assert attached["turns"] == result["turns"] == queued["turns"] == 20
+
+
+def longest(left: str, right: str) -> str:
+    """A reducer of the graph's own whose results are larger than its value."""
+    return max(left, right, key=len)
+
+
+class Text(TypedDict, total=False):
+    text: Annotated[str, longest]
+    notes: Annotated[list[str], add]
+
+
+@pytest.mark.parametrize("signalled", [False, True], ids=["alone", "with a signal that waits"])
+async def test_a_suggestion_waits_for_the_end_of_a_super_step_whose_results_do_not_fit(
+    monkeypatch: pytest.MonkeyPatch, stage: Stage, signalled: bool
+) -> None:
+    """A run whose results exceed what the next one takes stays until the super-step is complete; no task runs again."""
+    monkeypatch.setenv("STEPGRAPH_TASKS_IN_FLIGHT", "5")
+    monkeypatch.setenv("STEPGRAPH_CONTINUE_AS_NEW_TASKS", "30")
+    width, calls, go_on = 40, Counter[int](), asyncio.Event()
+
+    def node(number: int) -> Callable[[Text], Any]:
+        async def write(state: Text) -> dict[str, Any]:
+            calls[number] += 1
+            if len(calls) > 15:
+                await go_on.wait()
+            return {"text": "x" * (80_000 + number)}
+
+        return write
+
+    nodes = {f"n{number:02}": node(number) for number in range(width)}
+    graph = side_by_side(Text, nodes, lambda state: {"text": ""}, name="heavy")
+    client, config = stage.use(graph), stage.thread()
+    thread_id = config["configurable"]["thread_id"]
+    async with stage.serving(graph):
+        result = asyncio.ensure_future(client.ainvoke({"text": ""}, config))
+        await eventually(lambda: len(calls) > 15)
+        if signalled:
+            signal = {"values": {"notes": ["by signal"]}, "as_node": "human"}
+            await stage.client.get_workflow_handle(thread_id).signal(UPDATE_STATE, signal)
+        go_on.set()
+        assert len((await asyncio.wait_for(result, PATIENCE))["text"]) == 80_000 + width - 1
+        values = (await client.aget_state(config)).values
+    assert calls == Counter(range(width))
+    assert values["notes"] == (["by signal"] if signalled else [])

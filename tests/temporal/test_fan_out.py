@@ -1,4 +1,4 @@
-"""Super-steps with many tasks: a window of tasks in flight, and continue-as-new in the middle of a super-step."""
+"""Super-steps with many tasks: how many tasks are in flight, and continue-as-new in the middle of a super-step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.conftest import Stage
 from tests.patience import eventually
 from tests.temporal.graphs import side_by_side
 
-WINDOW = 5
+IN_FLIGHT = 5
 TASKS_PER_RUN = 20
 WIDTH = 60
 
@@ -32,7 +32,7 @@ class Log(TypedDict, total=False):
 @pytest.fixture(autouse=True)
 def small_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run few tasks at once, and few in a run."""
-    monkeypatch.setenv("STEPGRAPH_TASKS_IN_FLIGHT", str(WINDOW))
+    monkeypatch.setenv("STEPGRAPH_TASKS_IN_FLIGHT", str(IN_FLIGHT))
     monkeypatch.setenv("STEPGRAPH_CONTINUE_AS_NEW_TASKS", str(TASKS_PER_RUN))
 
 
@@ -56,7 +56,7 @@ class Nodes:
                 try:
                     if stops_at is not None and len(self.calls) > stops_at:
                         await self.go_on.wait()
-                    await eventually(lambda: self.most_at_once >= WINDOW)
+                    await eventually(lambda: self.most_at_once >= IN_FLIGHT)
                     if number in special:
                         special[number]()
                 finally:
@@ -91,7 +91,7 @@ async def test_a_wide_super_step_runs_a_few_tasks_at_once_and_goes_on_in_the_nex
         history = [each async for each in client.aget_state_history(config)]
         runs = await stage.runs(thread_of(config))
     assert nodes.called_once()
-    assert nodes.most_at_once == WINDOW
+    assert nodes.most_at_once == IN_FLIGHT
     assert len(runs) > WIDTH // TASKS_PER_RUN
     assert [each.metadata["step"] for each in history if each.metadata] == [3, 2, 1, 0]
     assert all(task.result == {"log": [task.name]} for task in history[2].tasks)
@@ -174,7 +174,7 @@ async def test_a_worker_that_stops_in_the_middle_loses_only_tasks_in_flight(stag
     async with stage.serving(nodes.graph):
         assert (await result)["log"] == [*nodes.names, "last"]
     assert set(nodes.calls) == set(nodes.names)
-    assert nodes.calls.total() <= WIDTH + 2 * WINDOW
+    assert nodes.calls.total() <= WIDTH + 2 * IN_FLIGHT
 
 
 async def test_a_run_cancelled_in_the_middle_keeps_the_results_of_all_its_runs(stage: Stage) -> None:
@@ -188,7 +188,7 @@ async def test_a_run_cancelled_in_the_middle_keeps_the_results_of_all_its_runs(s
         await _ended(stage, run)
         nodes.go_on.set()
         assert (await client.ainvoke(None, config))["log"] == [*nodes.names, "last"]
-    assert nodes.calls.total() <= WIDTH + WINDOW
+    assert nodes.calls.total() <= WIDTH + IN_FLIGHT
 
 
 async def _ended(stage: Stage, run: GraphRun) -> None:
@@ -241,3 +241,28 @@ async def test_a_super_step_that_is_refused_for_its_size_can_be_read(stage: Stag
     assert head.next == tuple(nodes)
     assert [len(task.result["log"][0]) for task in head.tasks] == [1_000_000] * 30
     assert [each.metadata["step"] for each in history if each.metadata] == [1, 0]
+
+
+async def test_failures_that_do_not_fit_into_the_next_run_keep_the_super_step_in_this_one(
+    monkeypatch: pytest.MonkeyPatch, stage: Stage
+) -> None:
+    """Beside a large state a record keeps a hundred failures. The tasks that failed besides do not run again."""
+    width, calls = 200, Counter[int]()
+    monkeypatch.setenv("STEPGRAPH_CONTINUE_AS_NEW_TASKS", "180")
+
+    def node(number: int) -> Callable[[Log], Any]:
+        def fail(state: Log) -> None:
+            calls[number] += 1
+            raise ConnectionError("\N{PARTY POPPER}" * 500)
+
+        return fail
+
+    graph = side_by_side(Log, {f"n{number:03}": node(number) for number in range(width)}, lambda state: {}, name="many")
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        with pytest.raises(NodeError, match="'n000'"):
+            await client.ainvoke({"log": ["x" * 1_650_000]}, config)
+        head = await client.aget_state(config)
+        assert len(await stage.runs(thread_of(config))) == 1
+    assert calls == Counter(range(width))
+    assert len(head.next) == width

@@ -51,9 +51,9 @@ def should_continue_as_new(thread: ThreadView, settings: RunSettings, length: fl
     )
 
 
-def should_leave_tasks(settings: RunSettings, tasks_started: int) -> bool:
-    """Return whether a run continues as new in the middle of a super-step, and leaves its further tasks to
-    the next run."""
+def should_postpone_tasks(settings: RunSettings, tasks_started: int) -> bool:
+    """Return whether a run continues as new in the middle of a super-step, and postpones the tasks that have not
+    started."""
     info = workflow.info()
     return (
         tasks_started >= settings.continue_as_new_tasks

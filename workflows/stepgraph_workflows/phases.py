@@ -12,7 +12,8 @@
 
     any open phase ── a queued input cancels the nodes ──> STOPPING ── nodes stopped ──> STOPPED ──> the run ends
     OPENING ── a queued input cancels the nodes ──> ABORTING ── opened ──> STOPPING
-    RUNNING, HOLDING ──> CONTINUING ──> continue-as-new, or back to the phase before if a command came by signal
+    RUNNING, HOLDING ──> CONTINUING ──> continue-as-new; back to the phase before if a command came by signal, or if
+                                        the outcomes of an unfinished super-step do not fit into the next run
     any phase ── an error, a refusal, Temporal's cancel ──> ENDING ──> the run ends
 
 ========== ============== ==== ========= =======================================================================
@@ -25,7 +26,7 @@ HOLDING    no             yes  accepted  the thread waits for a command: at an i
 FINISHED   no             yes  accepted  no task is due; the run ends once every caller has its answer
 STOPPING   no             no   accepted  running nodes are being cancelled for an input with ``on_busy="cancel"``
 STOPPED    no             yes  accepted  they have stopped; the run ends once every caller has its answer
-CONTINUING no             no   retry     the run continues as new once every caller has its answer
+CONTINUING no             no   retry     it continues as new, also within a super-step, once callers have their answers
 ENDING     no             no   retry     an error, a refusal or a cancel ends the run; accepted commands are refused
 ========== ============== ==== ========= =======================================================================
 

@@ -24,7 +24,6 @@ from stepgraph_workflows.run_state import RunState
 COMMAND_LIMIT = 2_080_000
 """Bytes that a failure, or the arguments of the next run, may have: servers refuse 2 MiB, and count some metadata."""
 
-
 SHORT_TRACEBACK = 2_000
 """Characters of a traceback that are left where the record needs the room."""
 

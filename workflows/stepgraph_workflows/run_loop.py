@@ -165,7 +165,9 @@ class RunLoop:
                 state.phase = Phase.STOPPED
                 if not await self._command_or_all_answered():
                     return
-            elif should_continue_as_new(thread, settings, self._super_steps.length(thread)):
+            elif not self._is_within_step() and should_continue_as_new(
+                thread, settings, self._super_steps.length(thread)
+            ):
                 await self._continue_as_new(caller)
             elif state.phase is Phase.RUNNING and (tasks := thread.due()):
                 await self._run_tasks(tasks, caller)
@@ -191,13 +193,13 @@ class RunLoop:
         state, thread = self._state, self._state.thread
         if self._begun_step == thread.head_id:  # those that failed in it do not run again
             tasks = tuple(task for task in tasks if task.id not in thread.failures)
-        fused = await self._super_steps.run(thread, tasks, state.settings, state.config)
-        if fused:
+        ran = await self._super_steps.run(thread, tasks, state.settings, state.config)
+        if ran.fused_steps is not None:
             state.show_details()
-            state.publisher.log("super-steps done", ran=fused, checkpoint_id=thread.head_id)
-        if self._super_steps.leaves_tasks:
+            state.publisher.log("super-steps done", ran=ran.fused_steps, checkpoint_id=thread.head_id)
+        if ran.postpones_tasks:
             self._begun_step = thread.head_id
-            await self._leave_tasks(caller)
+            await self._postpone_tasks(caller)
             return
         self._begun_step = None
         if thread.failures:
@@ -265,8 +267,8 @@ class RunLoop:
             return
         begin_next_run(state, next_arguments(state, None, self._next_start_options(caller)))
 
-    async def _leave_tasks(self, caller: str | None) -> None:
-        """Continue as new in the middle of a super-step; return if its results do not fit into the next run."""
+    async def _postpone_tasks(self, caller: str | None) -> None:
+        """Continue as new in the middle of a super-step; return if its outcomes do not fit into the next run."""
         state = self._state
         state.phase = Phase.CONTINUING
         state.commands.return_to_callers()
@@ -278,7 +280,7 @@ class RunLoop:
         options = self._next_start_options(caller)
         record = options.continued.record if options.continued is not None else None
         fits = state.thread.uses_external_storage or json_size(options) <= RECORD_LIMIT
-        if fits and (record is None or "results" not in record.omitted):
+        if fits and (record is None or record.has_all_outcomes):
             begin_next_run(state, next_arguments(state, None, options))
         self._super_steps.stay()
 

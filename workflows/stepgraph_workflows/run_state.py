@@ -23,7 +23,6 @@ from stepgraph_workflows.thread_activities import thread_io
 MAX_SIGNAL_ERRORS = 20
 """How many refused signals the state shows."""
 
-
 MAX_ERROR_CHARACTERS = 500
 """Characters that are kept of each of their errors, which quote what the sender sent."""
 
