@@ -31,12 +31,11 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
-from temporalio.exceptions import ApplicationError, FailureError
 
 from stepgraph.drive.apply_command import check_command
 from stepgraph.engine.record import RECORD_LIMIT, record_of
 from stepgraph.engine.spec import GraphSpec
-from stepgraph.errors import InvalidUpdateError, StepgraphError, sendable, suggest
+from stepgraph.errors import InvalidUpdateError, StepgraphError, suggest
 from stepgraph.protocol.commands import CommandAnswer, CommandKind, IdleAnswer, InvokeCommand, ThreadCommand
 from stepgraph.protocol.names import (
     CHECK,
@@ -49,7 +48,6 @@ from stepgraph.protocol.names import (
     GET_WRITES,
     INVOKE,
     RESUME,
-    UPDATE_NOT_READY,
     UPDATE_STATE,
     WAIT_UNTIL_IDLE,
 )
@@ -61,6 +59,7 @@ from stepgraph_workflows.command_queue import parse_command
 from stepgraph_workflows.phases import Phase
 from stepgraph_workflows.run_loop import RunLoop
 from stepgraph_workflows.run_state import RunState
+from stepgraph_workflows.update_errors import not_ready, refusing, update_failure
 
 IDLE_ANSWER_BYTES = 4_096
 """Size of a state above which `wait_until_idle` leaves the record out: an update's answer stays in the history, and in
@@ -122,7 +121,7 @@ class GraphWorkflow:
         runs_on = self._state.phase is Phase.RUNNING and not self._state.commands
         is_repeated = self._state.answer_to(_update_id()) is not None
         if runs_on and not is_repeated and not thread.waiting_interrupts and not thread.paused:
-            raise _update_failure(not_waiting(thread.thread_id, thread.run_id))
+            raise update_failure(not_waiting(thread.thread_id, thread.run_id))
 
     @workflow.update(name=INVOKE)
     @sdk_internals.takes_any_arguments
@@ -131,7 +130,7 @@ class GraphWorkflow:
         id = _update_id()
         if self._state.is_free or self._state.answer_to(id) is not None:
             return await self._apply("invoke", arguments)
-        with _refusing():
+        with refusing():
             command = parse_command("invoke", arguments)
             assert isinstance(command, InvokeCommand)
             self._state.queue_input(id, command)
@@ -143,7 +142,7 @@ class GraphWorkflow:
         self._refuse_if_not_ready()
         if self._state.answer_to(_update_id()) is not None:
             return
-        with _refusing():
+        with refusing():
             command = self._checked("invoke", arguments)
             assert isinstance(command, InvokeCommand)
             if self._state.is_free:
@@ -163,7 +162,7 @@ class GraphWorkflow:
             return to_raw(IdleAnswer())
         if thread.state_size > IDLE_ANSWER_BYTES:
             return to_raw(IdleAnswer(query_record=True))
-        with _refusing():
+        with refusing():
             record = to_raw(IdleAnswer(record=record_of(thread)))
             return record if len(record.payload.data) <= RECORD_LIMIT else to_raw(IdleAnswer(query_record=True))
 
@@ -277,26 +276,25 @@ class GraphWorkflow:
         self._refuse_if_not_ready()
         if self._state.answer_to(_update_id()) is not None:
             return
-        with _refusing():
+        with refusing():
             self._checked(kind, arguments)
 
     def _refuse_if_not_ready(self) -> None:
         """Refuse an update that the phase does not accept, or a local activity forbids; its client sends it again."""
         if not self._state.phase.accepts_updates or self._state.commands.is_applying:
-            raise _not_ready("The run cannot accept an update now. Send it again.")
+            raise not_ready("The run cannot accept an update now. Send it again.")
 
     async def _apply(self, kind: CommandKind, arguments: Sequence[Any]) -> RawValue:
         """Queue a command, and return the checkpoint that it makes. One that is sent again gets the same answer."""
         id = _update_id()
         if (answer := self._state.answer_to(id)) is not None:
             return to_raw(answer)
-        with _refusing():
-            pending = self._state.commands.add(
-                kind, parse_command(kind, arguments), id=id
-            )  # the validator has parsed it
+        with refusing():
+            command = parse_command(kind, arguments)  # as the validator has
+            pending = self._state.commands.add(kind, command, id=id)
         await workflow.wait_condition(lambda: pending.done)
         if pending.error is not None:
-            raise _not_ready(pending.error.message) if pending.came_too_late else _update_failure(pending.error)
+            raise not_ready(pending.error.message) if pending.came_too_late else update_failure(pending.error)
         configurable = pending.config["configurable"] if pending.config is not None else None
         return to_raw(CommandAnswer(run_id=workflow.info().run_id, configurable=configurable))
 
@@ -316,36 +314,11 @@ class GraphWorkflow:
             self._state.show_signal_error(fault_of(fault))
 
 
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """Have an error refuse an update: what an update raises besides a Temporal failure fails its workflow task."""
-    try:
-        yield
-    except StepgraphError as error:
-        raise _update_failure(error) from None
-    except FailureError:
-        raise
-    except Exception as fault:
-        raise _update_failure(fault_of(fault)) from None
-
-
 def _update_id() -> str:
     """Return the id of the update that is being handled, which its caller chose."""
     update = workflow.current_update_info()
     assert update is not None, "an update is being handled"
     return update.id
-
-
-def _not_ready(message: str) -> ApplicationError:
-    """Return what an update raises that its client is to send again."""
-    return ApplicationError(message, type=UPDATE_NOT_READY, non_retryable=True)
-
-
-def _update_failure(error: StepgraphError) -> ApplicationError:
-    """Return what an update raises so that its caller gets the error."""
-    return ApplicationError(
-        sendable(error.message), to_raw(error.to_wire()), type=type(error).__name__, non_retryable=True
-    )
 
 
 def workflow_for(specs: Mapping[str, GraphSpec]) -> type:
