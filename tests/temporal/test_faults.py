@@ -9,8 +9,11 @@ from typing import Annotated, Any, TypedDict
 import pytest
 
 from stepgraph.drive import commit_step as committing
+from stepgraph.engine.record import Record
 from stepgraph.errors import StepgraphError
 from stepgraph.protocol.names import UPDATE_STATE
+from stepgraph.protocol.start_options import StartOptions
+from stepgraph.temporal.payloads import to_raw
 from tests.conftest import Stage
 from tests.patience import eventually
 from tests.temporal.graphs import chain
@@ -55,3 +58,39 @@ async def test_a_fault_answers_every_caller_and_keeps_the_thread(monkeypatch: py
         await update
         assert (await client.aget_state(config)).next == ("wait",)
         assert (await client.ainvoke(None, config))["log"] == ["more", "waited"]
+
+
+async def test_queued_inputs_begin_although_a_record_cannot_be_encoded(
+    monkeypatch: pytest.MonkeyPatch, stage: Stage
+) -> None:
+    """The caller of the run gets the fault. The inputs that wait begin, on the record of the run before."""
+    go_on = asyncio.Event()
+    go_on.set()
+
+    async def wait(state: Log) -> dict[str, Any]:
+        await go_on.wait()
+        return {"log": [f"{state['log'][-1]}+"]}
+
+    graph = chain(Log, {"wait": wait}, name="faulty")
+    client, config = stage.use(graph), stage.thread()
+    broken: list[str] = []
+
+    def encode(value: Any, **options: Any) -> Any:
+        continued = value.continued if isinstance(value, StartOptions) else None
+        record = value if isinstance(value, Record) else continued and continued.record
+        if record is not None and record.run_id in broken:
+            raise ValueError("a fault")
+        return to_raw(value, **options)
+
+    monkeypatch.setattr("stepgraph_workflows.run_end.to_raw", encode)
+    async with stage.serving(graph):
+        await client.ainvoke({"log": ["a"]}, config)
+        go_on.clear()
+        run = await client.astart({"log": ["b"]}, config)
+        broken.append(run.run_id)
+        queued = [await client.astart({"log": [line]}, config, on_busy="enqueue") for line in ("c", "d")]
+        go_on.set()
+        with pytest.raises(StepgraphError, match="fault in stepgraph: ValueError: a fault"):
+            await run.result()
+        assert (await queued[0].result())["log"] == ["a", "a+", "c", "c+"]
+        assert (await queued[1].result())["log"] == ["a", "a+", "c", "c+", "d", "d+"]

@@ -98,6 +98,33 @@ async def test_a_queued_input_refused_on_opening_is_shown(stage: Stage) -> None:
         assert await status(stage, config) == "refused"
 
 
+@pytest.mark.parametrize("expected", ["complete", "failed", "waiting"])
+async def test_a_refused_command_leaves_a_closed_thread_its_status(stage: Stage, expected: str) -> None:
+    """The run of a refused update ends, so the thread does not run; a fork that is refused makes no thread."""
+
+    def node(state: State) -> dict[str, Any]:
+        if expected == "failed":
+            raise ConnectionError("no")
+        return {"lines": ["ran"]}
+
+    graph = chain(State, {"node": node, "last": lambda state: {}}, name="closed")
+    client, config, fork = stage.use(graph), stage.thread(), stage.thread()
+    plain = GraphClient(stage.client, graph.name, task_queue=stage.task_queue)
+    async with stage.serving(graph):
+        await asyncio.gather(client.ainvoke({"query": "x"}, config), return_exceptions=True)
+        if expected == "waiting":
+            await client.aupdate_state(config, {"query": "y"}, as_node="node")
+        assert await status(stage, config) == expected
+        runs = await stage.runs(config["configurable"]["thread_id"])
+        with pytest.raises(StepgraphError, match="got int"):
+            await plain.aupdate_state(config, {"query": 7}, as_node="human")
+        assert len(await stage.runs(config["configurable"]["thread_id"])) == len(runs) + 1
+        assert await status(stage, config) == expected
+        with pytest.raises(StepgraphError, match="got int"):
+            await plain.afork(config, {"query": 7}, as_node="human", thread_id=fork["configurable"]["thread_id"])
+        assert await status(stage, fork) == "refused"
+
+
 async def test_a_run_that_reaches_its_limit_has_failed(stage: Stage) -> None:
     """The search attribute says so, though no task has failed, and the snapshot says why."""
     builder = StateGraph(State)

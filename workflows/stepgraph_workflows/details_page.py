@@ -9,6 +9,7 @@ from typing import Any
 
 from stepgraph.engine.checkpoint import Checkpoint, InterruptRequest
 from stepgraph.engine.thread_view import ThreadView
+from stepgraph.protocol.status import ThreadStatus
 
 SHOWN_STEPS = 10
 SHOWN_TASKS = 10
@@ -21,7 +22,7 @@ MAX_TEXT = 500
 def page(
     thread: ThreadView,
     *,
-    running: bool,
+    status: ThreadStatus,
     errors: Sequence[str],
     hides_error_texts: bool,
     queued_inputs: int,
@@ -31,7 +32,7 @@ def page(
 
     Args:
         thread: the thread.
-        running: whether it goes on by itself.
+        status: its status.
         errors: why signals were refused.
         hides_error_texts: whether to leave out what errors say, which may quote a state.
         queued_inputs: how many inputs wait.
@@ -39,7 +40,7 @@ def page(
             super-step, and most of its rows stay the same.
     """
     waiting = thread.waiting_interrupts
-    parts = [_summary(thread, running, hides_error_texts)]
+    parts = [_summary(thread, status, hides_error_texts)]
     parts += [_interrupt(request, several=len(waiting) > 1) for request in waiting[:SHOWN_TASKS]]
     parts += _not_shown(len(waiting), "interrupts")
     if thread.paused and not waiting:
@@ -55,15 +56,6 @@ def page(
     return "\n\n".join(parts)
 
 
-def status(thread: ThreadView, *, running: bool) -> str:
-    """Return the thread's status: ``running``, ``waiting``, ``failed`` or ``complete``."""
-    if thread.waiting_interrupts or thread.paused:
-        return "waiting" if not running else "running"
-    if thread.failures:
-        return "failed"
-    return "complete" if thread.finished else "running" if running else "waiting"
-
-
 def waits_for(thread: ThreadView) -> str | None:
     """Return the first node that waits at an interrupt or breakpoint."""
     if thread.head is None:
@@ -73,11 +65,11 @@ def waits_for(thread: ThreadView) -> str | None:
     return nodes[0] if nodes else thread.head.nodes[0] if thread.paused else None
 
 
-def _summary(thread: ThreadView, running: bool, hides_error_texts: bool) -> str:
+def _summary(thread: ThreadView, status: ThreadStatus, hides_error_texts: bool) -> str:
     head = thread.head
     if head is None:
         return "Nothing has happened on this thread yet."
-    where = f"**{status(thread, running=running)}** after step {head.step}"
+    where = f"**{status}** after step {head.step}"
     then = _nodes(head)
     lines = [f"{where}; next: {then}." if then else f"{where}; the graph has finished."]
     failed = [(task, failure) for task, _, failure in thread.task_outcomes(head) if failure is not None]

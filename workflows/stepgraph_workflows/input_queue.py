@@ -70,14 +70,14 @@ class InputQueue:
     def next_run(
         self, run_id: str, record: Record | None, error: StepgraphError | None
     ) -> tuple[dict[str, Any] | None, StartOptions]:
-        """Take the next input, and return the arguments of the run that begins with it.
+        """Return the arguments of the run that begins with the next input. The queue of this run stays as it is.
 
         Args:
             run_id: the run that ends now.
             record: the thread's record.
             error: what the invocation that ends now failed with.
         """
-        queued = self._inputs.popleft()
+        queued, *later = self._inputs
         command = queued.command
         is_fork = command.checkpoint_id is not None
         return None if is_fork else command.input, StartOptions(
@@ -93,7 +93,7 @@ class InputQueue:
                 record=record,
                 queued_input_id=queued.id,
                 error=shortened(error) if error is not None else None,
-                input_queue=self.inputs,
+                input_queue=tuple(later),
             ),
         )
 

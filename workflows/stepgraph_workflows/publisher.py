@@ -10,6 +10,7 @@ from temporalio import workflow
 from temporalio.common import SearchAttributeUpdate
 
 from stepgraph.engine.thread_view import ThreadView
+from stepgraph.protocol.status import ThreadStatus
 from stepgraph.temporal.logs import get_logger
 from stepgraph.temporal.search_attributes import FORKED_FROM, GRAPH, STATUS, WAITS_FOR
 from stepgraph_workflows import details_page
@@ -24,7 +25,7 @@ class Publisher:
     def __init__(self) -> None:
         self._step_rows: dict[str, str] = {}
         """Rows of the page's table of super-steps, by checkpoint id."""
-        self._status: str | None = None
+        self._status: ThreadStatus | None = None
         """The status that the search attribute has."""
         self._log = get_logger("workflow")
 
@@ -38,12 +39,18 @@ class Publisher:
             self._log.info(event, **values)
 
     def show_details(
-        self, thread: ThreadView, *, running: bool, errors: Sequence[str], hides_error_texts: bool, queued_inputs: int
+        self,
+        thread: ThreadView,
+        *,
+        status: ThreadStatus,
+        errors: Sequence[str],
+        hides_error_texts: bool,
+        queued_inputs: int,
     ) -> None:
         """Set the page that the Web UI shows under User Metadata."""
         page = details_page.page(
             thread,
-            running=running,
+            status=status,
             errors=errors,
             hides_error_texts=hides_error_texts,
             queued_inputs=queued_inputs,
@@ -55,19 +62,16 @@ class Publisher:
         self,
         thread: ThreadView | None,
         *,
-        running: bool,
-        ended: str | None = None,
+        status: ThreadStatus,
         more: Sequence[SearchAttributeUpdate[Any]] = (),
     ) -> None:
         """Upsert the search attributes that have changed. The namespace must have them, or the workflow task fails.
 
         Args:
             thread: the thread; `None` if the run has not restored it.
-            running: whether it goes on by itself.
-            ended: the status of a run that ends with an error, whatever its thread is like.
+            status: its status.
             more: further attributes.
         """
-        status = ended or (details_page.status(thread, running=running) if thread is not None else "running")
         updates = list(more)
         if status != self._status:
             waits_for = details_page.waits_for(thread) if status == "waiting" and thread is not None else None

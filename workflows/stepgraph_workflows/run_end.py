@@ -5,6 +5,7 @@ All of these have to fit into what a server takes of one command, or the workflo
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, NoReturn
 
@@ -39,28 +40,40 @@ def end_run(state: RunState, error: StepgraphError | None, *, is_refusal: bool) 
     Raises:
         FailureError: the run fails with the error.
     """
-    thread, opening = state.restored_thread, state.opening
-    record = opening.record if opening is not None else None
-    if thread is not None:
-        record = with_recent_history(record_of(thread), thread)
-    if state.inputs and opening is not None:
-        state.publisher.log("next queued input begins", error=error)
-        input_data, options = state.inputs.next_run(workflow.info().run_id, record, error)
-        workflow.continue_as_new(args=next_arguments(state, input_data, options))
+    thread, record = state.restored_thread, _record_to_leave(state)
+    if state.inputs and state.opening is not None:
+        _begin_next_input(state, record, error)
     repeats = _stores_externally(state)
+    graph = record.graph if record is not None else workflow.info().workflow_type
     if error is not None and is_refusal:
-        if record is not None:
-            state.publish(more=[graph_attribute(record.graph)])
+        state.publish(more=[graph_attribute(graph)])
         state.publisher.log("command refused", error=error)
         return to_raw(CommandRefused(refused=error.to_wire(), record=record), repeats=repeats)
     if error is not None:
-        graph = record.graph if record is not None else workflow.info().workflow_type
         more = [] if state.has_begun else [graph_attribute(graph)]
-        state.publish(more, ended="failed" if state.has_begun else "refused")
+        state.publish(more, has_error=True)
         fail_run(state, error, record)
     state.publish()
     state.publisher.log("graph has finished" if thread is not None and thread.finished else "run ends")
     return to_raw(record, repeats=repeats)
+
+
+def end_after_fault(state: RunState, fault: StepgraphError) -> NoReturn:
+    """End a run whose record or whose next arguments could not be encoded: begin the next input, or fail.
+
+    The thread goes on from this run's record if that can be encoded, otherwise from the record of the run before.
+    """
+    record = None
+    with suppress(Exception):
+        whole = _record_to_leave(state)
+        to_raw(whole)
+        record = whole
+    if state.inputs and state.opening is not None:
+        with suppress(Exception):
+            _begin_next_input(state, record, fault)
+    with suppress(Exception):
+        state.publish(has_error=True)
+    fail_run(state, fault, record)
 
 
 def fail_run(state: RunState, error: StepgraphError, record: Record | None) -> NoReturn:
@@ -99,6 +112,20 @@ def begin_next_run(state: RunState, arguments: list[RawValue]) -> NoReturn:
     state.publisher.log("run continues as new", step=thread.head.step if thread.head else None)
     seconds = timedelta(seconds=WORKFLOW_TASK_SECONDS) if thread.uses_external_storage else None
     workflow.continue_as_new(args=arguments, task_timeout=seconds)
+
+
+def _record_to_leave(state: RunState) -> Record | None:
+    """Return the record of the thread; of a thread that was not restored, the one that the run has found."""
+    if state.restored_thread is None:
+        return state.opening.record if state.opening is not None else None
+    return with_recent_history(record_of(state.restored_thread), state.restored_thread)
+
+
+def _begin_next_input(state: RunState, record: Record | None, error: StepgraphError | None) -> NoReturn:
+    """Continue as new with the first input of the queue."""
+    arguments = next_arguments(state, *state.inputs.next_run(workflow.info().run_id, record, error))
+    state.publisher.log("next queued input begins", error=error)
+    workflow.continue_as_new(args=arguments)
 
 
 def _stores_externally(state: RunState) -> bool:

@@ -30,7 +30,7 @@ from stepgraph_workflows.details_page import SHOWN_TASKS
 from stepgraph_workflows.phases import Phase
 from stepgraph_workflows.publisher import graph_attribute, origin_attributes
 from stepgraph_workflows.restore import parse_arguments, restore_thread, without_values
-from stepgraph_workflows.run_end import begin_next_run, end_run, fail_run, next_arguments
+from stepgraph_workflows.run_end import begin_next_run, end_after_fault, end_run, next_arguments
 from stepgraph_workflows.run_state import RunState
 from stepgraph_workflows.super_steps import SuperSteps
 from stepgraph_workflows.thread_activities import open_thread
@@ -77,8 +77,8 @@ class RunLoop:
             return end_run(self._state, error, is_refusal=is_refusal)
         except FailureError:
             raise
-        except Exception as fault:  # the record cannot be encoded: the thread goes on from the one before
-            fail_run(self._state, fault_of(fault), None)
+        except Exception as fault:  # of stepgraph: something of what the run leaves cannot be encoded
+            end_after_fault(self._state, fault_of(fault))
 
     async def _start(self, args: Sequence[RawValue]) -> str | None:
         """Open the thread, restore it, and do what the run was started for; return which client started the run.

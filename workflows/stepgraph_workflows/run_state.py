@@ -14,6 +14,7 @@ from stepgraph.errors import StepgraphError, sendable
 from stepgraph.protocol.commands import CommandAnswer, InvokeCommand
 from stepgraph.protocol.opening import Opening, RunSettings
 from stepgraph.protocol.snapshot import config_for
+from stepgraph.protocol.status import ThreadStatus, current_status
 from stepgraph_workflows.command_queue import CommandQueue
 from stepgraph_workflows.input_queue import InputQueue
 from stepgraph_workflows.phases import Phase
@@ -81,7 +82,7 @@ class RunState:
     @property
     def _is_running(self) -> bool:
         """Whether nodes run now, or will run without another command."""
-        return self.phase is not Phase.HOLDING
+        return self.phase not in (Phase.HOLDING, Phase.ENDING)
 
     def answer_to(self, id: str) -> CommandAnswer | None:
         """Return what became of a command that the thread has taken; `None` if it has not, or has forgotten it."""
@@ -109,24 +110,28 @@ class RunState:
         if self.restored_thread is not None:
             self.show_details()
 
-    def publish(self, more: Sequence[SearchAttributeUpdate[Any]] = (), *, ended: str | None = None) -> None:
+    def publish(self, more: Sequence[SearchAttributeUpdate[Any]] = (), *, has_error: bool = False) -> None:
         """Publish the thread's page in the Web UI, and its search attributes where the namespace has them.
 
-        ``ended`` is the status of a run that ends with an error; by default the thread tells the status.
+        ``has_error``: whether the run ends with an error.
         """
         if self.restored_thread is not None:
-            self.show_details()
+            self.show_details(has_error=has_error)
         if self.opening is not None and self.settings.search_attributes:
-            self.publisher.update_search_attributes(
-                self.restored_thread, running=self._is_running, ended=ended, more=more
-            )
+            status = self._status(has_error=has_error)
+            self.publisher.update_search_attributes(self.restored_thread, status=status, more=more)
 
-    def show_details(self) -> None:
+    def show_details(self, *, has_error: bool = False) -> None:
         """Set the thread's page in the Web UI."""
         self.publisher.show_details(
             self.thread,
-            running=self._is_running,
+            status=self._status(has_error=has_error),
             errors=self.signal_errors,
             hides_error_texts=self.settings.hides_error_texts,
             queued_inputs=len(self.inputs),
+        )
+
+    def _status(self, *, has_error: bool) -> ThreadStatus:
+        return current_status(
+            self.restored_thread, running=self._is_running, has_error=has_error, has_begun=self.has_begun
         )
