@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from hypothesis import assume, given
+from hypothesis import given
 
 from tests.attack.budget import examples
-from tests.attack.known_faults import is_known
 from tests.attack.oracle import Oracle
 from tests.attack.programs import Program
 from tests.attack.strategies import programs, queries, signals, updates
@@ -17,7 +16,6 @@ OPEN = ("waiting", "running")
 @given(program=programs(signals, on=OPEN))
 async def test_a_signal_is_taken_or_told_of(oracle: Oracle, program: Program) -> None:
     """A signal moves the thread, or the state's errors say why not."""
-    assume(not is_known(program))
     await oracle.judge(program)
 
 
@@ -25,7 +23,6 @@ async def test_a_signal_is_taken_or_told_of(oracle: Oracle, program: Program) ->
 @given(program=programs(updates, on=OPEN))
 async def test_an_update_is_answered_or_refused(oracle: Oracle, program: Program) -> None:
     """An update that is sent past the client gets an answer, or an error of stepgraph's."""
-    assume(not is_known(program))
     await oracle.judge(program)
 
 
@@ -33,5 +30,4 @@ async def test_an_update_is_answered_or_refused(oracle: Oracle, program: Program
 @given(program=programs(queries, on=("waiting", "done", "failed")))
 async def test_a_query_changes_nothing(oracle: Oracle, program: Program) -> None:
     """A query is answered, whatever it asks for."""
-    assume(not is_known(program))
     await oracle.judge(program)

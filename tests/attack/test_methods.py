@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from hypothesis import assume, given
+from hypothesis import given
 
 from tests.attack.budget import examples
-from tests.attack.known_faults import is_known
 from tests.attack.oracle import Oracle
 from tests.attack.programs import Program
 from tests.attack.strategies import invokes, programs, reading, updating
@@ -15,7 +14,6 @@ from tests.attack.strategies import invokes, programs, reading, updating
 @given(program=programs(invokes))
 async def test_an_invoke_is_accepted_or_refused(oracle: Oracle, program: Program) -> None:
     """An input or an answer is in the history once, or the caller has an error of stepgraph's."""
-    assume(not is_known(program))
     await oracle.judge(program)
 
 
@@ -23,7 +21,6 @@ async def test_an_invoke_is_accepted_or_refused(oracle: Oracle, program: Program
 @given(program=programs(updating))
 async def test_an_update_or_a_fork_is_accepted_or_refused(oracle: Oracle, program: Program) -> None:
     """Updates and forks at any checkpoint, in any name."""
-    assume(not is_known(program))
     await oracle.judge(program)
 
 
@@ -31,5 +28,4 @@ async def test_an_update_or_a_fork_is_accepted_or_refused(oracle: Oracle, progra
 @given(program=programs(reading, on=("new", "waiting", "done", "failed")))
 async def test_reading_returns_or_raises_an_error_of_stepgraphs(oracle: Oracle, program: Program) -> None:
     """State and history, with any filter, at any checkpoint."""
-    assume(not is_known(program))
     await oracle.judge(program)

@@ -20,11 +20,7 @@ SHORT = Plan(
 )
 
 
-KNOWN = "failed: chaos-retrying"
-"""Point 8 of issue 9: a kill counts as an attempt of the author's retry policy. Delete this once it is mended."""
-
-
 async def test_nothing_is_lost_doubled_or_stuck() -> None:
     """Threads of all shapes finish although workers and the server are killed; ``make chaos`` does it for longer."""
     figures, verdict = await run(SHORT, print)
-    assert [fault for fault in verdict.faults if not fault.startswith(KNOWN)] == [], figures
+    assert verdict.faults == [], figures
