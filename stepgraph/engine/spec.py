@@ -23,7 +23,6 @@ Durability = Literal["sync", "async"]
 """When a super-step is recorded in the history: ``"sync"``, before the next one starts; ``"async"``, together with the
 super-steps that are fused with it."""
 
-
 MAX_STAMP_TEXT = 80
 """Characters of a type's text in a stamp. Each checkpoint has the stamps of its channels."""
 

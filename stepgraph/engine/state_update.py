@@ -26,7 +26,6 @@ from stepgraph.errors import InvalidUpdateError, suggest
 UpdateSource = Literal["update", "fork"]
 """The sources of checkpoints that a client makes."""
 
-
 NO_CHECKPOINT = Checkpoint(id="", parent_id=None, step=-1, source="input", created_at="", values={})
 """Stands for the checkpoint that an update is made at on a thread without checkpoints."""
 

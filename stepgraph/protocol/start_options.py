@@ -11,7 +11,6 @@ from stepgraph.protocol.message import Message
 WORKFLOW_TASK_SECONDS: Final = 60
 """Seconds that a workflow task may take with external storage: it fetches, commits and stores states of 50 MB."""
 
-
 DEFAULT_WORKFLOW_TASK_SECONDS: Final = 10
 """Temporal's default for it, which holds without external storage."""
 
