@@ -35,6 +35,7 @@ from stepgraph.protocol.method_arguments import (
 from stepgraph.protocol.method_keywords import InvokeKeywords, Supersteps
 from stepgraph.protocol.names import task_queue_of
 from stepgraph.protocol.snapshot import StateSnapshot, config_for, empty_snapshot, snapshot_from
+from stepgraph.serde.error_text import value_text
 from stepgraph.serde.sizes import size_limit
 from stepgraph.temporal.executions import quote_value
 from stepgraph.temporal.search_attributes import FORKED_FROM, attributes_registered
@@ -105,7 +106,8 @@ class GraphClient:
         with server_errors(self.client):
             run_config = parse_config(config)
             if on_busy not in get_args(OnBusy):
-                raise InvalidInputError(f"on_busy must be one of {', '.join(get_args(OnBusy))}; got {on_busy!r}.")
+                allowed = ", ".join(get_args(OnBusy))
+                raise InvalidInputError(f"on_busy must be one of {allowed}; got {value_text(on_busy)}.")
             if isinstance(input, Command):
                 resume = resume_command(input, interrupt_before, interrupt_after)
                 return await resume_thread(self._threads, run_config, resume)

@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 from stepgraph.engine.thread_view import DEFAULT_RECURSION_LIMIT
 from stepgraph.errors import InvalidThreadError
+from stepgraph.serde.error_text import value_text
 from stepgraph.serde.plain_json import RoundTripError, as_json, json_size
 from stepgraph.serde.sizes import MAX_CONFIG_BYTES
 
@@ -58,7 +59,7 @@ def parse_config(config: Mapping[str, Any] | None) -> RunConfig:
     """
     if not isinstance(config, Mapping) or not isinstance(config.get("configurable", {}), Mapping):
         raise InvalidThreadError(
-            f"A config names the thread: {{'configurable': {{'thread_id': 'some-id'}}}}; got {config!r}."
+            f"A config names the thread: {{'configurable': {{'thread_id': 'some-id'}}}}; got {value_text(config)}."
         )
     configurable = dict(config.get("configurable", {}))
     thread_id = parse_thread_id(configurable.pop("thread_id", None))
@@ -68,7 +69,7 @@ def parse_config(config: Mapping[str, Any] | None) -> RunConfig:
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_RECURSION_LIMIT:
         raise InvalidThreadError(
             f"'recursion_limit' must be a whole number of super-steps, at least 1 and at most {MAX_RECURSION_LIMIT:,}; "
-            f"got {_shown(limit)}.",
+            f"got {value_text(limit)}.",
             thread_id=thread_id,
         )
     node_config = {}
@@ -94,13 +95,6 @@ def parse_config(config: Mapping[str, Any] | None) -> RunConfig:
     return RunConfig(thread_id, None if checkpoint_id is None else str(checkpoint_id), limit, node_config)
 
 
-def _shown(value: Any) -> str:
-    """Return a value as text; Python refuses to print an integer of thousands of digits."""
-    if isinstance(value, uuid.UUID):
-        return str(value)
-    return hex(value) if isinstance(value, int) and value.bit_length() > LONG_INTEGER_BITS else repr(value)
-
-
 def parse_thread_id(value: Any) -> str:
     """Return a thread id as a string. A caller may pass a string, an integer or a UUID.
 
@@ -108,10 +102,10 @@ def parse_thread_id(value: Any) -> str:
         InvalidThreadError: the value is none of these, is not printable, or is longer than `THREAD_ID_MAX`.
     """
     if isinstance(value, uuid.UUID) or (isinstance(value, int) and not isinstance(value, bool)):
-        value = _shown(value)
+        value = hex(value) if isinstance(value, int) and value.bit_length() > LONG_INTEGER_BITS else str(value)
     if not isinstance(value, str) or not value.strip():
         raise InvalidThreadError(
-            f"A thread id must be a non-empty string, an integer or a UUID; got {value!r}. "
+            f"A thread id must be a non-empty string, an integer or a UUID; got {value_text(value)}. "
             "Pass {'configurable': {'thread_id': 'some-id'}}.",
             thread_id=value,
         )

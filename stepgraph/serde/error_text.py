@@ -12,10 +12,23 @@ NAMED: Final = 10
 """How many names of a longer list a message has. A super-step may have thousands of nodes."""
 
 
+QUOTED_CHARACTERS = 100
+"""How much of a value's ``repr`` a message quotes."""
+
+
 def type_name(value: Any) -> str:
     """Return the name of a value's type, with its module unless that is builtins: ``int``, ``datetime.date``."""
     cls = type(value)
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def value_text(value: Any) -> str:
+    """Return a value as a message quotes it: its ``repr``, shortened, or its type if it has none that can be shown."""
+    try:
+        text = repr(value)
+    except Exception:  # for example an integer of thousands of digits, or a value that contains itself very deep
+        return type_name(value)
+    return text if len(text) <= QUOTED_CHARACTERS else f"{text[:QUOTED_CHARACTERS]}..."
 
 
 def type_text(annotation: Any) -> str:

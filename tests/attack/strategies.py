@@ -128,6 +128,7 @@ requests = some(
     }
 )
 payloads = st.sampled_from(PAYLOADS)
+several_plain = st.lists(st.sampled_from([None, 1, "yes", {}, {"resume": "yes"}, [1]]), max_size=3).map(tuple)
 handled = tuple(commands)
 queried = (
     *("get_state", "get_state_history", "stepgraph.record", "stepgraph.values"),
@@ -136,8 +137,11 @@ queried = (
 
 
 def arguments(right: Drawn) -> Drawn:
-    """Draw the arguments of a message: one that is right, or none to three of any kind."""
-    return mostly(st.tuples(right), st.lists(right | JSON.anything | payloads, max_size=3).map(tuple))
+    """Draw the arguments of a message: one that is right, one of any kind, or none to three that the SDK can decode.
+
+    The SDK itself refuses several arguments of which it cannot decode one, and drops such a signal.
+    """
+    return mostly(st.tuples(right), st.tuples(right | JSON.anything | payloads) | several_plain)
 
 
 def messages(kind: type[Signal] | type[Update] | type[Query], names: dict[str, Drawn]) -> Drawn:
