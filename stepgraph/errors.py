@@ -118,7 +118,8 @@ class NodeError(StepgraphError):
     """A node failed and is not retried. The results of finished tasks are kept; ``invoke(None, config)`` resumes.
 
     If the exception type of the node is imported in this process, the error is also of that type, so
-    ``except ConnectionError`` works. Parts: ``graph``, ``node``, ``step``, ``thread_id``, ``checkpoint_id``,
+    ``except ConnectionError`` works. It has the type alone: the exception's attributes, arguments and cause stay in the
+    process where the node ran. Parts: ``graph``, ``node``, ``step``, ``thread_id``, ``checkpoint_id``,
     ``attempts``, ``error_type``, ``error_message``, ``traceback`` (the node's, as text).
     """
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from temporalio.common import RawValue
 
+from stepgraph.errors import StepgraphError
 from stepgraph.protocol.paging import Pages
+from stepgraph.serde.error_text import first_line
 from stepgraph.temporal.payloads import from_raw
 
 
@@ -21,8 +23,13 @@ async def query_all_pages(query_page: Callable[[dict[str, Any]], Awaitable[RawVa
 
     Raises:
         ServerError: the answer changes all the time.
+        StepgraphError: the answer is not JSON, perhaps because this process lacks a payload codec.
     """
     pages = Pages()
     while pages.next_request is not None:
-        pages.add_page(from_raw(await query_page(pages.next_request)))
+        response = await query_page(pages.next_request)
+        try:
+            pages.add_page(from_raw(response))
+        except ValueError as error:
+            raise StepgraphError(f"The answer of a thread's worker cannot be read: {first_line(error)}.") from error
     return pages.answer

@@ -83,6 +83,16 @@ async def current_outcome(client: Client, thread_id: str) -> RunOutcome:
 
 
 async def _outcome_from_event(client: Client, event: HistoryEvent) -> RunOutcome:
+    try:
+        return await _decoded_outcome(client, event)
+    except StepgraphError:
+        raise
+    except Exception as error:  # the payload converter's, or a codec's
+        raise _unreadable(error) from error
+
+
+async def _decoded_outcome(client: Client, event: HistoryEvent) -> RunOutcome:
+    """Return the outcome in a run's last event. Raises whatever the client's data converter does."""
     converter = client.data_converter
     if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
         payloads = event.workflow_execution_completed_event_attributes.result.payloads
@@ -116,7 +126,7 @@ def _outcome_from_result(results: list[RawValue]) -> RunOutcome:
     try:
         result = from_raw(results[0]) if results else None
     except ValueError as error:
-        raise StepgraphError(f"What a run of the thread left cannot be read: {error}") from error
+        raise _unreadable(error) from error
     try:
         if isinstance(result, dict) and "refused" in result:
             refusal = CommandRefused.model_validate(result)
@@ -124,6 +134,13 @@ def _outcome_from_result(results: list[RawValue]) -> RunOutcome:
         return RunOutcome(None if result is None else Record.model_validate(result))
     except (ValueError, UnknownFormatError):  # pydantic's, too
         return RunOutcome(is_damaged=_is_meant_as_record(result))
+
+
+def _unreadable(error: Exception) -> StepgraphError:
+    return StepgraphError(
+        f"What a run of the thread left cannot be read: {first_line(error)}. If a payload codec made it, this process "
+        "lacks that codec: give it to the client, Client.connect(..., data_converter=...)."
+    )
 
 
 def _is_meant_as_record(result: Any) -> bool:
