@@ -152,11 +152,10 @@ class GraphRun:
                     record = await read_idle_record(self._client, self.thread_id, self._run_ids[-1])
                 if record is not None:
                     return record
-            except WorkflowUpdateRPCTimeoutOrCancelledError:
-                if is_cancelled():  # the SDK raises the same error when the task is cancelled
+            except (RPCError, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError):
+                if is_cancelled():  # the SDK raises these when the task is cancelled, too; `record` waits for its end
                     raise asyncio.CancelledError from None
-            except (RPCError, WorkflowUpdateFailedError):
-                pass  # the run has ended, which `_wait_for_end` reports, or no worker answers for the moment
+                # otherwise the run has ended, which `_wait_for_end` reports, or no worker answers for the moment
             await asyncio.sleep(POLL_SECONDS)
 
     async def has_worker(self) -> bool:

@@ -12,12 +12,13 @@ import pytest
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 from temporalio.converter import PayloadCodec
+from temporalio.service import RPCError, RPCStatusCode
 
-from stepgraph import GraphClient
+from stepgraph import GraphClient, interrupt
 from stepgraph.errors import ServerError
 from stepgraph.temporal.executions import latest_run
 from tests.conftest import Stage, dev_server
-from tests.patience import eventually
+from tests.patience import PATIENCE, eventually
 from tests.temporal.graphs import chain
 
 
@@ -133,3 +134,30 @@ async def test_a_damaged_record_is_made_anew(stage: Stage, how: str) -> None:
 async def _has_ended(client: GraphClient, config: dict[str, Any]) -> bool:
     run = await latest_run(client.client, config["configurable"]["thread_id"])
     return run is not None and not run.is_open
+
+
+async def test_a_wait_that_is_cancelled_ends(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request may report its own cancellation as an error of the server, which must not keep the wait going.
+
+    The request is replaced: the SDK does so only at certain moments.
+    """
+    reading = asyncio.Event()
+
+    async def read_idle_record(*_: Any) -> None:
+        reading.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise RPCError("operation was canceled", RPCStatusCode.CANCELLED, b"") from None
+
+    monkeypatch.setattr("stepgraph.client.graph_run.read_idle_record", read_idle_record)
+    graph = chain(Log, {"ask": lambda state: {"lines": [interrupt("?")]}}, name="asks")
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        run = await client.astart({"lines": ["x" * 10_000]}, config)
+        waiting = asyncio.ensure_future(run.result())
+        await asyncio.wait_for(reading.wait(), PATIENCE)
+        waiting.cancel()
+        done, _ = await asyncio.wait([waiting], timeout=PATIENCE)
+        assert done
+        assert waiting.cancelled()
