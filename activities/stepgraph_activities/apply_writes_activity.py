@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Executor
-from datetime import timedelta
 from functools import partial
 
 from temporalio import activity
@@ -56,9 +55,7 @@ class ApplyWritesActivity:
                     limit=size_limit(uses_external_storage=request.storage and uses_storage(activity.client())),
                 )
         except StateUnavailableError as error:
-            raise failure(
-                str(error), type=type(error).__name__, non_retryable=False, next_retry_delay=timedelta(seconds=1)
-            ) from error
+            raise error.as_failure() from error
         except Exception as error:  # of stepgraph: another attempt would meet it again
             fault = fault_of(error)
             raise failure(fault.message, fault.to_wire(), type=type(fault).__name__) from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from concurrent.futures import Executor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from stepgraph.protocol.fused_run import FusedStepsRequest, FusedStepsResult
 from stepgraph.serde.error_text import first_line
 from stepgraph.serde.sizes import PAYLOAD_LIMIT, size_limit
 from stepgraph.temporal.logs import get_logger
-from stepgraph.temporal.payloads import failure, to_raw
+from stepgraph.temporal.payloads import to_raw
 from stepgraph.temporal.storage import uses_storage
 from stepgraph_activities.cancellable_thread import run_on_thread
 from stepgraph_activities.heartbeats import heartbeats, reported_progress
@@ -52,9 +52,7 @@ class FusedStepsActivity:
         try:
             state = await load_state(request)
         except StateUnavailableError as error:
-            raise failure(
-                str(error), type=type(error).__name__, non_retryable=False, next_retry_delay=timedelta(seconds=1)
-            ) from error
+            raise error.as_failure() from error
         bound = log.bind(graph=request.graph, thread=request.thread_id, run=request.run_id, attempt=info.attempt)
         fused = _FusedProgress()
         async with heartbeats(fused.progress) as beats:
@@ -82,7 +80,7 @@ class FusedStepsActivity:
                 # This is not a node's error, and another attempt would raise it again. The workflow runs the remaining
                 # tasks individually, and the one that causes the error reports it.
                 bound.warning("steps end early", error=f"{type(error).__name__}: {first_line(error)}")
-                fused.end_early = True
+                fused.ends_early = True
         for task_id, node_failure in fused.result.failures.items():
             bound.warning("node failed", task=task_id, error=node_failure.summary)
         bound.info("steps done", ran=fused.result.ran)
@@ -95,14 +93,14 @@ class _FusedProgress:
     def __init__(self) -> None:
         self.steps: FusedSteps | None = None
         """`None` until they have begun."""
-        self.end_early = False
+        self.ends_early = False
         """Whether an error that is not a node's has ended them."""
 
     @property
     def result(self) -> FusedStepsResult:
         """What the workflow is told."""
         result = self.steps.result if self.steps is not None else FusedStepsResult()
-        return result.model_copy(update={"run_individually": True}) if self.end_early else result
+        return result.model_copy(update={"run_individually": True}) if self.ends_early else result
 
     def progress(self) -> dict[str, Any] | None:
         """Return what the next attempt needs to know."""

@@ -29,7 +29,7 @@ from stepgraph.serde.error_text import first_line
 from stepgraph.temporal import sdk_internals
 from stepgraph.temporal.logs import get_logger
 from stepgraph.temporal.payloads import to_raw
-from stepgraph_activities.sidecar_client import WatchedAttempt, watched
+from stepgraph_activities.sidecar_client import watched
 
 BEATS_PER_TIMEOUT = 3
 MAX_INTERVAL = 2.0
@@ -65,7 +65,7 @@ class Heartbeats:
         self._node_details: Sequence[Any] = self.info.heartbeat_details[1:]
         self._send_by_sdk = sdk_internals.redirect_heartbeats(self._take_from_node, self._node_details)
         self._converter = sdk_internals.activity_data_converter(self._client, self.info)
-        self._attempt: WatchedAttempt | None = None
+        self._tell_sidecar: Callable[[Sequence[Payload]], None] = lambda details: None
         self._node_has_sent = False
 
     async def acknowledge(self) -> None:
@@ -89,7 +89,8 @@ class Heartbeats:
     @asynccontextmanager
     async def sent_regularly(self, timeout: timedelta) -> AsyncIterator[None]:
         """Send heartbeats until the ``async with`` block ends; the sidecar watches over the attempt meanwhile."""
-        with watched(self._client, self.info, timeout, await self._payloads(self._current_progress())) as self._attempt:
+        details = await self._encoded(self._details(self._current_progress()))
+        with watched(self._client, self.info, timeout, details) as self._tell_sidecar:
             sender = asyncio.create_task(self._send_regularly(timeout))
             try:
                 yield
@@ -115,10 +116,10 @@ class Heartbeats:
 
     async def _send(self, progress: Any) -> list[Payload]:
         """Tell the SDK and the sidecar the same details; return them."""
-        self._send_by_sdk(*self._details(progress))
-        payloads = await self._payloads(progress)
-        if self._attempt is not None:
-            self._attempt.beat(payloads)
+        details = self._details(progress)
+        self._send_by_sdk(*details)
+        payloads = await self._encoded(details)
+        self._tell_sidecar(payloads)
         return payloads
 
     def _take_from_node(self, *details: Any) -> None:
@@ -134,8 +135,7 @@ class Heartbeats:
     def _details(self, progress: Any) -> list[Any]:
         return [] if progress is None and not self._node_details else [to_raw(progress), *self._node_details]
 
-    async def _payloads(self, progress: Any) -> list[Payload]:
-        details = self._details(progress)
+    async def _encoded(self, details: Sequence[Any]) -> list[Payload]:
         return list(await self._converter.encode(details)) if details else []
 
 

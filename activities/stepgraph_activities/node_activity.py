@@ -33,7 +33,7 @@ from stepgraph.temporal.storage import uses_storage
 from stepgraph_activities.cancellable_thread import run_on_thread
 from stepgraph_activities.heartbeats import heartbeats, reported_progress
 from stepgraph_activities.other_worker import missing_graph, other_worker_delay
-from stepgraph_activities.state_source import StateUnavailableError, load_spec, load_state
+from stepgraph_activities.state_source import UNAVAILABLE_PAUSE, StateUnavailableError, load_spec, load_state
 
 log = get_logger("node")
 
@@ -105,7 +105,7 @@ class NodeActivity:
     def _retry_delay(self, error: BaseException, request: TaskRequest, attempts: _Attempts) -> timedelta | None:
         """Return how long to wait before another attempt, or `None` if the failure is final."""
         if isinstance(error, StateUnavailableError):
-            return timedelta(seconds=1)
+            return UNAVAILABLE_PAUSE
         if isinstance(error, MissingNodeError | ChannelTypeError | UnknownFormatError):
             attempts.left += 1
             return other_worker_delay(attempts.left)

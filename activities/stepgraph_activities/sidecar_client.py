@@ -13,10 +13,11 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,34 +122,24 @@ class SidecarClient:
             self._process.kill()
 
 
-class WatchedAttempt:
-    """An attempt that the sidecar knows."""
-
-    def __init__(self, sidecar: SidecarClient, token: bytes) -> None:
-        self._sidecar = sidecar
-        self._token = token
-
-    def beat(self, details: Sequence[Payload]) -> None:
-        """Tell that this process has sent a heartbeat with these details."""
-        self._sidecar.beat(self._token, details)
-
-
 @contextmanager
 def watched(
     client: Client, info: activity.Info, timeout: timedelta, details: Sequence[Payload]
-) -> Iterator[WatchedAttempt]:
+) -> Iterator[Callable[[Sequence[Payload]], None]]:
     """Have the sidecar watch over an attempt at an activity until the ``with`` block ends.
+
+    Yields a function that tells the sidecar the details of a heartbeat which this process has sent.
 
     Args:
         client: the worker's client, to whose server the sidecar connects if need be.
         info: the attempt.
         timeout: its heartbeat timeout.
-        details: the heartbeat details that the server has from an earlier attempt.
+        details: what the first heartbeat will say, for the sidecar to send if this process cannot.
     """
     sidecar, token = _sidecar, info.task_token
     sidecar.open(token, client, timeout, details)
     try:
-        yield WatchedAttempt(sidecar, token)
+        yield partial(sidecar.beat, token)
     finally:
         sidecar.close(token)
 

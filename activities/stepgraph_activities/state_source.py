@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from temporalio import activity
 from temporalio.client import WorkflowQueryFailedError
 from temporalio.common import RawValue
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, FailureError
 from temporalio.service import RPCError
 
 from stepgraph.engine.changes import Difference
@@ -25,12 +25,15 @@ from stepgraph.protocol.apply_writes_request import ApplyWritesRequest, AuthorWr
 from stepgraph.protocol.names import GET_SPEC, GET_VALUES, GET_WRITES
 from stepgraph.protocol.queries import Query, StateRequest, ValuesRequest
 from stepgraph.serde.json_values import JsonValues
-from stepgraph.temporal.payloads import to_raw
+from stepgraph.temporal.payloads import failure, to_raw
 from stepgraph.temporal.query_pages import query_all_pages
 from stepgraph.temporal.state_cache import CachedState, process_cache
 
 QUERY_TIMEOUT = timedelta(seconds=20)
 """How long the query for one page may take."""
+
+UNAVAILABLE_PAUSE = timedelta(seconds=1)
+"""The pause before another attempt at an activity whose state could not be read."""
 
 MAX_SPECS = 100
 """How many specs of other deployments a process keeps."""
@@ -41,6 +44,10 @@ _specs: dict[str, GraphSpec] = {}
 
 class StateUnavailableError(Exception):
     """No source has the values now. Another attempt of the activity may succeed."""
+
+    def as_failure(self) -> FailureError:
+        """Return what an activity raises so that another attempt is made."""
+        return failure(str(self), type=type(self).__name__, non_retryable=False, next_retry_delay=UNAVAILABLE_PAUSE)
 
 
 class StateReference(Protocol):

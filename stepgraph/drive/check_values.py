@@ -10,7 +10,7 @@ from stepgraph.errors import InvalidInputError, suggest
 from stepgraph.serde.error_text import type_name
 from stepgraph.serde.json_values import size_by_channel
 from stepgraph.serde.plain_json import json_size
-from stepgraph.serde.sizes import MAX_CONFIG_BYTES, MAX_DEPTH, TOO_DEEP, check_size, is_too_deep, size_limit
+from stepgraph.serde.sizes import MAX_DEPTH, TOO_DEEP, check_size, config_size_problem, is_too_deep, size_limit
 
 SHOWN_KEY = 200
 """Characters of an unknown key that a message shows."""
@@ -76,12 +76,9 @@ def check_config(config: Mapping[str, Any]) -> None:
     """
     if is_too_deep(config):
         raise InvalidInputError(f"The config cannot be handed to nodes: {TOO_DEEP}. Make it flatter.")
-    if (size := json_size(config)) > MAX_CONFIG_BYTES:
-        raise InvalidInputError(
-            f"The config has {size:,} bytes of JSON, and every node's activity has a copy: at most "
-            f"{MAX_CONFIG_BYTES:,} are allowed. Put what is large into the state.",
-            size=size,
-        )
+    size = json_size(config)
+    if (problem := config_size_problem(size)) is not None:
+        raise InvalidInputError(problem, size=size)
 
 
 def _of_other_code(spec: GraphSpec, types: str) -> str:

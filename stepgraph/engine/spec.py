@@ -27,6 +27,10 @@ MAX_STAMP_TEXT = 80
 """Characters of a type's text in a stamp. Each checkpoint has the stamps of its channels."""
 
 
+MAX_ATTEMPTS = 2**31 - 1
+"""The largest number of attempts that Temporal's 32-bit field holds."""
+
+
 class RetrySpec(Data):
     """The part of a retry policy that is data. Which exceptions are retried is decided by the node's code."""
 

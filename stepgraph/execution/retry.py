@@ -8,15 +8,12 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from stepgraph.engine.spec import RetrySpec
+from stepgraph.engine.spec import MAX_ATTEMPTS, RetrySpec
 from stepgraph.errors import StepgraphError
 
 MIN_SECONDS = 0.001
 MAX_SECONDS = 10 * 366 * 86_400.0
 """The range of timeouts that Temporal accepts. An interval between attempts may also be 0."""
-
-MAX_ATTEMPTS = 2**31 - 1
-"""The largest number that Temporal's 32-bit field holds."""
 
 RetryOn = type[Exception] | Sequence[type[Exception]] | Callable[[Exception], bool]
 """Which exceptions are retried: those of a type, those of several types, or those for which a function returns true."""

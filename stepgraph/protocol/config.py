@@ -11,7 +11,7 @@ from stepgraph.engine.thread_view import DEFAULT_RECURSION_LIMIT
 from stepgraph.errors import InvalidThreadError
 from stepgraph.serde.error_text import value_text
 from stepgraph.serde.plain_json import RoundTripError, as_json, json_size
-from stepgraph.serde.sizes import MAX_CONFIG_BYTES
+from stepgraph.serde.sizes import config_size_problem
 
 Config = Mapping[str, Any]
 """LangGraph's config, as a caller passes it: it names the thread and, optionally, a checkpoint."""
@@ -86,12 +86,8 @@ def parse_config(config: Mapping[str, Any] | None) -> RunConfig:
                     f"The config's {key!r} is handed to nodes in other processes, so it must be plain JSON: {error}.",
                     thread_id=thread_id,
                 ) from error
-    if (size := json_size(node_config)) > MAX_CONFIG_BYTES:
-        raise InvalidThreadError(
-            f"The config has {size:,} bytes of JSON, and every node's activity has a copy: at most "
-            f"{MAX_CONFIG_BYTES:,} are allowed. Put what is large into the state.",
-            thread_id=thread_id,
-        )
+    if (problem := config_size_problem(json_size(node_config))) is not None:
+        raise InvalidThreadError(problem, thread_id=thread_id)
     return RunConfig(thread_id, None if checkpoint_id is None else str(checkpoint_id), limit, node_config)
 
 

@@ -39,6 +39,16 @@ def is_too_deep(data: Any, *, limit: int = MAX_DEPTH) -> bool:
     return any(isinstance(part, list | tuple | dict) for part in level)
 
 
+def config_size_problem(size: int) -> str | None:
+    """Return what is wrong with a caller's config of so many bytes of JSON; `None` if it is small enough."""
+    if size <= MAX_CONFIG_BYTES:
+        return None
+    return (
+        f"The config has {size:,} bytes of JSON, and every node's activity has a copy: at most {MAX_CONFIG_BYTES:,} "
+        "are allowed. Put what is large into the state."
+    )
+
+
 def size_limit(*, uses_external_storage: bool) -> int:
     """Return the bytes of JSON that an input, a task's writes or a state may have."""
     return EXTERNAL_STORAGE_LIMIT if uses_external_storage else PAYLOAD_LIMIT

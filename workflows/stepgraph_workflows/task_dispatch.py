@@ -15,7 +15,7 @@ from temporalio.exceptions import TimeoutError as ActivityTimeoutError
 
 from stepgraph.engine.checkpoint import Task, TaskFailure
 from stepgraph.engine.constants import START
-from stepgraph.engine.spec import NodeSpec
+from stepgraph.engine.spec import MAX_ATTEMPTS, NodeSpec
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import StorageError, UnknownFormatError
 from stepgraph.protocol.activity_input import to_activity_input
@@ -41,9 +41,6 @@ would include those whose worker was lost.
 MAX_LOST_ATTEMPTS = 100
 """How many attempts at a task with a retry policy may be lost with their workers, or ended by the server because they
 kept their worker from ending them in time. The task then fails."""
-
-MAX_ATTEMPTS = 2**31 - 1
-"""The largest number that Temporal's field for it holds."""
 
 
 async def run_task_activity(
