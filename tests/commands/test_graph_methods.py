@@ -154,19 +154,43 @@ for _ in range(6):
     assert lines == [str(["first", "beside", "second", "third"] * 2)] * 6
 
 
-def test_a_forked_child_has_its_own_session(project: Project) -> None:
-    """A forked child opens its own session; the parent keeps the one it has."""
+def test_a_child_that_is_forked_after_a_call_is_refused_and_its_parent_goes_on(project: Project) -> None:
+    """Temporal's SDK does not survive a fork: a call in the child is an error that says how to start the process."""
     lines = printed(
         project,
         """
-print(graph.invoke({}, config())["log"], flush=True)
-child = os.fork()
-print(graph.invoke({}, config())["log"], flush=True)
-if child:
-    print(os.waitpid(child, 0)[1], graph.invoke({}, config())["log"] != [])
+from stepgraph.errors import StepgraphError
+
+graph.invoke({}, config())
+parent, child = os.getpid(), os.fork()
+try:
+    log = graph.invoke({}, config())["log"]
+except StepgraphError as error:
+    print(error.message.partition(", and ")[0].replace(str(os.getpid()), "C").replace(str(parent), "P"), flush=True)
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), log)
 """,
     )
-    assert lines == ["['first', 'beside', 'second', 'third']"] * 3 + ["0 True"]
+    assert lines == [
+        "Process C was forked after process P had connected to Temporal",
+        "7 ['first', 'beside', 'second', 'third']",
+    ]
+
+
+def test_a_child_that_is_forked_before_any_call_has_its_own_session(project: Project) -> None:
+    """A server that loads an application and then forks its workers needs nothing else."""
+    lines = printed(
+        project,
+        """
+child = os.fork()
+log = graph.invoke({}, config())["log"]
+if child:
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), log)
+else:
+    os._exit(7 if log == ["first", "beside", "second", "third"] else 8)
+""",
+    )
+    assert lines == ["7 ['first', 'beside', 'second', 'third']"]
 
 
 def test_a_graph_that_is_defined_again_runs_its_new_code(project: Project) -> None:
