@@ -61,9 +61,9 @@ bench: $(BENCH_READY)
 # Resolves the locked versions anew, for every Python and platform supported.
 lock: $(READY)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --no-annotate --extra s3 -o requirements/runtime.lock pyproject.toml
+		--no-header --no-annotate --extra s3 --extra langgraph -o requirements/runtime.lock pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --no-annotate --extra embedded --extra s3 --extra dev -o requirements/dev.lock pyproject.toml
+		--no-header --no-annotate --extra embedded --extra s3 --extra langgraph --extra dev -o requirements/dev.lock pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate --extra embedded --group bench -c requirements/dev.lock \
 		-o requirements/bench.lock pyproject.toml
