@@ -12,15 +12,12 @@ from typing import Any
 
 from stepgraph.engine.checkpoint import TaskResult
 from stepgraph.errors import NodeError, PayloadTooLargeError, StepgraphError
+from stepgraph.execution.call_function import RunSync
 from stepgraph.execution.cancellation import is_cancellation
 from stepgraph.execution.custom_folds import changes_by, changes_together
+from stepgraph.execution.routing import route
 from stepgraph.execution.run_code import RunCode
-from stepgraph.execution.run_node import (
-    RunSync,
-    complete,
-    route,
-    writes_in,
-)
+from stepgraph.execution.run_node import complete, writes_in
 from stepgraph.protocol.apply_writes_request import (
     ApplyWritesRequest,
     ApplyWritesResult,

@@ -20,12 +20,13 @@ from stepgraph.engine.failures import failure_from
 from stepgraph.engine.folding import Applied
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import ChannelTypeError, StepgraphError
+from stepgraph.execution.call_function import RunSync
 from stepgraph.execution.cancellation import is_cancellation
 from stepgraph.execution.custom_folds import changes_together
 from stepgraph.execution.registry import GraphRegistry
 from stepgraph.execution.retry import delay_after_error
 from stepgraph.execution.run_code import RunCode
-from stepgraph.execution.run_node import RunSync, run_task
+from stepgraph.execution.run_node import run_task
 from stepgraph.protocol.fused_run import FusedStep, FusedStepsRequest, FusedStepsResult
 from stepgraph.protocol.task_request import START_TIMEOUT, task_request
 from stepgraph.serde.plain_json import json_size
