@@ -10,10 +10,12 @@ Read in this order:
 
 1. `type_codec`: `TypeCodec` converts the values of one declared type.
 2. `equality`: the comparison behind the proof, and the reuse of items that did not change.
-3. `plain_json`: values without a declared type.
-4. `json_values`: the values of a whole state as JSON text.
-5. `sizes`: the limits, and the error for what exceeds them.
+3. `tagged_values`: `TaggedCodec` converts values whose type nothing declares; its data says their class.
+4. `plain_json`: values without a declared type that have to be JSON data.
+5. `json_values`: the values of a whole state as JSON text.
+6. `sizes`: the limits, and the error for what exceeds them.
 
-`core_schema` and `error_text` help these: the first inspects pydantic's schemas, the second writes types and errors as
-messages quote them.
+These are helped by `core_schema`, which inspects pydantic's schemas, by `error_text`, which writes types and errors as
+messages quote them, and by the tables of `tagged_values`: `tagged_kinds` has Python's own classes, `langchain_kinds`
+LangChain's, `class_kinds` those that a graph's author names, and `declared_classes` finds these in annotations.
 """

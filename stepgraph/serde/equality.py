@@ -22,12 +22,15 @@ _PLAIN = (str, int, bool, type(None), bytes)
 def same(left: Any, right: Any) -> bool:
     """Return whether two values are equal and have the same types at every level.
 
-    One difference of type is allowed: ``left`` may be an `int` where ``right`` is an equal `float`, because pydantic
-    converts an int where a float is declared. The order of a mapping's keys does not matter, because pydantic returns a
-    `TypedDict` in the order in which its keys are declared.
+    Two differences of type are allowed. ``left`` may be an `int` where ``right`` is an equal `float`, because pydantic
+    converts an int where a float is declared. It may be a message's text where ``right`` is the same `str`. The order
+    of a mapping's keys does not matter, because pydantic returns a `TypedDict` in the order in which its keys are
+    declared.
     """
     cls = type(left)
     if cls is not type(right):
+        if type(right) is str and is_text_accessor(cls):
+            return bool(left == right)
         return isinstance(left, int) and type(right) is float and not isinstance(left, bool) and left == right
     if left is right:
         return True
@@ -72,6 +75,11 @@ def identical(left: Any, right: Any) -> bool:
         left_parts, right_parts = split(left), split(right)
         return len(left_parts) == len(right_parts) and all(map(identical, left_parts, right_parts))
     return not isinstance(left, set | frozenset) and same(left, right)
+
+
+def is_text_accessor(cls: type) -> bool:
+    """Return whether a class is that of a LangChain message's ``text``: a `str` that one could call, formerly."""
+    return cls.__name__ == "TextAccessor" and cls.__module__ == "langchain_core.messages.base"
 
 
 def describe_difference(value: Any, other: Any) -> str:
