@@ -42,7 +42,7 @@ class Send(Data):
 
 
 def new_tasks(checkpoint_id: str, triggers: Sequence[str], sends: Sequence[Send] = ()) -> tuple[Task, ...]:
-    """Return the tasks that are planned at a checkpoint: those sent, in their order, then those triggered, by name.
+    """Return the tasks that are planned at a checkpoint: those triggered, by name, then those sent, in their order.
 
     Their writes are applied in this order.
     """
@@ -59,7 +59,7 @@ def new_tasks(checkpoint_id: str, triggers: Sequence[str], sends: Sequence[Send]
     triggered = (
         Task(id=task_id(checkpoint_id, node), node=node, checkpoint_id=checkpoint_id) for node in sorted(set(triggers))
     )
-    return (*sent, *triggered)
+    return (*triggered, *sent)
 
 
 def planned_anew(checkpoint_id: str, tasks: Sequence[Task]) -> tuple[Task, ...]:

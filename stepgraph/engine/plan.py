@@ -87,15 +87,21 @@ def _progress_under_former_code(
 
 
 def nodes_to_run(checkpoint: Checkpoint | CheckpointData, finished: Container[str]) -> tuple[str, ...]:
-    """Return the nodes that a checkpoint still has to run.
+    """Return the nodes that a checkpoint still has to run, those of sent tasks first, as a snapshot shows them.
 
     Args:
         checkpoint: whose tasks are due.
         finished: ids of the tasks that have finished. If it holds all of them, only their commit is missing, because it
             failed: all nodes are returned, so that a thread which is not done never looks done.
     """
-    unfinished = tuple(task.node for task in checkpoint.tasks if task.id not in finished)
-    return unfinished or checkpoint.nodes
+    shown = as_shown(checkpoint.tasks)
+    unfinished = tuple(task.node for task in shown if task.id not in finished)
+    return unfinished or tuple(task.node for task in shown)
+
+
+def as_shown(tasks: Sequence[Task]) -> tuple[Task, ...]:
+    """Return tasks in the order in which snapshots list them, as LangGraph does: those that were sent come first."""
+    return tuple(sorted(tasks, key=lambda task: not task.sent))
 
 
 def needs_no_code(spec: GraphSpec, task: Task) -> bool:

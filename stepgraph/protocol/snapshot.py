@@ -19,7 +19,7 @@ from stepgraph.engine.checkpoint import (
     Task,
     TaskResult,
 )
-from stepgraph.engine.plan import nodes_to_run
+from stepgraph.engine.plan import as_shown, nodes_to_run
 from stepgraph.engine.record import RecentCheckpoint, Record, outcomes_from
 from stepgraph.engine.task_outcomes import Outcome
 from stepgraph.engine.thread_view import ThreadView
@@ -240,6 +240,8 @@ def _to_data(
         for task_id, request in requests.items()
     }
     numbers = sent_numbers(checkpoint.tasks)
+    outcome_of = {outcome[0].id: outcome for outcome in outcomes}
+    shown = [outcome_of[task.id] for task in as_shown(checkpoint.tasks)]
     return {
         "values": dict(values),
         "stamps": dict(stamps),
@@ -257,9 +259,9 @@ def _to_data(
                 "interrupts": interrupts.get(task.id, []),
                 "result": None if result is None else (result.merged or {}),
             }
-            for task, result, failure in outcomes
+            for task, result, failure in shown
         ],
-        "interrupts": [interrupt for task, _, _ in outcomes for interrupt in interrupts.get(task.id, [])],
+        "interrupts": [interrupt for task, _, _ in shown for interrupt in interrupts.get(task.id, [])],
     }
 
 

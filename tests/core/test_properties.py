@@ -349,7 +349,7 @@ def test_a_thread_is_restored_exactly_from_its_record(spec: GraphSpec, data: st.
 def test_tasks_are_planned_in_the_order_in_which_their_writes_are_applied(spec: GraphSpec, data: st.DataObject) -> None:
     """A node triggered several times in a super-step runs once, and once more for each input that it was sent.
 
-    Those sent come first, in the order of the tasks that sent them; then those triggered, by name.
+    Those triggered come first, by name; then those sent, in the order of the tasks that sent them.
     """
     thread = new_thread(spec)
     thread.accept_input(data.draw(updates(START)))
@@ -359,7 +359,7 @@ def test_tasks_are_planned_in_the_order_in_which_their_writes_are_applied(spec: 
         assert [(task.node, task.input) for task in tasks if task.sent] == [(each.node, each.input) for each in sent]
         triggered = [task.node for task in tasks if not task.sent]
         assert triggered == sorted(set(triggered))
-        assert [task.sent for task in tasks] == [True] * len(sent) + [False] * len(triggered)
+        assert [task.sent for task in tasks] == [False] * len(triggered) + [True] * len(sent)
         assert len({task.id for task in tasks}) == len(tasks)
         sent = [each for result in results_by_task.values() for each in result.sends]
 

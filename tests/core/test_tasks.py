@@ -86,10 +86,10 @@ def test_each_sent_task_has_an_id_and_an_input_of_its_own() -> None:
     thread = fanned_out()
     tasks = thread.due()
     assert [(task.node, task.sent, task.input) for task in tasks] == [
+        ("aside", False, None),
         ("work", True, {"n": 2}),
         ("work", True, {"n": 1}),
         ("work", True, {"n": 1}),
-        ("aside", False, None),
     ]
     assert len({task.id for task in tasks}) == 4
     assert all(re.fullmatch(r"[0-9a-f]{16}", task.id) for task in tasks)
@@ -116,14 +116,14 @@ def test_an_id_tells_apart_checkpoint_node_path_and_namespace() -> None:
 
 
 def test_writes_are_applied_in_the_order_in_which_the_tasks_were_sent() -> None:
-    """Sent tasks come first, then triggered ones, whoever finished first. What the node triggers runs once."""
+    """Triggered tasks come first, then sent ones, whoever finished first. What the node triggers runs once."""
     thread = fanned_out()
-    first, second, third, aside = thread.due()
+    aside, first, second, third = thread.due()
     for task, result in ((aside, wrote("a")), (third, wrote("3")), (first, wrote("1", "1")), (second, TaskResult())):
         thread.finish(task, result)
     checkpoint = thread.commit()
-    assert checkpoint.values["log"] == ["1", "1", "3", "a"]
-    assert checkpoint.writes == {"work": [{"log": ["1", "1"]}, None, {"log": ["3"]}], "aside": {"log": ["a"]}}
+    assert checkpoint.values["log"] == ["a", "1", "1", "3"]
+    assert checkpoint.writes == {"aside": {"log": ["a"]}, "work": [{"log": ["1", "1"]}, None, {"log": ["3"]}]}
     assert [task.node for task in thread.due()] == ["done"]
     metadata = head_snapshot(thread).metadata
     assert metadata is not None
@@ -133,27 +133,27 @@ def test_writes_are_applied_in_the_order_in_which_the_tasks_were_sent() -> None:
 def test_several_senders_send_in_the_order_of_their_tasks() -> None:
     """Tasks that were sent may send in turn; a node that was sent and triggered runs for both."""
     thread = fanned_out()
-    first, second, third, aside = thread.due()
+    aside, first, second, third = thread.due()
     again = {second.id: 10, first.id: 20, aside.id: 30}
     for task in (aside, third, second, first):
         sends = (Send(node="done", input=again[task.id]), Send(node="work")) if task.id in again else ()
         thread.finish(task, TaskResult(sends=sends))
     thread.commit()
     assert [(task.node, task.input, task.sent) for task in thread.due()] == [
+        ("done", None, False),
+        ("done", 30, True),
+        ("work", None, True),
         ("done", 20, True),
         ("work", None, True),
         ("done", 10, True),
         ("work", None, True),
-        ("done", 30, True),
-        ("work", None, True),
-        ("done", None, False),
     ]
 
 
 def test_outcomes_belong_to_tasks_not_to_nodes() -> None:
     """One task finishes, its twin fails, and the third waits for an answer; the record has all of it."""
     thread = fanned_out()
-    first, second, third, aside = thread.due()
+    aside, first, second, third = thread.due()
     thread.finish(first, wrote("1"))
     thread.fail(second, TaskFailure(error_type="builtins:ValueError", error_message="odd"))
     thread.finish(third, TaskResult(interrupt=InterruptRequest(id="0" * 16, value="?")))
@@ -170,20 +170,20 @@ def test_outcomes_belong_to_tasks_not_to_nodes() -> None:
         assert (snapshot.next, snapshot.values["log"]) == (("work", "work", "aside"), ["1"])
         error = node_error(each)
         assert (error.node, error.message.partition(" Finished")[2]) == ("work", ", and not run again: 'work'.")
-    assert thread.due() == (second, aside)
+    assert thread.due() == (aside, second)
     thread.answer({"0" * 16: "yes"})
-    assert thread.due() == (second, third, aside)
+    assert thread.due() == (aside, second, third)
     assert thread.answers(third) == ("yes",)
     for task in (third, aside, second):
         thread.start(task)
         thread.finish(task, wrote(task.id))
-    assert commit(thread, CHANNELS).values["log"] == ["1", second.id, third.id, aside.id]
+    assert commit(thread, CHANNELS).values["log"] == [aside.id, "1", second.id, third.id]
 
 
 def test_an_update_says_which_task_it_replaces() -> None:
     """With the task's id. Without it, the error lists the ids that are possible; finished tasks are not among them."""
     thread = fanned_out()
-    first, second, third, aside = thread.due()
+    aside, first, second, third = thread.due()
     thread.finish(first, wrote("1"))
     expected = f"Node 'work' is due 2 times at this checkpoint. Say which task is meant: task_id='{second.id}' or "
     with pytest.raises(InvalidUpdateError, match=re.escape(f"{expected}'{third.id}'.")) as caught:
@@ -196,19 +196,19 @@ def test_an_update_says_which_task_it_replaces() -> None:
     assert set(thread.results) == {first.id, third.id}
     update(thread, CHANNELS, thread.head, [Update("work", wrote("2"))])  # the only one that is left
     assert set(thread.results) == {first.id, second.id, third.id}
-    assert update(thread, CHANNELS, thread.head, [Update("aside", wrote("a"))]).values["log"] == ["1", "2", "3", "a"]
+    assert update(thread, CHANNELS, thread.head, [Update("aside", wrote("a"))]).values["log"] == ["a", "1", "2", "3"]
 
 
 def test_updates_made_together_may_replace_several_tasks_of_one_node() -> None:
     """Each names its task, in any order; the writes are applied in the order of the tasks."""
     thread = fanned_out()
-    first, second, third, _ = thread.due()
+    _, first, second, third = thread.due()
     together = [Update("work", wrote(name), task.id) for name, task in (("3", third), ("1", first), ("2", second))]
     with pytest.raises(InvalidUpdateError, match=f"no unfinished task '{first.id}'"):
         update(thread, CHANNELS, thread.head, [together[1], together[1]])
     assert thread.results == {}
     after = update(thread, CHANNELS, thread.head, [*together, Update("aside", wrote("a"))])
-    assert (after.source, after.values["log"]) == ("update", ["1", "2", "3", "a"])
+    assert (after.source, after.values["log"]) == ("update", ["a", "1", "2", "3"])
     assert after.writes == {"work": [{"log": ["1"]}, {"log": ["2"]}, {"log": ["3"]}], "aside": {"log": ["a"]}}
 
 
@@ -216,28 +216,28 @@ def test_tasks_keep_their_ids_when_an_update_carries_them_over() -> None:
     """After a virtual author's update at the head, finished tasks are finished, and the others the same tasks."""
     thread = fanned_out()
     tasks, planned_at = thread.due(), head_of(thread).id
-    thread.finish(tasks[1], wrote("2"))
-    thread.fail(tasks[2], TaskFailure(error_type="builtins:ValueError", error_message="odd"))
+    thread.finish(tasks[2], wrote("2"))
+    thread.fail(tasks[3], TaskFailure(error_type="builtins:ValueError", error_message="odd"))
     for _ in range(2):
         thread = restored(thread)
         after = update(thread, CHANNELS, thread.head, [Update("human", TaskResult(writes=({"note": "x"},)))])
         assert after.tasks == tasks
         assert {task.checkpoint_id for task in after.tasks} == {planned_at}
-        assert (set(thread.results), set(thread.failures)) == ({tasks[1].id}, {tasks[2].id})
-    assert [task.id for task in thread.due()] == [tasks[0].id, tasks[2].id, tasks[3].id]
+        assert (set(thread.results), set(thread.failures)) == ({tasks[2].id}, {tasks[3].id})
+    assert [task.id for task in thread.due()] == [tasks[0].id, tasks[1].id, tasks[3].id]
 
 
 def test_another_run_of_the_tasks_has_other_ids() -> None:
     """A replay, and a branch off an earlier checkpoint: the first run may have had effects elsewhere."""
     thread = fanned_out()
     target, tasks = head_of(thread), thread.due()
-    thread.finish(tasks[1], wrote("2"))
+    thread.finish(tasks[2], wrote("2"))
     replay = update(thread, CHANNELS, target, source="fork")
     assert thread.results == {}
     branch = update(thread, CHANNELS, target, [Update("human", TaskResult(writes=({"note": "x"},)))])
-    assert [thread.results.get(task.id) for task in branch.tasks] == [None, wrote("2"), None, None]
-    by_hand = update(thread, CHANNELS, target, [Update("work", wrote("3"), tasks[2].id)])
-    assert [thread.results.get(task.id) for task in by_hand.tasks] == [None, wrote("2"), wrote("3"), None]
+    assert [thread.results.get(task.id) for task in branch.tasks] == [None, None, wrote("2"), None]
+    by_hand = update(thread, CHANNELS, target, [Update("work", wrote("3"), tasks[3].id)])
+    assert [thread.results.get(task.id) for task in by_hand.tasks] == [None, None, wrote("2"), wrote("3")]
     assert len({task.id for each in (target, replay, branch, by_hand) for task in each.tasks}) == 16
     for each in (replay, branch, by_hand):
         assert [(task.node, task.input) for task in each.tasks] == [(task.node, task.input) for task in tasks]
@@ -258,5 +258,5 @@ def test_the_recent_history_of_a_run_tells_the_tasks_of_a_node_apart() -> None:
     assert all(recent.committed for recent in record.recent)
     snapshots = list(history_in_record(Record.model_validate_json(record.to_json_text())))
     assert snapshots == [snapshot_data(thread, each) for each in thread.newest_first()][: RECENT_STEPS + 1]
-    (note, *_), second = snapshots[1]["tasks"][0:1], snapshots[1]["tasks"][1]
-    assert (note["result"], second["result"]) == ({}, {"log": ["1"]})
+    first_sent, *_, triggered = snapshots[1]["tasks"]
+    assert (triggered["result"], first_sent["result"]) == ({}, {"log": ["1"]})
