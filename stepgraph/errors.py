@@ -27,6 +27,9 @@
     └── ServerError                           Temporal does not answer
         └── NoServerError                     no server can be reached or started
 
+    UserWarning
+    └── GraphWarning                          a part of the graph looks like a mistake, at compile()
+
 A message names the culprit, the rule and the fix. The data in it are the error's parts, which are attributes, too. An
 error crosses a process boundary as JSON data, ``{"type", "message", "parts"}`` (`StepgraphError.to_wire`), and is
 raised on the other side as the same class (`from_wire`).
@@ -81,6 +84,13 @@ class StepgraphError(Exception):
 
 class GraphDefinitionError(StepgraphError, ValueError):
     """The graph cannot work with the nodes and edges that it has. Parts: ``graph`` or ``node``."""
+
+
+class GraphWarning(UserWarning):
+    """The graph works, but a part of it looks like a mistake: a node that nothing leads to, for example.
+
+    Tests that should fail at it: ``warnings.filterwarnings("error", category=GraphWarning)``.
+    """
 
 
 class InvalidUpdateError(StepgraphError, ValueError):

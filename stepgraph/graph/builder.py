@@ -168,6 +168,10 @@ class StateGraph:
         """Make the node ``key`` run first: ``add_edge(START, key)``."""
         return self.add_edge(START, key)
 
+    def set_conditional_entry_point(self, path: Router, path_map: PathMap | None = None) -> Self:
+        """Make the router ``path`` choose which nodes run first: ``add_conditional_edges(START, path, path_map)``."""
+        return self.add_conditional_edges(START, path, path_map)
+
     def set_finish_point(self, key: str) -> Self:
         """Make the node ``key`` the last one: ``add_edge(key, END)``."""
         return self.add_edge(key, END)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
+import warnings
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from stepgraph.engine.constants import END, RESERVED, START
 from stepgraph.engine.spec import GraphSpec
-from stepgraph.errors import GraphDefinitionError, suggest
+from stepgraph.errors import GraphDefinitionError, GraphWarning, suggest
 from stepgraph.execution.state_schema import StateSchema
-from stepgraph.serde.error_text import first_line
+from stepgraph.serde.error_text import first_line, names_in
 
 _GRAPH_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _NODE_NAME_MAX = 200
@@ -69,7 +70,7 @@ def check_node(name: str, function: Callable[..., Any], existing: Collection[str
 
 
 def check_spec(spec: GraphSpec) -> None:
-    """Refuse a graph with an unknown node, a node that is never reached, or a node that leads nowhere."""
+    """Refuse a graph with an unknown node or without an entry point; warn of nodes that nothing leads to."""
     if not spec.nodes:
         raise GraphDefinitionError(f"Graph {spec.name!r} has no nodes. Add one with add_node().", graph=spec.name)
     for author in spec.authors:
@@ -82,8 +83,17 @@ def check_spec(spec: GraphSpec) -> None:
         if name != "*" and name not in spec.node_names:
             raise _unknown_node(spec, name, f"breakpoint at {name!r}")
     _check_edges(spec)
-    _check_reachable(spec)
-    _check_dead_ends(spec)
+    if not spec.targets(START) and not spec.enters_by_router:
+        raise GraphDefinitionError(
+            f"Graph {spec.name!r} has no entry point. Add one with add_edge(START, 'node').", graph=spec.name
+        )
+    if unreachable := _unreachable(spec):
+        warnings.warn(
+            f"Nothing leads from START to {names_in(unreachable)} in graph {spec.name!r}. Add an edge, name it in a "
+            "path_map or in Command[Literal[...]], or remove it.",
+            GraphWarning,
+            stacklevel=3,
+        )
 
 
 def check_signature(what: str, name: str, function: Callable[..., Any]) -> None:
@@ -134,12 +144,8 @@ def _check_edges(spec: GraphSpec) -> None:
                 raise _unknown_node(spec, name, edge)
 
 
-def _check_reachable(spec: GraphSpec) -> None:
-    """Refuse a graph without an entry point, and nodes that no path from `START` leads to."""
-    if not spec.targets(START) and not spec.enters_by_router:
-        raise GraphDefinitionError(
-            f"Graph {spec.name!r} has no entry point. Add one with add_edge(START, 'node').", graph=spec.name
-        )
+def _unreachable(spec: GraphSpec) -> list[str]:
+    """Return the nodes that no path from `START` leads to."""
     reached = {START}
     unexplored = [START]
     joins: dict[str, list[tuple[str, set[str]]]] = {}  # by source: a join's target, and its sources not yet reached
@@ -153,23 +159,7 @@ def _check_reachable(spec: GraphSpec) -> None:
             if target not in reached:
                 reached.add(target)
                 unexplored.append(target)
-    unreachable = [name for name in spec.node_names if name not in reached]
-    if unreachable:
-        raise GraphDefinitionError(
-            f"Node {unreachable[0]!r} cannot be reached from START. Add an edge to it, or remove it.",
-            node=unreachable[0],
-        )
-
-
-def _check_dead_ends(spec: GraphSpec) -> None:
-    """Refuse nodes that nothing follows, not even `END`."""
-    join_sources = {source for join in spec.joins for source in join.sources}
-    for name in spec.node_names:
-        if not spec.targets(name) and not spec.branches_of(name) and name not in join_sources:
-            raise GraphDefinitionError(
-                f"Node {name!r} is a dead end: nothing follows it. Add an edge from it, to END if it is the last.",
-                node=name,
-            )
+    return [name for name in spec.node_names if name not in reached]
 
 
 def _possible_targets(spec: GraphSpec, name: str, joins: Sequence[tuple[str, set[str]]]) -> list[str]:

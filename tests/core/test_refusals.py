@@ -66,20 +66,6 @@ AT_COMPILE: dict[str, tuple[Mistake, str]] = {
         lambda b: b.add_conditional_edges("serch", route, ["search"]),
         "conditional edge 'route' from 'serch' names a node 'serch' that does not exist. Did you mean 'search'?",
     ),
-    "a node that nothing leads to": (
-        lambda b: b.add_node("lost", node).add_edge("lost", END),
-        "Node 'lost' cannot be reached from START. Add an edge to it, or remove it.",
-    ),
-    "a node behind a join that cannot fire": (
-        lambda b: (
-            b.add_node("lost", node).add_node("last", node).add_edge(["search", "lost"], "last").add_edge("last", END)
-        ),
-        "Node 'last' cannot be reached from START.",
-    ),
-    "a dead end": (
-        lambda b: b.add_node("last", node).add_edge("search", "last"),
-        "Node 'last' is a dead end: nothing follows it. Add an edge from it, to END if it is the last.",
-    ),
     "an edge from END": (
         lambda b: b.add_edge(END, "search"),
         "edge '__end__' -> 'search' starts at END, where nothing can follow. Remove it.",
