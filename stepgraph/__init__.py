@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from stepgraph.client import GraphClient, GraphRun
     from stepgraph.engine.constants import END, START
     from stepgraph.execution.retry import RetryPolicy
+    from stepgraph.execution.runtime import ExecutionInfo, Runtime
     from stepgraph.execution.scratchpad import interrupt
+    from stepgraph.execution.stream_writer import StreamWriter
+    from stepgraph.execution.task_context import get_config, get_runtime, get_store, get_stream_writer
     from stepgraph.graph.builder import StateGraph
     from stepgraph.graph.compiled import CompiledGraph
     from stepgraph.hosting.plugin import GraphPlugin
@@ -32,6 +35,7 @@ _MODULES = {
     "Command": "stepgraph.protocol.interrupts",
     "CompiledGraph": "stepgraph.graph.compiled",
     "END": "stepgraph.engine.constants",
+    "ExecutionInfo": "stepgraph.execution.runtime",
     "GraphClient": "stepgraph.client",
     "GraphPlugin": "stepgraph.hosting.plugin",
     "GraphRun": "stepgraph.client",
@@ -39,10 +43,16 @@ _MODULES = {
     "Overwrite": "stepgraph.protocol.overwrite",
     "RunnableConfig": "stepgraph.protocol.config",
     "RetryPolicy": "stepgraph.execution.retry",
+    "Runtime": "stepgraph.execution.runtime",
     "START": "stepgraph.engine.constants",
     "StateGraph": "stepgraph.graph.builder",
     "StateSnapshot": "stepgraph.protocol.snapshot",
+    "StreamWriter": "stepgraph.execution.stream_writer",
     "TaskSnapshot": "stepgraph.protocol.snapshot",
+    "get_config": "stepgraph.execution.task_context",
+    "get_runtime": "stepgraph.execution.task_context",
+    "get_store": "stepgraph.execution.task_context",
+    "get_stream_writer": "stepgraph.execution.task_context",
     "interrupt": "stepgraph.execution.scratchpad",
 }
 """The module that defines each public name."""
@@ -53,6 +63,7 @@ __all__ = [
     "CheckpointMetadata",
     "Command",
     "CompiledGraph",
+    "ExecutionInfo",
     "GraphClient",
     "GraphPlugin",
     "GraphRun",
@@ -60,9 +71,15 @@ __all__ = [
     "Overwrite",
     "RetryPolicy",
     "RunnableConfig",
+    "Runtime",
     "StateGraph",
     "StateSnapshot",
+    "StreamWriter",
     "TaskSnapshot",
+    "get_config",
+    "get_runtime",
+    "get_store",
+    "get_stream_writer",
     "interrupt",
 ]
 

@@ -9,6 +9,7 @@
     │   ├── SerializationError                a value would change when it is stored
     │   ├── ChannelTypeError                  a recorded value does not fit the type of this code
     │   └── PayloadTooLargeError              a value is larger than Temporal carries
+    ├── OutsideNodeError (RuntimeError)       a function for nodes was called outside one
     ├── NodeError                             a node failed and is not retried at run time
     │   └── MissingNodeError                  no worker has the node's code
     ├── ReducerError                          a reducer raised                 at commit
@@ -122,6 +123,10 @@ class PayloadTooLargeError(InvalidUpdateError):
 
 class UnknownFormatError(StepgraphError):
     """Another version of stepgraph wrote the data. Parts: ``format``, its name, and ``version``."""
+
+
+class OutsideNodeError(StepgraphError, RuntimeError):
+    """A function that only works in a node, such as `get_config`, was called elsewhere."""
 
 
 class NodeError(StepgraphError):

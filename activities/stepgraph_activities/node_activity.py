@@ -97,10 +97,10 @@ class NodeActivity:
                 raise TimeoutError(f"an attempt took longer than the node's timeout of {timeout:g} seconds") from error
             raise
 
-    def _policy(self, request: TaskRequest) -> RetryPolicy | None:
+    def _policies(self, request: TaskRequest) -> tuple[RetryPolicy, ...]:
         registry = self._graphs.get(request.graph)
         node = registry.nodes.get(request.node) if registry is not None else None
-        return node.retry_policy if node is not None else None
+        return node.retry_policies if node is not None else ()
 
     def _retry_delay(self, error: BaseException, request: TaskRequest, attempts: _Attempts) -> timedelta | None:
         """Return how long to wait before another attempt, or `None` if the failure is final."""
@@ -110,11 +110,11 @@ class NodeActivity:
             attempts.left += 1
             return other_worker_delay(attempts.left)
         attempts.failed += 1
-        policy = self._policy(request)
+        policies = self._policies(request)
         if attempts.timed_out:
-            seconds = delay_after_timeout(policy, attempts.failed)
+            seconds = delay_after_timeout(policies, attempts.failed)
         else:
-            seconds = delay_after_error(policy, error, attempts.failed)
+            seconds = delay_after_error(policies, error, attempts.failed)
         return None if seconds is None else timedelta(seconds=seconds)
 
 

@@ -7,9 +7,10 @@ a clock, and threads for functions that are not async. The workflow must not rea
 
 Read in this order:
 
-1. `channels`, `reducers`, `state_schema`, `retry` and `registry`: a graph's code, as `StateGraph.compile` leaves it.
+1. `channels`, `reducers`, `state_schema`, `node_parameters`, `retry` and `registry`: a graph's code, as
+   `StateGraph.compile` leaves it.
 2. `run_code`: that code for a run, which may have recorded another spec.
-3. `scratchpad` and `run_node`: one task.
+3. `scratchpad`, `runtime`, `task_context`, `call_function` and `run_node`: one task.
 4. `custom_folds` and `apply_writes`: the writes of several tasks, and updates by hand.
 5. `fused_steps`: several super-steps in one process.
 """

@@ -210,7 +210,7 @@ class FusedSteps:
                 if node_timeout.expired():
                     self._run_individually = True  # a function that is not async may still run on its thread
                     return
-                delay = delay_after_error(node.retry_policy if node is not None else None, error, failed + 1)
+                delay = delay_after_error(node.retry_policies if node is not None else (), error, failed + 1)
                 if delay is None:
                     del self._failed_attempts[task.id]
                     thread.fail(task, failure_from(error, attempts=failed + 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 from stepgraph.engine.spec import GraphSpec
@@ -10,16 +11,17 @@ from stepgraph.protocol.task_path import path_of, triggers_of
 from stepgraph.protocol.task_request import TaskRequest
 
 
-def node_config(spec: GraphSpec, request: TaskRequest, attempt: int) -> dict[str, Any]:
+def node_config(spec: GraphSpec, request: TaskRequest, attempt: int, metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return the config for one attempt at a task. It is a copy, which the node may change.
 
-    Its ``metadata`` has the caller's keys, LangGraph's (``langgraph_node``, ``langgraph_step``, ``langgraph_triggers``,
-    ``langgraph_path``, ``langgraph_checkpoint_ns``), and stepgraph's.
+    Its ``metadata`` has the caller's keys, the node's, LangGraph's (``langgraph_node``, ``langgraph_step``,
+    ``langgraph_triggers``, ``langgraph_path``, ``langgraph_checkpoint_ns``), and stepgraph's.
 
     Args:
         spec: the run's spec.
         request: the task.
         attempt: the number of the attempt.
+        metadata: what the node's author says of it.
     """
     config = copy.deepcopy(request.config)
     config["configurable"] = {
@@ -29,6 +31,7 @@ def node_config(spec: GraphSpec, request: TaskRequest, attempt: int) -> dict[str
     }
     config["metadata"] = {
         **config.get("metadata", {}),
+        **metadata,
         "thread_id": request.thread_id,
         "langgraph_step": request.step,
         "langgraph_node": request.node,

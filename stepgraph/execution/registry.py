@@ -6,13 +6,13 @@ A worker has the code, a run has the spec. If the spec names a node or a router 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from stepgraph.engine.spec import GraphSpec
 from stepgraph.errors import MissingNodeError
+from stepgraph.execution.node_parameters import STATE_ALONE, NodeParameters
 from stepgraph.execution.retry import RetryPolicy
 from stepgraph.execution.state_schema import StateSchema
 
@@ -28,17 +28,15 @@ MISSING_ROUTER_MEND = "Resume the thread: its next run asks the routers of the w
 
 @dataclass(frozen=True)
 class RegisteredNode:
-    """A node's function, and the policy by which it is retried."""
+    """A node's function, and the policies by which it is retried."""
 
     function: Callable[..., Any]
-    retry_policy: RetryPolicy | None = None
-    takes_config: bool = False
-    """Whether the function has a parameter ``config``."""
-
-    @property
-    def is_async(self) -> bool:
-        """Whether the function runs on the event loop rather than on a thread."""
-        return is_async(self.function)
+    retry_policies: tuple[RetryPolicy, ...] = ()
+    """The first one that an exception matches decides."""
+    parameters: NodeParameters = STATE_ALONE
+    """What the function takes."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """What the node's author says of it; the node finds it in its config's metadata."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,8 @@ class RegisteredRouter:
     function: Callable[..., Any]
     mapping: Mapping[Any, str] | None = None
     """From what the function returns to the name of a node; without it, the function returns names of nodes."""
-    takes_config: bool = False
-    """Whether the function has a parameter ``config``."""
+    parameters: NodeParameters = STATE_ALONE
+    """What the function takes."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +59,8 @@ class GraphRegistry:
     nodes: Mapping[str, RegisteredNode]
     routers: Mapping[tuple[str, str], RegisteredRouter] = field(default_factory=dict)
     """By source node and name of the conditional edge."""
+    store: Any = None
+    """The store that the graph was compiled with: any `BaseStore` of ``langgraph-checkpoint``."""
 
     @property
     def name(self) -> str:
@@ -68,12 +68,9 @@ class GraphRegistry:
         return self.spec.name
 
     def has_code_of(self, other: GraphRegistry) -> bool:
-        """Return whether both were compiled from the same functions and the same state class, in the same way."""
-        return self.schema.declared is other.schema.declared and (self.spec, self.nodes, self.routers) == (
-            other.spec,
-            other.nodes,
-            other.routers,
-        )
+        """Return whether both were compiled from the same functions, state class and store, in the same way."""
+        same_objects = self.schema.declared is other.schema.declared and self.store is other.store
+        return same_objects and (self.spec, self.nodes, self.routers) == (other.spec, other.nodes, other.routers)
 
     def node(self, name: str, run_spec: str) -> RegisteredNode:
         """Return a node's code; raise `MissingNodeError` if there is none. ``run_spec``: the hash of the run's spec."""
@@ -115,18 +112,3 @@ def missing_from_registry(spec: GraphSpec, missing: str, node: str, run_spec: st
         run_spec=run_spec,
         worker_spec=spec.hash,
     )
-
-
-def is_async(function: Callable[..., Any]) -> bool:
-    """Return whether a call of the function returns a coroutine; partials and objects with ``__call__`` included."""
-    while hasattr(function, "func") and hasattr(function, "keywords"):  # functools.partial
-        function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
-
-
-def takes_config(function: Callable[..., Any]) -> bool:
-    """Return whether a node or router has a parameter ``config``, for LangGraph's config."""
-    try:
-        return "config" in inspect.signature(function).parameters
-    except (ValueError, TypeError):
-        return False

@@ -115,29 +115,31 @@ class RetryPolicy(NamedTuple):
         )
 
 
-def delay_after_error(policy: RetryPolicy | None, error: BaseException, attempt: int) -> float | None:
+def delay_after_error(policies: Sequence[RetryPolicy], error: BaseException, attempt: int) -> float | None:
     """Return the seconds to wait after an attempt in which the node raised; `None` if no other is made.
 
     Args:
-        policy: the node's retry policy.
+        policies: the node's retry policies. The first one that the error matches decides.
         error: what the node raised.
         attempt: how many attempts have failed, this one included.
     """
-    if policy is None or attempt >= policy.max_attempts:
+    if not isinstance(error, Exception):
         return None
-    if not isinstance(error, Exception) or not policy.applies_to(error):
+    policy = next((each for each in policies if each.applies_to(error)), None)
+    if policy is None or attempt >= policy.max_attempts:
         return None
     return delay_before(attempt + 1, policy.spec(), random.random())
 
 
-def delay_after_timeout(policy: RetryPolicy | None, attempt: int) -> float | None:
+def delay_after_timeout(policies: Sequence[RetryPolicy], attempt: int) -> float | None:
     """Return the seconds to wait after an attempt that exceeded the node's timeout; `None` if no other is made.
 
     Args:
-        policy: the node's retry policy.
+        policies: the node's retry policies. The first one decides, whatever its ``retry_on``.
         attempt: how many attempts have failed, this one included.
     """
-    policy = policy or RetryPolicy(initial_interval=1.0, max_interval=60.0, max_attempts=MAX_ATTEMPTS)
+    without = RetryPolicy(initial_interval=1.0, max_interval=60.0, max_attempts=MAX_ATTEMPTS)
+    policy = policies[0] if policies else without
     return delay_before(attempt + 1, policy.spec(), random.random()) if attempt < policy.max_attempts else None
 
 

@@ -13,9 +13,9 @@ from stepgraph.errors import InvalidUpdateError, suggest
 from stepgraph.execution.call_function import RunSync, call_function
 from stepgraph.execution.channels import Values
 from stepgraph.execution.custom_folds import fold_writes
-from stepgraph.execution.node_config import node_config
 from stepgraph.execution.registry import GraphRegistry, RegisteredRouter
 from stepgraph.execution.run_code import RunCode
+from stepgraph.execution.task_context import task_context
 from stepgraph.protocol.task_request import TaskRequest
 from stepgraph.serde.json_values import JsonValues
 
@@ -40,14 +40,14 @@ async def route(
         return ()
     schema, stamps = code.registry.schema, code.recorded_stamps(request.stamps)
     changed = _after_own_writes(code, request, state, writes, changes)
-    config = node_config(code.spec, request, attempt)
+    context = task_context(code, request, attempt)
     for name in routers:
         router = code.router(request.node, name)
         known: dict[str, str] | None = None if stamps is None else {}
         changed_values = schema.channels.decode(_present(changed), known)  # its parts may be of several types
         values = schema.channels.decode(_except(state, changed), stamps) | changed_values
         node_state = schema.node_state(schema.channels.zero_values() | values)
-        returned = await call_function(router.function, node_state, config if router.takes_config else None, run_sync)
+        returned = await call_function(router.function, router.parameters, node_state, context, run_sync)
         goto += _destinations(code.registry, request.node, name, router, returned)
     return tuple(goto)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from stepgraph.engine.spec import GraphSpec
 from stepgraph.execution.channels import Channels
+from stepgraph.execution.node_services import NO_SERVICES, NodeServices
 from stepgraph.execution.registry import GraphRegistry, RegisteredNode, RegisteredRouter
 
 
@@ -22,6 +23,8 @@ class RunCode:
     registry: GraphRegistry
     spec: GraphSpec
     """As the run has recorded it."""
+    services: NodeServices = NO_SERVICES
+    """What this process provides to the graph's functions."""
 
     @property
     def channels(self) -> Channels:

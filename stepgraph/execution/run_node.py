@@ -18,11 +18,11 @@ from stepgraph.engine.folding import Entry, Write, writes_of
 from stepgraph.errors import ReducerError
 from stepgraph.execution.call_function import RunSync, call_function
 from stepgraph.execution.custom_folds import changes_by
-from stepgraph.execution.node_config import node_config
 from stepgraph.execution.node_output import check_write_size, encode_update, updates_in
 from stepgraph.execution.routing import route
 from stepgraph.execution.run_code import RunCode
 from stepgraph.execution.scratchpad import GraphInterrupt, Scratchpad, current_scratchpad
+from stepgraph.execution.task_context import task_context
 from stepgraph.protocol.task_request import TaskRequest
 from stepgraph.serde.plain_json import json_size
 from stepgraph.serde.sizes import PAYLOAD_LIMIT
@@ -56,7 +56,6 @@ async def run_task(
         PayloadTooLargeError: the writes are larger than ``limit``.
         Exception: whatever the node or a router raises.
     """
-    config = node_config(code.spec, request, attempt)
     schema, stamps = code.registry.schema, code.recorded_stamps(request.stamps)
     if request.node == START:
         writes: tuple[dict[str, Any], ...] = (dict(request.input or {}),)
@@ -69,7 +68,8 @@ async def run_task(
             node_state = schema.node_state(schema.channels.zero_values() | schema.channels.decode(state, stamps))
         token = current_scratchpad.set(Scratchpad(request.idempotency_key, request.answers))
         try:
-            returned = await call_function(node.function, node_state, config if node.takes_config else None, run_sync)
+            context = task_context(code, request, attempt)
+            returned = await call_function(node.function, node.parameters, node_state, context, run_sync)
         except GraphInterrupt as interrupted:
             return TaskResult(interrupt=interrupted.request)
         finally:

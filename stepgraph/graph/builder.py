@@ -8,16 +8,26 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from stepgraph.engine.constants import END, START
 from stepgraph.engine.spec import BranchSpec, Durability, GraphSpec, JoinSpec, NodeSpec
 from stepgraph.errors import GraphDefinitionError
-from stepgraph.execution.registry import GraphRegistry, RegisteredNode, RegisteredRouter, takes_config
+from stepgraph.execution.node_parameters import name_of
+from stepgraph.execution.registry import GraphRegistry, RegisteredNode, RegisteredRouter
 from stepgraph.execution.retry import MAX_SECONDS, MIN_SECONDS, RetryPolicy
 from stepgraph.execution.state_schema import StateSchema
 from stepgraph.graph import validation
 from stepgraph.graph.compiled import CompiledGraph
+from stepgraph.graph.node_options import (
+    check_task_queue,
+    name_and_function,
+    node_metadata,
+    node_parameters,
+    retry_policies,
+    retry_spec,
+)
 from stepgraph.protocol.task_request import HEARTBEAT_TIMEOUT
 
 Seconds = float | timedelta
@@ -27,8 +37,6 @@ PathMap = Mapping[Hashable, str] | Sequence[str]
 
 DEFAULT_TIMEOUT = timedelta(days=1)
 DEFAULT_HEARTBEAT_TIMEOUT = timedelta(seconds=HEARTBEAT_TIMEOUT)
-TASK_QUEUE_MAX = 200
-"""Characters of a task queue's name. Servers take 1,000 bytes, and a longer name fails workflow tasks for ever."""
 
 
 class StateGraph:
@@ -61,21 +69,25 @@ class StateGraph:
         node: str | NodeFunction,
         action: NodeFunction | None = None,
         *,
-        retry_policy: RetryPolicy | None = None,
+        retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+        metadata: Mapping[str, Any] | None = None,
         timeout: Seconds = DEFAULT_TIMEOUT,
         heartbeat_timeout: Seconds = DEFAULT_HEARTBEAT_TIMEOUT,
         task_queue: str | None = None,
         durability: Durability | None = None,
     ) -> Self:
-        """Add a node: a function, or a name and a function. The function may be sync or async.
+        """Add a node: a function or a LangChain Runnable, alone or after its name. A function may be sync or async.
 
-        The function takes the state, and LangGraph's ``config`` if it has a parameter of that name. It returns a
-        mapping of the channels that it writes, a list of such mappings, or `None`.
+        The function takes the state, and any of ``config``, ``runtime``, ``store``, ``writer``: by the name of the
+        parameter, or by its annotation (`RunnableConfig`, `Runtime`, ``BaseStore``, `StreamWriter`). It may also take
+        none of them. It returns a mapping of the channels that it writes, a list of such mappings, or `None`.
 
         Args:
             node: the node's name, or its function, which then also names it.
             action: the node's function, if ``node`` is a name.
-            retry_policy: the exceptions after which the node is retried; without a policy it fails at the first.
+            retry_policy: the exceptions after which the node is retried; without a policy it fails at the first. Of
+                several policies the first one that the exception matches decides.
+            metadata: what the node finds under ``metadata`` in its config, beside the caller's.
             timeout: seconds, or a `timedelta`, that one attempt may take before another begins. With a retry policy,
                 such an attempt counts as a failed one.
             heartbeat_timeout: seconds, or a `timedelta`, without a heartbeat after which the worker counts as crashed
@@ -86,35 +98,41 @@ class StateGraph:
         Raises:
             GraphDefinitionError: the name or an option is unusable.
         """
-        name, function = self._name_and_function(node, action)
-        validation.check_node(name, function, self._nodes, self.schema)
-        if retry_policy is not None and not isinstance(retry_policy, RetryPolicy):
-            raise GraphDefinitionError(
-                f"Node {name!r}: retry_policy must be a stepgraph.RetryPolicy, got {retry_policy!r}.",
-                node=name,
-            )
-        try:
-            retry = retry_policy.spec() if retry_policy else None
-        except ValueError as error:
-            raise GraphDefinitionError(f"Node {name!r}: {error}.", node=name) from error
-        if task_queue is not None and (
-            not isinstance(task_queue, str) or not task_queue.strip() or len(task_queue) > TASK_QUEUE_MAX
-        ):
-            raise GraphDefinitionError(
-                f"Node {name!r}: task_queue must be the name of a task queue, of at most {TASK_QUEUE_MAX} characters, "
-                f"got {task_queue!r}. "
-                "Leave it out to run the node with the rest of its graph.",
-                node=name,
-            )
+        name, function = name_and_function(node, action)
+        validation.check_node(name, self._nodes, self.schema)
+        parameters = node_parameters(f"Node {name!r}", name, function)
+        policies, about = retry_policies(name, retry_policy), node_metadata(name, metadata)
+        check_task_queue(name, task_queue)
         self._nodes[name] = NodeSpec(
             name=name,
             timeout=_seconds(name, "timeout", timeout),
             heartbeat_timeout=_seconds(name, "heartbeat_timeout", heartbeat_timeout),
             task_queue=task_queue,
-            retry=retry,
+            retry=retry_spec(name, policies),
             durability=_durability(f"Node {name!r}", durability, task_queue),
         )
-        self._functions[name] = RegisteredNode(function, retry_policy, takes_config(function))
+        self._functions[name] = RegisteredNode(function, policies, parameters, about)
+        return self
+
+    def add_sequence(self, nodes: Sequence[NodeFunction | tuple[str, NodeFunction]]) -> Self:
+        """Add nodes that run one after another: functions or Runnables, each alone or as ``(name, function)``.
+
+        Raises:
+            GraphDefinitionError: there is none, or two have the same name.
+        """
+        if not isinstance(nodes, Sequence) or not nodes:
+            raise GraphDefinitionError(f"add_sequence takes a list of at least one node; got {nodes!r}.")
+        named = [
+            name_and_function(*node) if isinstance(node, tuple) and len(node) == 2 else name_and_function(node, None)
+            for node in nodes
+        ]
+        for number, (name, function) in enumerate(named):  # before any is added
+            validation.check_node(name, [*self._nodes, *(earlier for earlier, _ in named[:number])], self.schema)
+            node_parameters(f"Node {name!r}", name, function)
+        for name, function in named:
+            self.add_node(name, function)
+        for (source, _), (target, _) in pairwise(named):
+            self.add_edge(source, target)
         return self
 
     def add_edge(self, start_key: str | Sequence[str], end_key: str) -> Self:
@@ -150,10 +168,8 @@ class StateGraph:
                 annotation, it may lead to any node.
         """
         source = validation.node_name("add_conditional_edges", source)
-        if not callable(path):
-            raise GraphDefinitionError(f"The router of {source!r} must be a function, got {path!r}.", node=source)
-        validation.check_signature(f"The router of {source!r}", source, path)
-        name = getattr(path, "__name__", type(path).__name__)
+        parameters = node_parameters(f"The router of {source!r}", source, path)
+        name = name_of(path)
         name = "router" if name == "<lambda>" else name
         number, base_name = 1, name
         while (source, name) in self._routers:
@@ -161,7 +177,7 @@ class StateGraph:
             name = f"{base_name}_{number}"
         mapping, ends, labels = _destinations(source, path, path_map)
         self._branches.append(BranchSpec(source=source, name=name, ends=ends, labels=labels))
-        self._routers[source, name] = RegisteredRouter(path, mapping, takes_config(path))
+        self._routers[source, name] = RegisteredRouter(path, mapping, parameters)
         return self
 
     def set_entry_point(self, key: str) -> Self:
@@ -215,19 +231,6 @@ class StateGraph:
         )
         validation.check_spec(spec)
         return CompiledGraph(GraphRegistry(spec, self.schema, dict(self._functions), dict(self._routers)))
-
-    def _name_and_function(self, node: Any, action: NodeFunction | None) -> tuple[str, NodeFunction]:
-        """Return a node's name and function from the first two arguments of `add_node`."""
-        if isinstance(node, str):
-            if action is None:
-                raise GraphDefinitionError(f"Node {node!r} has no function: add_node({node!r}, function).", node=node)
-            return node, action
-        if action is not None or not callable(node):
-            raise GraphDefinitionError(f"add_node takes a function, or a name and a function; got {node!r}.")
-        name = getattr(node, "__name__", "")
-        if not name or name == "<lambda>":
-            raise GraphDefinitionError(f"{node!r} has no name of its own: add_node('name', function).")
-        return name, node
 
 
 def _seconds(node: str, option: str, value: Seconds) -> float:

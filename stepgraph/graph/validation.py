@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from stepgraph.engine.constants import END, RESERVED, START
 from stepgraph.engine.spec import GraphSpec
 from stepgraph.errors import GraphDefinitionError, GraphWarning, suggest
 from stepgraph.execution.state_schema import StateSchema
-from stepgraph.serde.error_text import first_line, names_in
+from stepgraph.serde.error_text import names_in
 
 _GRAPH_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _NODE_NAME_MAX = 200
@@ -35,12 +34,11 @@ def node_name(where: str, name: Any) -> str:
     return name
 
 
-def check_node(name: str, function: Callable[..., Any], existing: Collection[str], schema: StateSchema) -> None:
-    """Refuse a node whose name is unusable or not unique, or whose function cannot be called with the state.
+def check_node(name: str, existing: Collection[str], schema: StateSchema) -> None:
+    """Refuse a node whose name is unusable or not unique.
 
     Args:
         name: the new node's name.
-        function: the new node's function.
         existing: the names of the graph's other nodes.
         schema: the graph's state, whose keys no node may be named after.
     """
@@ -64,9 +62,6 @@ def check_node(name: str, function: Callable[..., Any], existing: Collection[str
             f"Node {name!r} has the name of a state key. Rename one of them, so that a history can tell them apart.",
             node=name,
         )
-    if not callable(function):
-        raise GraphDefinitionError(f"Node {name!r} must be a function, got {function!r}.", node=name)
-    check_signature(f"Node {name!r}", name, function)
 
 
 def check_spec(spec: GraphSpec) -> None:
@@ -94,28 +89,6 @@ def check_spec(spec: GraphSpec) -> None:
             GraphWarning,
             stacklevel=3,
         )
-
-
-def check_signature(what: str, name: str, function: Callable[..., Any]) -> None:
-    """Refuse a node or router that cannot be called as ``function(state)`` or ``function(state, config)``.
-
-    Args:
-        what: names the function in the message.
-        name: the node.
-        function: the node's function, or the router.
-    """
-    try:
-        signature = inspect.signature(function)
-    except (ValueError, TypeError):  # some builtins have no signature
-        return
-    keywords = {"config": None} if "config" in signature.parameters else {}
-    try:
-        signature.bind(None, **keywords)
-    except TypeError as error:
-        raise GraphDefinitionError(
-            f"{what} cannot be called as function(state) or function(state, config): {first_line(error)}.",
-            node=name,
-        ) from error
 
 
 def _check_edges(spec: GraphSpec) -> None:

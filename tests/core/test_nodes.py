@@ -14,7 +14,7 @@ import pytest
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
-from stepgraph import END, START, StateGraph
+from stepgraph import END, START, Runtime, StateGraph
 from stepgraph.engine.ids import task_id
 from stepgraph.errors import InvalidUpdateError, NodeError, PayloadTooLargeError, SerializationError
 from stepgraph.execution.run_code import RunCode
@@ -211,6 +211,8 @@ def test_nodes_and_routers_with_a_config_parameter_receive_the_config() -> None:
         "recursion_limit": 9,
     }
     MemoryRunner(builder.compile(name="g")).invoke({}, config)
+    assert isinstance(configs["plain"]["configurable"].pop("__pregel_runtime"), Runtime)  # for functions of LangGraph
+    assert isinstance(configs["router"]["configurable"].pop("__pregel_runtime"), Runtime)
     assert configs["plain"] == {
         "configurable": {"user": "ada", "thread_id": "t1", "checkpoint_id": "run-0001.000002"},
         "tags": ["nightly"],

@@ -115,13 +115,7 @@ def test_a_graph_whose_name_cannot_be_a_workflow_type_is_refused(name: Any) -> N
         builder().compile(name=name)
 
 
-def takes_nothing() -> None: ...
-
-
 def takes_two_states(state: State, other: State) -> None: ...
-
-
-def positional_config(state: State, config: Any, /) -> None: ...
 
 
 AT_THE_CALL: dict[str, tuple[Mistake, str]] = {
@@ -145,28 +139,43 @@ AT_THE_CALL: dict[str, tuple[Mistake, str]] = {
     "a colon": (lambda b: b.add_node("a:b", node), "none of them '/', '|' or ':'"),
     "a name too long": (lambda b: b.add_node("a" * 201, node), "must have 1 to 200 printable characters"),
     "a name without a function": (lambda b: b.add_node("n"), "Node 'n' has no function: add_node('n', function)."),
-    "a lambda without a name": (lambda b: b.add_node(lambda state: None), "has no name of its own: add_node('name',"),
-    "a function that is a string": (lambda b: b.add_node("n", "f"), "Node 'n' must be a function, got 'f'."),
+    "a function that is a string": (
+        lambda b: b.add_node("n", "f"),
+        "Node 'n' must be a function or a Runnable, got 'f'.",
+    ),
     "neither name nor function": (
         lambda b: b.add_node(5),
-        "add_node takes a function, or a name and a function; got 5",
+        "add_node takes a function or a Runnable, or a name and one of these; got 5",
     ),
     "two functions": (
         lambda b: b.add_node(node, node),
-        "add_node takes a function, or a name and a function",
-    ),
-    "a node that takes nothing": (
-        lambda b: b.add_node("n", takes_nothing),
-        "Node 'n' cannot be called as function(state) or function(state, config): too many positional arguments.",
+        "add_node takes a function or a Runnable, or a name and one of these",
     ),
     "a node that takes two arguments": (
         lambda b: b.add_node("n", takes_two_states),
-        "Node 'n' cannot be called as function(state) or function(state, config): missing a required argument: 'other'",
+        "Node 'n' cannot be called as function(state) with any of config, runtime, store, writer by name: there is no "
+        "value for its parameter 'other'. Give that parameter a default, or leave it out.",
     ),
-    "a positional-only config": (lambda b: b.add_node("n", positional_config), "Node 'n' cannot be called as"),
+    "a mapping of functions": (
+        lambda b: b.add_node("n", {"a": node}),
+        "must be a function or a Runnable, got {'a': <function node",
+    ),
+    "a graph as a node": (
+        lambda b: b.add_node("n", builder().compile(name="inner")),
+        "Node 'n' is a graph of stepgraph. Graphs as nodes are not supported yet: see docs/coming-from-langgraph.md.",
+    ),
+    "metadata that is no mapping": (
+        lambda b: b.add_node("n", node, metadata=["owner"]),
+        "Node 'n': metadata must be a mapping with strings as keys, got ['owner'].",
+    ),
+    "an empty sequence": (lambda b: b.add_sequence([]), "add_sequence takes a list of at least one node; got []."),
+    "two lambdas in a sequence": (
+        lambda b: b.add_sequence([lambda state: None, lambda state: None]),
+        "There are two nodes named '<lambda>'. Give each a name of its own.",
+    ),
     "a retry policy of another type": (
         lambda b: b.add_node("n", node, retry_policy={"max_attempts": 3}),
-        "Node 'n': retry_policy must be a stepgraph.RetryPolicy, got {'max_attempts': 3}.",
+        "Node 'n': retry_policy must be a stepgraph.RetryPolicy, or several, got {'max_attempts': 3}.",
     ),
     "a blank task queue": (
         lambda b: b.add_node("n", node, task_queue=" "),
@@ -175,10 +184,10 @@ AT_THE_CALL: dict[str, tuple[Mistake, str]] = {
     "a task queue that is not a string": (lambda b: b.add_node("n", node, task_queue=5), "task_queue must be the name"),
     "a router that is not a function": (
         lambda b: b.add_conditional_edges("search", "report"),
-        "The router of 'search' must be a function, got 'report'.",
+        "The router of 'search' must be a function or a Runnable, got 'report'.",
     ),
-    "a router that takes nothing": (
-        lambda b: b.add_conditional_edges("search", takes_nothing),
+    "a router that takes two arguments": (
+        lambda b: b.add_conditional_edges("search", takes_two_states),
         "The router of 'search' cannot be called as function(state)",
     ),
     "a path_map that is a string": (

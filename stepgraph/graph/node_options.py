@@ -1,0 +1,113 @@
+"""The options of `StateGraph.add_node`, checked: each error names the node, the rule and the fix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from stepgraph.engine.spec import RetrySpec
+from stepgraph.errors import GraphDefinitionError
+from stepgraph.execution.node_parameters import NodeParameters, is_runnable, name_of, parameters_of
+from stepgraph.execution.retry import RetryPolicy
+from stepgraph.graph.compiled import CompiledGraph
+from stepgraph.serde.error_text import first_line
+
+TASK_QUEUE_MAX = 200
+"""Characters of a task queue's name. Servers take 1,000 bytes, and a longer name fails workflow tasks for ever."""
+
+PAGE = "docs/coming-from-langgraph.md"
+"""Where the differences from LangGraph are listed, for messages."""
+
+
+def name_and_function(node: Any, action: Any) -> tuple[str, Callable[..., Any]]:
+    """Return a node's name and function from the first two arguments of `add_node`."""
+    if isinstance(node, str):
+        if action is None:
+            raise GraphDefinitionError(f"Node {node!r} has no function: add_node({node!r}, function).", node=node)
+        return node, action
+    if action is not None or not (callable(node) or is_runnable(node)):
+        raise GraphDefinitionError(
+            f"add_node takes a function or a Runnable, or a name and one of these; got {node!r}."
+        )
+    return name_of(node), node
+
+
+def node_parameters(what: str, name: str, function: Callable[..., Any]) -> NodeParameters:
+    """Return what a node or router takes.
+
+    Args:
+        what: names the function in the message.
+        name: the node.
+        function: the node's function, or the router.
+
+    Raises:
+        GraphDefinitionError: it cannot be called, or has a parameter for which there is no value.
+    """
+    if isinstance(function, CompiledGraph):
+        raise GraphDefinitionError(
+            f"{what} is a graph of stepgraph. Graphs as nodes are not supported yet: see {PAGE}. Add its nodes to this "
+            "graph; or call it in a node of this graph, with a thread of its own.",
+            node=name,
+        )
+    if not (callable(function) or is_runnable(function)):
+        mend = " Give a RunnableParallel for a mapping of functions." if isinstance(function, Mapping) else ""
+        raise GraphDefinitionError(f"{what} must be a function or a Runnable, got {function!r}.{mend}", node=name)
+    try:
+        return parameters_of(function)
+    except TypeError as error:
+        raise GraphDefinitionError(
+            f"{what} cannot be called as function(state) with any of config, runtime, store, writer by name: "
+            f"{first_line(error)}. Give that parameter a default, or leave it out.",
+            node=name,
+        ) from error
+
+
+def retry_policies(node: str, value: Any) -> tuple[RetryPolicy, ...]:
+    """Return a node's retry policies: none, one, or several."""
+    if value is None:
+        return ()
+    several = [value] if isinstance(value, RetryPolicy) or not isinstance(value, Sequence) else value
+    if getattr(value, "_fields", None) == RetryPolicy._fields:  # LangGraph's class
+        several = [value]
+    policies = []
+    for each in several:
+        if getattr(each, "_fields", None) != RetryPolicy._fields:
+            raise GraphDefinitionError(
+                f"Node {node!r}: retry_policy must be a stepgraph.RetryPolicy, or several, got {each!r}.", node=node
+            )
+        policies.append(RetryPolicy(*each))
+    return tuple(policies)
+
+
+def retry_spec(node: str, policies: Sequence[RetryPolicy]) -> RetrySpec | None:
+    """Return the data of a node's retry policies: of several, of the one with the most attempts.
+
+    The server needs to know only how many attempts there may be. The code decides which policy an exception matches.
+    """
+    try:
+        specs = [policy.spec() for policy in policies]
+    except ValueError as error:
+        raise GraphDefinitionError(f"Node {node!r}: {error}.", node=node) from error
+    return max(specs, key=lambda spec: spec.max_attempts, default=None)
+
+
+def check_task_queue(node: str, value: Any) -> None:
+    """Refuse what cannot be the name of a task queue."""
+    if value is not None and (not isinstance(value, str) or not value.strip() or len(value) > TASK_QUEUE_MAX):
+        raise GraphDefinitionError(
+            f"Node {node!r}: task_queue must be the name of a task queue, of at most {TASK_QUEUE_MAX} characters, "
+            f"got {value!r}. "
+            "Leave it out to run the node with the rest of its graph.",
+            node=node,
+        )
+
+
+def node_metadata(node: str, value: Any) -> dict[str, Any]:
+    """Return a node's metadata as a mapping with strings as keys."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise GraphDefinitionError(
+            f"Node {node!r}: metadata must be a mapping with strings as keys, got {value!r}.", node=node
+        )
+    return dict(value)
