@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stepgraph.client import GraphClient, GraphRun
     from stepgraph.engine.constants import END, START
+    from stepgraph.execution.message_reducer import add_messages
     from stepgraph.execution.retry import RetryPolicy
     from stepgraph.execution.runtime import ExecutionInfo, Runtime
     from stepgraph.execution.scratchpad import interrupt
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from stepgraph.execution.task_context import get_config, get_runtime, get_store, get_stream_writer
     from stepgraph.graph.builder import StateGraph
     from stepgraph.graph.compiled import CompiledGraph
+    from stepgraph.graph.messages import REMOVE_ALL_MESSAGES, MessagesState
     from stepgraph.hosting.plugin import GraphPlugin
     from stepgraph.protocol.config import RunnableConfig
     from stepgraph.protocol.interrupts import Command, Interrupt
@@ -40,15 +42,18 @@ _MODULES = {
     "GraphPlugin": "stepgraph.hosting.plugin",
     "GraphRun": "stepgraph.client",
     "Interrupt": "stepgraph.protocol.interrupts",
+    "MessagesState": "stepgraph.graph.messages",
     "Overwrite": "stepgraph.protocol.overwrite",
-    "RunnableConfig": "stepgraph.protocol.config",
+    "REMOVE_ALL_MESSAGES": "stepgraph.graph.messages",
     "RetryPolicy": "stepgraph.execution.retry",
+    "RunnableConfig": "stepgraph.protocol.config",
     "Runtime": "stepgraph.execution.runtime",
     "START": "stepgraph.engine.constants",
     "StateGraph": "stepgraph.graph.builder",
     "StateSnapshot": "stepgraph.protocol.snapshot",
     "StreamWriter": "stepgraph.execution.stream_writer",
     "TaskSnapshot": "stepgraph.protocol.snapshot",
+    "add_messages": "stepgraph.execution.message_reducer",
     "get_config": "stepgraph.execution.task_context",
     "get_runtime": "stepgraph.execution.task_context",
     "get_store": "stepgraph.execution.task_context",
@@ -59,6 +64,7 @@ _MODULES = {
 
 __all__ = [
     "END",
+    "REMOVE_ALL_MESSAGES",
     "START",
     "CheckpointMetadata",
     "Command",
@@ -68,6 +74,7 @@ __all__ = [
     "GraphPlugin",
     "GraphRun",
     "Interrupt",
+    "MessagesState",
     "Overwrite",
     "RetryPolicy",
     "RunnableConfig",
@@ -76,6 +83,7 @@ __all__ = [
     "StateSnapshot",
     "StreamWriter",
     "TaskSnapshot",
+    "add_messages",
     "get_config",
     "get_runtime",
     "get_store",

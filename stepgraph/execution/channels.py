@@ -23,6 +23,7 @@ from stepgraph.engine.folds import CUSTOM, LAST_VALUE, OVERWRITE, is_overwrite
 from stepgraph.engine.spec import ChannelSpec, same_type, type_in, types_hash
 from stepgraph.errors import ChannelTypeError, GraphDefinitionError, InvalidUpdateError, SerializationError, suggest
 from stepgraph.execution._reducer_signature import check_signature, update_annotation
+from stepgraph.execution.message_reducer import is_add_messages
 from stepgraph.execution.reducers import (
     CustomFold,
     PairwiseFold,
@@ -33,11 +34,14 @@ from stepgraph.execution.reducers import (
     reducer_text,
 )
 from stepgraph.protocol.overwrite import Overwrite
+from stepgraph.serde.declared_classes import classes_in
 from stepgraph.serde.equality import describe_loss, same
 from stepgraph.serde.error_text import first_line, type_name, type_text
 from stepgraph.serde.json_values import JsonValues
+from stepgraph.serde.message_list import MessageListCodec
 from stepgraph.serde.plain_json import RoundTripError, as_json
 from stepgraph.serde.type_codec import TypeCodec
+from stepgraph.serde.value_codec import ValueCodec
 
 Values = Mapping[str, Any]
 """Values by channel."""
@@ -64,8 +68,8 @@ class Channel:
     name: str
     annotation: Any
     reducer: Reducer | None
-    codec: TypeCodec = field(repr=False)
-    write_codec: TypeCodec = field(repr=False)
+    codec: ValueCodec = field(repr=False)
+    write_codec: ValueCodec = field(repr=False)
     """For what a node writes: of the channel's type, or of the reducer's second parameter if that is annotated."""
     accepts_any_json: bool = False
     """Whether a write may also be JSON data of another type, because the reducer does not declare what it accepts."""
@@ -102,7 +106,7 @@ class Channel:
         return NOTHING if self.empty is NOTHING else self.codec.decode(self.empty)
 
     def coerce_write(self, value: Any) -> Any:
-        """Return what a caller writes, converted to the declared type. Raises pydantic's `ValidationError`."""
+        """Return what a caller writes, converted to the declared type. Raises an error of the codec's."""
         if isinstance(value, Overwrite):
             return Overwrite(self.codec.coerce(value.value))
         return self.write_codec.coerce(value)
@@ -135,12 +139,12 @@ class Channel:
             ) from error
 
     def decode_write(self, encoded: Any) -> Any:
-        """Return what a node wrote, from JSON data. Raises pydantic's `ValidationError` if it does not fit."""
+        """Return what a node wrote, from JSON data. Raises an error of the codec's if it does not fit."""
         if is_overwrite(encoded):
             return Overwrite(self.codec.decode(encoded[OVERWRITE]))
         try:
             return self.write_codec.decode(encoded)
-        except ValidationError:
+        except (ValidationError, RoundTripError):
             if self.accepts_any_json:
                 return copy.deepcopy(encoded)
             raise
@@ -150,7 +154,7 @@ class Channel:
         try:
             write = self.decode_write(encoded)
             loss = describe_loss(encoded, self.encode_write(write))
-        except (ValidationError, InvalidUpdateError) as error:
+        except (ValidationError, RoundTripError, InvalidUpdateError) as error:
             raise self._does_not_fit(error, stamp) from error
         if loss is not None:
             raise self._does_not_fit(RoundTripError(loss), stamp)
@@ -280,7 +284,7 @@ class Channels:
             if same_type(stamp, channel.spec.stamp):
                 return channel.decode_write(encoded)
             return channel.prove_write(encoded, stamp)
-        except (InvalidUpdateError, ValidationError):
+        except (InvalidUpdateError, ValidationError, RoundTripError):
             return encoded
 
 
@@ -304,6 +308,9 @@ def make_channel(name: str, annotation: Any) -> Channel:
             annotation = inner if len(metadata) == 1 else Annotated[(inner, *metadata[:-1])]
     if reducer is not None:
         check_signature(name, reducer)
+    if reducer is not None and is_add_messages(reducer):
+        messages = MessageListCodec(classes_in(annotation), annotation=annotation)
+        return Channel(name, annotation, reducer, messages, messages, empty=[], custom_fold=PairwiseFold(reducer))
     codec = _codec(name, annotation)
     if reducer is None:
         return Channel(name, annotation, None, codec, codec)

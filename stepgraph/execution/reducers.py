@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from stepgraph.engine.changes import NOTHING
-from stepgraph.engine.folds import ADD_FLOATS, ADD_INTS, APPEND, JOIN, MERGE
+from stepgraph.engine.folds import ADD_FLOATS, ADD_INTS, APPEND, JOIN, MERGE, MESSAGES
+from stepgraph.execution.message_reducer import only_merges
+from stepgraph.serde.message_list import MESSAGE_LIST
 
 Reducer = Callable[[Any, Any], Any]
 """Takes a channel's value and an update, and returns the new value."""
@@ -73,6 +75,8 @@ class PairwiseFold:
 
 def built_in_fold(reducer: Reducer, kind: str) -> str | None:
     """Return the built-in fold that stands for a reducer of a type of this plain kind; `None` if there is none."""
+    if kind == MESSAGE_LIST:
+        return MESSAGES if only_merges(reducer) else None
     try:
         return _BUILT_IN_FOLDS.get((reducer, kind))
     except TypeError:  # the reducer is not hashable
@@ -94,7 +98,10 @@ def reducer_text(reducer: Any) -> str:
     """Return what tells a reducer from others, the same in every process: module, qualified name and source text.
 
     Of the module, the last part of its name: a program's ``__main__`` has another name where a worker imports it.
+    `add_messages` is the same reducer in every version of LangGraph, and of stepgraph.
     """
+    if only_merges(reducer):
+        return "add_messages"
     code = _inner(reducer)
     code = code if hasattr(code, "__qualname__") else type(code)
     try:

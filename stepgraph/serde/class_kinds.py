@@ -73,7 +73,7 @@ def model_kind(cls: type[BaseModel], tag: str, *, without_defaults: bool = False
     defaults = {name: _default_of_field(field) for name, field in fields.items()}
     left_out = {name: _fresh(default) for name, default in defaults.items() if default is not _REQUIRED}
     left_out = {name: default for name, default in left_out.items() if without_defaults and name != "type"}
-    template = cls.model_construct()
+    template = cls.model_construct(**{name: None for name, default in defaults.items() if default is _REQUIRED})
 
     def dump(value: Any, part: Convert) -> Mapping[str, Any]:
         data = {}
@@ -93,8 +93,10 @@ def model_kind(cls: type[BaseModel], tag: str, *, without_defaults: bool = False
         for name, default in defaults.items():
             if name not in update:
                 update[name] = _fresh_or_refuse(default, tag, name)
-        base = cls.model_construct() if template.__pydantic_private__ else template
-        return base.model_copy(update=update)
+        copied = template.model_copy(update=update)
+        if template.__pydantic_private__:
+            object.__setattr__(copied, "__pydantic_private__", copy.deepcopy(template.__pydantic_private__))
+        return copied
 
     annotations = [f"{name}: {type_text(field.annotation)}" for name, field in fields.items()]
     return Kind(tag, dump, load, f"{tag}({', '.join(annotations)})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any, Final, get_origin
 
@@ -35,7 +36,10 @@ def type_text(annotation: Any) -> str:
     """Return a type as it would be written in code: ``list[str]``, ``str | None``, ``Document``."""
     if get_origin(annotation) is None and isinstance(annotation, type):
         return annotation.__qualname__
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", str(annotation)).replace("typing.", "")
+    text = str(annotation)
+    if "langchain_core.messages" in sys.modules:  # whose name for all messages is a union of a dozen classes
+        text = text.replace(str(sys.modules["langchain_core.messages"].AnyMessage), "AnyMessage")
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", text).replace("typing.", "")
 
 
 def one_line(error: BaseException) -> str:

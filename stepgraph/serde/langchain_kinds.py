@@ -15,9 +15,6 @@ from stepgraph.serde.class_kinds import model_kind
 from stepgraph.serde.plain_json import RoundTripError
 from stepgraph.serde.tagged_kinds import Kind
 
-LANGCHAIN_MISSING: Final = "pip install 'stepgraph[langgraph]'"
-"""What an error says where LangChain is needed and missing."""
-
 MESSAGE: Final = "message"
 """The tag of a message. Its class is told by its field ``type``, which the fold ``messages@1`` reads, too."""
 
@@ -84,7 +81,14 @@ def _kind_at(path: str) -> Kind | None:
 
 def _class_at(path: str) -> Any:
     module, _, name = path.rpartition(".")
+    return getattr(langchain_module(module), name)
+
+
+def langchain_module(name: str) -> Any:
+    """Return a module of `langchain_core`. Raises `RoundTripError` if this process has no LangChain."""
     try:
-        return getattr(import_module(module), name)
+        return import_module(name)
     except ImportError as error:
-        raise RoundTripError(f"{name} is a class of LangChain, which is not installed: {LANGCHAIN_MISSING}") from error
+        raise RoundTripError(
+            "messages and documents need LangChain, which is not installed: pip install 'stepgraph[langgraph]'"
+        ) from error

@@ -49,6 +49,7 @@ class TaggedCodec:
         self._kinds: dict[type, Kind] = {**BUILT_IN_KINDS, **kinds_of(classes)}
         self._by_tag: dict[str, Kind] = {**_KINDS_BY_TAG, **{kind.tag: kind for kind in self._kinds.values()}}
         self.plain_kind = plain_kind
+        self._class_name = plain_kind
 
     def fingerprint(self) -> str:
         """Return a text that is the same wherever the same classes with the same fields may occur."""
@@ -74,8 +75,8 @@ class TaggedCodec:
 
     def dump(self, value: Any) -> Any:
         """Return JSON data for a value that is known to come back unchanged. Raises `RoundTripError` like `encode`."""
-        if self.plain_kind and type(value).__name__ != self.plain_kind:
-            raise RoundTripError(f"it has to be a {self.plain_kind}, not a {type_name(value)}")
+        if self._class_name and type(value).__name__ != self._class_name:
+            raise RoundTripError(f"it has to be a {self._class_name}, not a {type_name(value)}")
         try:
             return self._dump(value)
         except RoundTripError:

@@ -197,7 +197,7 @@ OTHERS: list[tuple[Callable[[Any, Any], Any], Any]] = [
     (max, int),
     (min, float),
     (lambda left, right: left + right, list[int]),
-    (add_messages, list[AnyMessage]),
+    (add_messages(format="langchain-openai"), list[AnyMessage]),
 ]
 
 

@@ -304,7 +304,7 @@ def test_a_process_without_langchain_decodes_all_but_langchains_classes() -> Non
     """
     result = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
     assert result.stdout == (
-        "AIMessage is a class of LangChain, which is not installed: pip install 'stepgraph[langgraph]'\n"
+        "messages and documents need LangChain, which is not installed: pip install 'stepgraph[langgraph]'\n"
     )
 
 
