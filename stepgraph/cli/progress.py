@@ -20,6 +20,7 @@ from stepgraph.errors import (
     StepgraphError,
 )
 from stepgraph.protocol.interrupts import Interrupt
+from stepgraph.protocol.invoke_result import INTERRUPT_KEY
 from stepgraph.temporal.program_names import operator_command, worker_command
 
 WORKER_CHECK_SECONDS = 5.0
@@ -69,7 +70,7 @@ async def follow(run: GraphRun, connection: GraphConnection, *, detach: bool, as
         result.cancel()
     if isinstance(run, FinishedRun) and not as_json:
         rendering.print_line("[dim]nothing is left to run[/]")
-    interrupts: list[Interrupt] = values.pop("__interrupt__", [])
+    interrupts: list[Interrupt] = values.pop(INTERRUPT_KEY, []) if isinstance(values, dict) else []
     if as_json:
         rendering.print_json({**ids, "values": values, "interrupts": [each._asdict() for each in interrupts]})
         return

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -58,7 +58,7 @@ def step_line(snapshot: StateSnapshot, took: timedelta | None = None) -> str:
     return f"[bold]step {metadata['step']:<3}[/] {seconds:>9}  {escape(writers)}  [dim]{escape(next_nodes)}[/]"
 
 
-def values_block(values: dict[str, Any]) -> str:
+def values_block(values: Any) -> str:
     """Return the values as indented JSON."""
     return escape(json.dumps(values, indent=2, default=str, ensure_ascii=False))
 
@@ -162,7 +162,8 @@ def _writes_text(writes: dict[str, Any] | None) -> str:
     """Return which nodes wrote which keys."""
     if not writes:
         return ""
-    return ", ".join(f"{node}: {', '.join(keys)}" if keys else node for node, keys in writes.items())
+    by_node = {node: ", ".join(keys) if isinstance(keys, Mapping) else "" for node, keys in writes.items()}
+    return ", ".join(f"{node}: {keys}" if keys else node for node, keys in by_node.items())
 
 
 def _task_text(task: TaskSnapshot) -> str:

@@ -75,13 +75,12 @@ class GraphClient:
         self.graph = graph
         self.task_queue = task_queue or text_setting("STEPGRAPH_TASK_QUEUE") or task_queue_of(graph)
         self._schema = schema
-        self._channels = schema.channels if schema is not None else None
         self._types = schema.channels.types_hash if schema is not None else ""
-        self._threads = Threads(self.client, graph, self.task_queue, self._channels, check_workers)
+        self._threads = Threads(self.client, graph, self.task_queue, schema, check_workers)
 
     async def ainvoke(
         self, input: Any, config: Config | None = None, **options: Unpack[InvokeKeywords]
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any] | Any:
         """Run a thread until it is idle, and return its values.
 
         See `CompiledGraph.invoke` for the arguments, the result and the errors.
@@ -125,7 +124,9 @@ class GraphClient:
         """
         with server_errors(self.client):
             run_config = parse_config(config)
-            command = update_command(run_config, values, as_node, self._encode, types=self._types, task_id=task_id)
+            command = update_command(
+                run_config, values, as_node, self._encode_update, types=self._types, task_id=task_id
+            )
             return await update_thread(self._threads, run_config, command)
 
     async def abulk_update_state(self, config: Config, supersteps: Supersteps) -> RunnableConfig:
@@ -135,7 +136,7 @@ class GraphClient:
         """
         with server_errors(self.client):
             run_config = parse_config(config)
-            command = bulk_update_command(run_config, supersteps, self._encode, types=self._types)
+            command = bulk_update_command(run_config, supersteps, self._encode_update, types=self._types)
             return await update_thread(self._threads, run_config, command)
 
     async def afork(
@@ -144,7 +145,7 @@ class GraphClient:
         values: Any = None,
         as_node: str | None = None,
         thread_id: Any = None,
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any] | Any:
         """Update the state at a checkpoint, run from there until the thread is idle, and return its values.
 
         See `CompiledGraph.fork` for the arguments and the errors.
@@ -161,7 +162,7 @@ class GraphClient:
         """Start a fork, and return its run without waiting for the result. See `CompiledGraph.fork`."""
         with server_errors(self.client):
             run_config = parse_config(config)
-            command = update_command(run_config, values, as_node, self._encode, types=self._types)
+            command = update_command(run_config, values, as_node, self._encode_update, types=self._types)
             if thread_id is None:
                 return await fork_thread(self._threads, run_config, command)
             return await fork_to_new_thread(self._threads, run_config, parse_thread_id(thread_id), command)
@@ -206,7 +207,7 @@ class GraphClient:
                 )
             else:
                 snapshot, reason = await read_current_head(self.client, run_config.thread_id, latest)
-            read = empty_snapshot(run_config.thread_id) if snapshot is None else snapshot_from(snapshot, self._channels)
+            read = empty_snapshot(run_config.thread_id) if snapshot is None else snapshot_from(snapshot, self._schema)
             return read if reason is None else read._replace(errors=(reason, *read.errors))
 
     async def aget_state_history(
@@ -233,9 +234,12 @@ class GraphClient:
                 return
             snapshots = read_history(self.client, run_config.thread_id, filter=filter, before=before_id, limit=limit)
             async for snapshot in snapshots:
-                yield snapshot_from(snapshot, self._channels)
+                yield snapshot_from(snapshot, self._schema)
 
-    def _encode(self, values: Any) -> dict[str, Any] | None:
+    def _encode_update(self, values: Any) -> dict[str, Any] | None:
+        return self._encode(values, is_update=True)
+
+    def _encode(self, values: Any, *, is_update: bool = False) -> dict[str, Any] | None:
         """Encode a caller's values as JSON data that fits the state and the size limit of a payload."""
         limit = size_limit(uses_external_storage=uses_storage(self.client))
-        return encode_input(self.graph, self._schema, values, limit=limit)
+        return encode_input(self.graph, self._schema, values, is_update=is_update, limit=limit)

@@ -22,9 +22,10 @@ from stepgraph.client.thread_reader import read_history, read_idle_record, read_
 from stepgraph.engine.ids import run_id_of
 from stepgraph.engine.record import Record
 from stepgraph.errors import RunEndedError, StepgraphError
-from stepgraph.execution.channels import Channels
+from stepgraph.execution.state_schema import StateSchema
 from stepgraph.protocol.commands import IdleAnswer
 from stepgraph.protocol.interrupts import Interrupt
+from stepgraph.protocol.invoke_result import OutputKeys, invoke_result
 from stepgraph.protocol.names import WAIT_UNTIL_IDLE
 from stepgraph.protocol.snapshot import StateSnapshot, head_in_record, snapshot_from
 from stepgraph.protocol.start_options import StartOptions
@@ -60,7 +61,7 @@ class GraphRun:
         client: a connected client.
         thread_id: the thread.
         run_id: the run.
-        channels: the graph's channels, which decode values into their declared types; `None` returns JSON data.
+        schema: the graph's state schema, which decodes values into their declared types; `None` returns JSON data.
         head: the checkpoint after which `watch` begins; by default the one from which the run restored the thread.
     """
 
@@ -69,20 +70,22 @@ class GraphRun:
         client: Client,
         thread_id: str,
         run_id: str,
-        channels: Channels | None,
+        schema: StateSchema | None,
         *,
         head: str | None = None,
     ) -> None:
         self.thread_id = thread_id
         self.run_id = run_id
         self._client = client
-        self._channels = channels
+        self.output_keys: OutputKeys = None
+        """What `result` shows of the state instead of the graph's output."""
+        self._schema = schema
         self._head = head
         self._run_ids = [run_id]
         """The run, then the runs that continue it because its history has grown."""
 
-    async def result(self) -> dict[str, Any]:
-        """Wait until the thread is idle, and return its values.
+    async def result(self) -> Any:
+        """Wait until the thread is idle, and return the values of its output.
 
         A value that does not come back unchanged under the types of this process's code is JSON data.
 
@@ -98,11 +101,13 @@ class GraphRun:
         with server_errors(self._client):
             record = await self.record()
             values = await read_values(self._client, record)
-            if self._channels:
-                readable, _ = self._channels.readable(values, {**record.checkpoint.stamps, **record.pending_stamps})
-                values = {name: readable[name] for name in self._channels.names if name in readable}
-            interrupts = head_in_record(record)["interrupts"]
-            return {**values, "__interrupt__": [Interrupt(**each) for each in interrupts]} if interrupts else values
+            output = record.output
+            if self._schema is not None:
+                stamps = {**record.checkpoint.stamps, **record.pending_stamps}
+                values, _ = self._schema.channels.readable(values, stamps)
+                output = self._schema.output_names
+            interrupts = [Interrupt(**each) for each in head_in_record(record)["interrupts"]]
+            return invoke_result(values, output, self.output_keys, interrupts)
 
     async def record(self) -> Record:
         """Wait until the thread is idle, and return its record. Raises the errors of `result`."""
@@ -206,7 +211,7 @@ class GraphRun:
                             break
                     for snapshot in reversed(new):
                         last_seen = snapshot["config"]["configurable"]["checkpoint_id"]
-                        yield snapshot_from(snapshot, self._channels)
+                        yield snapshot_from(snapshot, self._schema)
             finally:
                 end.cancel()
                 await asyncio.gather(end, return_exceptions=True)
@@ -246,9 +251,9 @@ class QueuedRun(GraphRun):
     """
 
     def __init__(
-        self, client: Client, thread_id: str, run_id: str, channels: Channels | None, *, queued_input_id: str
+        self, client: Client, thread_id: str, run_id: str, schema: StateSchema | None, *, queued_input_id: str
     ) -> None:
-        super().__init__(client, thread_id, run_id, channels)
+        super().__init__(client, thread_id, run_id, schema)
         self._queued_input_id = queued_input_id
         self._search: asyncio.Task[None] | None = None
         self._searchers = 0
@@ -304,8 +309,8 @@ def _has_failed(task: asyncio.Task[None]) -> bool:
 class FinishedRun(GraphRun):
     """The last run of a finished thread, returned for a resume that has nothing to run: its result is known already."""
 
-    def __init__(self, client: Client, record: Record, channels: Channels | None) -> None:
-        super().__init__(client, record.thread_id, record.run_id, channels)
+    def __init__(self, client: Client, record: Record, schema: StateSchema | None) -> None:
+        super().__init__(client, record.thread_id, record.run_id, schema)
         self._record = record
 
     async def record(self) -> Record:
@@ -314,4 +319,4 @@ class FinishedRun(GraphRun):
 
     async def watch(self) -> AsyncIterator[StateSnapshot]:
         """Yield the thread's head."""
-        yield snapshot_from(head_in_record(self._record), self._channels)
+        yield snapshot_from(head_in_record(self._record), self._schema)

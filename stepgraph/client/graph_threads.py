@@ -16,7 +16,7 @@ from stepgraph.client.run_starter import start_next_run
 from stepgraph.client.thread_reader import read_closed_record
 from stepgraph.engine.record import Record
 from stepgraph.errors import GraphMismatchError, UnknownGraphError
-from stepgraph.execution.channels import Channels
+from stepgraph.execution.state_schema import StateSchema
 from stepgraph.protocol.commands import CommandAnswer
 from stepgraph.protocol.config import RunConfig
 from stepgraph.temporal.executions import Run, latest_run, was_picked_up
@@ -38,8 +38,8 @@ class Threads:
     client: Client
     graph: str
     task_queue: str
-    channels: Channels | None
-    """The graph's channels, which decode values into their declared types; `None` without the graph's schema."""
+    schema: StateSchema | None
+    """The graph's state schema, which decodes values into their declared types; `None` without the graph's code."""
     check_workers: bool
     """Whether to refuse a start while no worker polls the task queue."""
 
@@ -101,18 +101,16 @@ class Threads:
 
     def graph_run(self, thread_id: str, run_id: str) -> GraphRun:
         """Return a `GraphRun` for a run."""
-        return GraphRun(self.client, thread_id, run_id, self.channels)
+        return GraphRun(self.client, thread_id, run_id, self.schema)
 
     def run_that_took(self, answer: CommandAnswer | GraphRun, thread_id: str) -> GraphRun:
         """Return the run that a command was delivered to, or the place of an input in the thread's queue."""
         if isinstance(answer, GraphRun):
             return answer
         if answer.queued_input_id is not None:
-            return QueuedRun(
-                self.client, thread_id, answer.run_id, self.channels, queued_input_id=answer.queued_input_id
-            )
+            return QueuedRun(self.client, thread_id, answer.run_id, self.schema, queued_input_id=answer.queued_input_id)
         head = (answer.configurable or {}).get("checkpoint_id")
-        return GraphRun(self.client, thread_id, answer.run_id, self.channels, head=head)
+        return GraphRun(self.client, thread_id, answer.run_id, self.schema, head=head)
 
     async def require_worker(self) -> None:
         """Raise `UnknownGraphError` if no worker polls the task queue, so that a new run would wait for ever.

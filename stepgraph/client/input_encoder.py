@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stepgraph.errors import InvalidInputError
+from stepgraph.engine.constants import ROOT
 from stepgraph.execution.state_schema import StateSchema
 from stepgraph.protocol.method_arguments import as_plain_json
-from stepgraph.serde.error_text import type_name
 from stepgraph.serde.json_values import size_by_channel
 from stepgraph.serde.sizes import PAYLOAD_LIMIT, check_size
 
 
 def encode_input(
-    graph: str, schema: StateSchema | None, input_data: Any, *, limit: int = PAYLOAD_LIMIT
+    graph: str, schema: StateSchema | None, input_data: Any, *, is_update: bool = False, limit: int = PAYLOAD_LIMIT
 ) -> dict[str, Any] | None:
     """Encode an input or an update's values; `None` stays `None`.
 
@@ -22,6 +21,7 @@ def encode_input(
         graph: the graph's name, for messages.
         schema: the graph's state schema, which gives the type of each key; without it, values must be plain JSON.
         input_data: what the caller passed.
+        is_update: whether it may set any channel, not only those of an input.
         limit: the largest size in bytes.
 
     Raises:
@@ -30,16 +30,17 @@ def encode_input(
     """
     if input_data is None:
         return None
-    data = schema.encode_input(graph, input_data) if schema else _encode_plain_json(graph, input_data)
+    if schema is None:
+        data = _encode_plain_json(graph, input_data)
+    else:
+        data = schema.encode_update(graph, input_data) if is_update else schema.encode_input(graph, input_data)
     check_size(f"The input of graph {graph!r}", size_by_channel(data), limit=limit)
     return data
 
 
 def _encode_plain_json(graph: str, input_data: Any) -> dict[str, Any]:
-    if not isinstance(input_data, Mapping):
-        raise InvalidInputError(
-            f"The input of graph {graph!r} must be a mapping of plain JSON data; got {type_name(input_data)}.",
-            graph=graph,
-        )
-    data: dict[str, Any] = as_plain_json(dict(input_data), f"Without the graph's code, the input of {graph!r}")
+    subject = f"Without the graph's code, the input of {graph!r}"
+    if not isinstance(input_data, Mapping):  # the run's spec says whether the state is one value
+        return {ROOT: as_plain_json(input_data, subject)}
+    data: dict[str, Any] = as_plain_json(dict(input_data), subject)
     return data

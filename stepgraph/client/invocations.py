@@ -83,7 +83,7 @@ async def _start(
         return await threads.start(config, input_data, after=None, **options)
     record = await threads.record_after(after, needed=input_data is None)
     if input_data is None and record is not None and not record.next:
-        return FinishedRun(threads.client, record, threads.channels)
+        return FinishedRun(threads.client, record, threads.schema)
     if input_data is None and record is None:
         raise nothing_to_resume(config.thread_id, (await outcome_of(threads.client, after)).reason)
     return await threads.start(config, input_data, after=after, **options)

@@ -97,7 +97,7 @@ async def accept_input(
     Raises:
         InvalidInputError: the input does not fit the state; the thread is unchanged.
     """
-    input_data = check_values(thread.spec, input_data, types=types, uses_external_storage=thread.uses_external_storage)
+    input_data = thread.spec.input_of(_check(thread, input_data, types))
     stamps: Mapping[str, str] = {}
     if types != thread.spec.types_hash and input_data:
         result = TaskResult(writes=(input_data,))
@@ -125,7 +125,7 @@ def check_command(thread: ThreadView, kind: CommandKind, command: ThreadCommand)
     for update in (update for super_step in command.steps(_source(kind)) for update in super_step):
         if update.as_node is not None:
             author_of(thread.spec, thread.head, update.as_node)
-        _check(thread, update.values or {}, command.types)
+        _check_given(thread, update.values, command.types)
 
 
 def check_command_on_closed(thread: ThreadView, spec: GraphSpec, kind: CommandKind, command: UpdateCommand) -> None:
@@ -139,12 +139,18 @@ def check_command_on_closed(thread: ThreadView, spec: GraphSpec, kind: CommandKi
         for update in super_step:
             if is_first or update.as_node is not None:  # the writers of a later super-step's target are not known yet
                 author_of(spec, target, update.as_node)
-            check_values(spec, update.values or {}, uses_external_storage=thread.uses_external_storage)
+            if update.values is not None:
+                check_values(spec, update.values, uses_external_storage=thread.uses_external_storage)
         is_first = False
 
 
 def _check(thread: ThreadView, values: Any, types: str) -> dict[str, Any]:
     return check_values(thread.spec, values, types=types, uses_external_storage=thread.uses_external_storage)
+
+
+def _check_given(thread: ThreadView, values: Any, types: str) -> dict[str, Any]:
+    """Return the values of an update after a check; none if it has none."""
+    return {} if values is None else _check(thread, values, types)
 
 
 def _source(kind: CommandKind) -> UpdateSource:
@@ -189,7 +195,9 @@ async def _find_target(
 def _update(thread: Thread, target: Checkpoint | None, update: StateUpdate, types: str) -> Update:
     """Return an update with its author and everything that it writes."""
     author = author_of(thread.spec, target, update.as_node)
-    values = _check(thread, update.values or {}, types)
+    values = _check_given(thread, update.values, types)
+    if update.as_node == START:  # an input at an earlier checkpoint
+        values = thread.spec.input_of(values)
     remaining: dict[str, Any] = {}
     if author == START and update.as_node is None:  # the update adds to an input that no task has written yet
         remaining = remaining_input(thread.spec, target, values)

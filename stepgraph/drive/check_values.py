@@ -7,6 +7,7 @@ from typing import Any
 
 from stepgraph.engine.spec import GraphSpec
 from stepgraph.errors import InvalidInputError, suggest
+from stepgraph.protocol.root_value import is_wrapped, unwrapped, wrapped
 from stepgraph.serde.error_text import type_name
 from stepgraph.serde.json_values import size_by_channel
 from stepgraph.serde.plain_json import json_size
@@ -26,9 +27,14 @@ def check_values(spec: GraphSpec, values: Any, *, types: str = "", uses_external
         uses_external_storage: whether they may be as large as external storage allows.
 
     Raises:
-        InvalidInputError: it is not a mapping, has a key that the state does not declare, or is nested too deep.
+        InvalidInputError: it is not a mapping, though the state has keys; it has a key that the state does not declare;
+            or it is nested too deep.
         PayloadTooLargeError: it is too large.
     """
+    if spec.is_root:
+        values = wrapped(values)
+    elif is_wrapped(values):  # by a client without the graph's code
+        values = unwrapped(values)
     if not isinstance(values, Mapping):
         raise InvalidInputError(
             f"The input of graph {spec.name!r} must be a JSON object with its state's keys "

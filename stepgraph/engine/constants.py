@@ -1,4 +1,4 @@
-"""The names of the two virtual nodes that every graph has without declaring them."""
+"""Names that every graph has without declaring them: its two virtual nodes, and the channel of a state of one value."""
 
 from typing import Final
 
@@ -10,3 +10,6 @@ END: Final = "__end__"
 
 RESERVED: Final = (START, END)
 """Names that no declared node may have."""
+
+ROOT: Final = "__root__"
+"""The channel of a state that is one value: ``StateGraph(Annotated[list, operator.add])``."""

@@ -83,6 +83,8 @@ class Record(Format):
     ``results``, as many as were too large: the tasks that had them run again; ``failures``, all but some."""
     taken_commands: tuple[TakenCommand, ...] = ()
     """The commands that the thread has taken lately: one that is sent again is not applied again."""
+    output: tuple[str, ...] | None = None
+    """The channels that a result shows; `None` stands for all."""
     recent: tuple[RecentCheckpoint, ...] = ()
     """The checkpoints before the head of a long run, newest first (`stepgraph.engine.recent_history`)."""
 
@@ -128,6 +130,7 @@ def record_of(thread: ThreadView, checkpoint: Checkpoint | None = None) -> Recor
         thread_id=thread.thread_id,
         run_id=thread.run_id,
         taken_commands=thread.taken_commands.all if is_head else (),
+        output=thread.spec.output_channels,
     )
     return within_limit(record, EXTERNAL_STORAGE_RECORD_LIMIT if thread.uses_external_storage else RECORD_LIMIT)
 

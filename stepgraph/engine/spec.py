@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from pydantic_core import to_json
 
-from stepgraph.engine.constants import END, START
+from stepgraph.engine.constants import END, ROOT, START
 from stepgraph.engine.folds import CUSTOM, LAST_VALUE
 from stepgraph.errors import StepgraphError
 from stepgraph.serde.formats import Data, Format
@@ -141,6 +141,15 @@ class GraphSpec(Format):
     interrupt_after: tuple[str, ...] = ()
     """Nodes after which a thread pauses; ``*`` stands for every node."""
     durability: Durability = "sync"
+    input_channels: tuple[str, ...] | None = None
+    """The channels that an input sets; `None` stands for all. What an input has of others is ignored."""
+    output_channels: tuple[str, ...] | None = None
+    """The channels that a result shows; `None` stands for all."""
+
+    @property
+    def is_root(self) -> bool:
+        """Whether the state is one value, in the channel `ROOT`."""
+        return self.channel_names == (ROOT,)
 
     @cached_property
     def hash(self) -> str:
@@ -190,6 +199,11 @@ class GraphSpec(Format):
     def zeros(self) -> Mapping[str, Any]:
         """The values of a new thread, as JSON data: the empty value of each channel that has one."""
         return {channel.name: channel.zero for channel in self.channels if channel.has_zero}
+
+    def input_of(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those of some values that an input sets."""
+        names = self.input_channels
+        return {name: value for name, value in values.items() if names is None or name in names}
 
     def is_built_in(self, channel: str) -> bool:
         """Return whether a channel has a built-in fold."""

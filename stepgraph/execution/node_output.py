@@ -14,7 +14,7 @@ from stepgraph.serde.sizes import MAX_DEPTH, check_size, is_too_deep
 
 def updates_in(schema: StateSchema, node: str, returned: Any) -> Iterable[Mapping[str, Any]]:
     """Yield the mappings that a node returned: one, or several in a list."""
-    for item in returned if isinstance(returned, list | tuple) else [returned]:
+    for item in returned if isinstance(returned, list | tuple) and not schema.is_root else [returned]:
         if item is None:
             continue
         update = schema.as_mapping(item)

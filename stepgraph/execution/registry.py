@@ -37,6 +37,8 @@ class RegisteredNode:
     """What the function takes."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """What the node's author says of it; the node finds it in its config's metadata."""
+    input_schema: Any = None
+    """The class of the state that the function takes; `None` for the graph's."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class RegisteredRouter:
     """From what the function returns to the name of a node; without it, the function returns names of nodes."""
     parameters: NodeParameters = STATE_ALONE
     """What the function takes."""
+    input_schema: Any = None
+    """The class of the state that the function takes; `None` for that of its node."""
 
 
 @dataclass(frozen=True)

@@ -46,10 +46,22 @@ async def route(
         known: dict[str, str] | None = None if stamps is None else {}
         changed_values = schema.channels.decode(_present(changed), known)  # its parts may be of several types
         values = schema.channels.decode(_except(state, changed), stamps) | changed_values
-        node_state = schema.node_state(schema.channels.zero_values() | values)
+        node_state = _router_state(code, request.node, router, schema.channels.zero_values() | values, writes)
         returned = await call_function(router.function, router.parameters, node_state, context, run_sync)
         goto += _destinations(code.registry, request.node, name, router, returned)
     return tuple(goto)
+
+
+def _router_state(code: RunCode, node: str, router: RegisteredRouter, values: Values, writes: Sequence[Write]) -> Any:
+    """Return the state as a router gets it: of its own class, or of its node's with what the node wrote beside it."""
+    schema, source = code.registry.schema, code.registry.nodes.get(node)
+    own_class = router.input_schema
+    node_class = source.input_schema if source is not None else None
+    state = schema.node_state(values, node_class if own_class is None else own_class)
+    if own_class is not None or not isinstance(state, dict) or schema.is_root:
+        return state
+    written = {write.channel: write.value for write in writes if write.channel not in state}
+    return {**{name: code.channels[name].decode_write(value) for name, value in written.items()}, **state}
 
 
 def _after_own_writes(

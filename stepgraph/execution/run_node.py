@@ -65,7 +65,8 @@ async def run_task(
             code.router(request.node, router)
         node_state = copy.deepcopy(request.input)
         if not request.sent:
-            node_state = schema.node_state(schema.channels.zero_values() | schema.channels.decode(state, stamps))
+            values = schema.channels.zero_values() | schema.channels.decode(state, stamps)
+            node_state = schema.node_state(values, node.input_schema)
         token = current_scratchpad.set(Scratchpad(request.idempotency_key, request.answers))
         try:
             context = task_context(code, request, attempt)

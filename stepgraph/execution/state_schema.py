@@ -1,80 +1,138 @@
-"""A graph's state schema: the class that its author declared, as channels.
+"""A graph's state schema: the classes that its author declared, as channels.
 
-Owns the reading of that class (`TypedDict`, dataclass or pydantic model), the validation of inputs against it, and the
-object that nodes get as their state. What a channel does with a write is the business of
-`stepgraph.execution.channels`.
+Owns which channels the classes of a graph make together, which of them an input may set and a result shows, and the
+validation of inputs. What one class is has its place in `stepgraph.execution.state_class`; what a channel does with a
+write is the business of `stepgraph.execution.channels`.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import typing
-from collections.abc import Callable, Mapping
-from typing import Any, NotRequired, Required, TypeGuard, get_args, get_origin, get_type_hints
+from collections.abc import Mapping
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from typing_extensions import ReadOnly, is_typeddict
+from pydantic import ValidationError
 
+from stepgraph.engine.constants import ROOT
 from stepgraph.errors import GraphDefinitionError, InvalidInputError, InvalidUpdateError, suggest
-from stepgraph.execution.channels import Channels, Values, make_channel
+from stepgraph.execution.channels import Channel, Channels, Values, make_channel
+from stepgraph.execution.state_class import StateClass, attributes_of
+from stepgraph.protocol.root_value import wrapped
 from stepgraph.serde.equality import describe_loss
 from stepgraph.serde.error_text import first_line, type_name, type_text
 
-_QUALIFIERS = (Required, NotRequired, ReadOnly, typing.Required, typing.NotRequired)
-
 
 class StateSchema:
-    """The declared state class with its channels."""
+    """The classes of a graph's state, input and output and of its nodes' views, with the channels that they make.
 
-    def __init__(self, declared: type) -> None:
+    A key that several classes declare is one channel. It has the type and the reducer of the class that came first.
+
+    Args:
+        declared: the class of the state.
+        input_schema: the class of an input; the state's by default.
+        output_schema: the class of a result; the state's by default.
+    """
+
+    def __init__(self, declared: Any, *, input_schema: Any = None, output_schema: Any = None) -> None:
         self.declared = declared
-        self.channels = Channels(make_channel(name, hint) for name, hint in _annotations(declared).items())
-        self._make_node_state: Callable[[dict[str, Any]], Any] = _node_state_factory(declared)
+        self.channels = Channels(())
+        self._classes: list[StateClass] = []
+        self._state = self._added(declared)
+        self._input = self._added(declared if input_schema is None else input_schema)
+        self._output = self._added(declared if output_schema is None else output_schema)
 
-    def node_state(self, values: Values) -> Any:
-        """Return the state as nodes and routers get it: a dict, or an instance of the declared dataclass or model.
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The channels that an input may set, in order."""
+        return tuple(self._input.annotations)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The channels that a result shows, in order."""
+        return tuple(self._output.annotations)
+
+    @property
+    def is_root(self) -> bool:
+        """Whether the state is one value: the channel `ROOT` is the only one."""
+        return self.channels.names == (ROOT,)
+
+    def add(self, declared: Any) -> None:
+        """Add the class of what some nodes or routers get. Its keys become channels.
+
+        Raises:
+            GraphDefinitionError: a key has another reducer than the same key of a class before it.
+        """
+        self._added(declared)
+
+    def node_state(self, values: Values, declared: Any = None) -> Any:
+        """Return the state as nodes and routers get it: a dict, an instance of their class, or the one value.
+
+        Args:
+            values: the values of channels. Those that the class does not declare are left out.
+            declared: the class that the node or router takes; the state's by default.
 
         Raises:
             InvalidUpdateError: the class requires a channel that has no value on this thread.
         """
+        wanted = self._state if declared is None else self._added(declared)
         try:
-            return self._make_node_state({name: values[name] for name in self.channels.names if name in values})
+            return wanted.instance(values)
         except (TypeError, ValidationError) as error:
-            missing = [name for name in self.channels.names if name not in values]
+            missing = [name for name in wanted.annotations if name not in values]
             if not missing:
                 raise
             raise InvalidUpdateError(
-                f"{self.declared.__qualname__} cannot be made for a node: {first_line(error)}. Without a value on this "
+                f"{wanted.name} cannot be made for a node: {first_line(error)}. Without a value on this "
                 f"thread: {', '.join(map(repr, missing))}. Write it by update_state or as input, or declare a default.",
                 channel=missing[0],
             ) from error
 
     def as_mapping(self, value: Any) -> Mapping[str, Any] | None:
-        """Return the channels that a mapping, or an instance of the state class, sets; `None` for other values."""
+        """Return the channels that a mapping, or an instance of a class with fields, sets; `None` for other values.
+
+        Of an instance, fields that are no channels are left out. In a state of one value, any value sets that one.
+        """
+        if self.is_root:
+            return {ROOT: value}
         if isinstance(value, Mapping):
             return value
-        if is_typeddict(self.declared) or not isinstance(value, self.declared):
-            return None
-        if isinstance(value, BaseModel):
-            return {name: getattr(value, name) for name in self.channels.names if not _is_unset(value, name)}
-        return {name: getattr(value, name) for name in self.channels.names}
+        attributes = {name: item for name, item in attributes_of(value) or () if name in self.channels}
+        return attributes if attributes or any(type(value) is each.declared for each in self._classes) else None
+
+    def readable(self, encoded: Values, stamps: Mapping[str, str] | None) -> tuple[dict[str, Any], list[str]]:
+        """Return the values of a checkpoint for a reader, and why some of them stay JSON data."""
+        return self.channels.readable(encoded, stamps)
+
+    def readable_write(self, name: str, encoded: Any, stamp: str | None) -> Any:
+        """Return what a node wrote to a channel for a reader; JSON data if it does not come back unchanged."""
+        return self.channels.readable_write(name, encoded, stamp)
 
     def encode_input(self, graph: str, value: Any) -> dict[str, Any]:
         """Return a caller's input as JSON data. Values are coerced to the declared types where pydantic can.
 
+        Keys of the state that the input's class does not declare are left out.
+
         Raises:
             InvalidInputError: the input is not a mapping, or names the key that is unknown or does not fit.
         """
+        return self._encode(graph, value, self.input_names)
+
+    def encode_update(self, graph: str, value: Any) -> dict[str, Any]:
+        """Return the values of an update by hand, which may set any channel. Otherwise like `encode_input`."""
+        return self._encode(graph, value, self.channels.names)
+
+    def _encode(self, graph: str, value: Any, names: tuple[str, ...]) -> dict[str, Any]:
         input_data = self.as_mapping(value)
         if input_data is None:
             raise InvalidInputError(
                 f"The input of graph {graph!r} must be a mapping of its state's keys "
-                f"({', '.join(map(repr, self.channels.names))}), or None to resume; got {type_name(value)}.",
+                f"({', '.join(map(repr, names))}), or None to resume; got {type_name(value)}.",
                 graph=graph,
             )
         encoded = {}
         for key, item in input_data.items():
             channel = self._channel_of(graph, key)
+            if key not in names:
+                continue
             try:
                 encoded[key] = channel.encode_write(channel.coerce_write(item))
             except InvalidUpdateError as error:
@@ -87,7 +145,7 @@ class StateSchema:
         return encoded
 
     def check_input(self, graph: str, encoded: Any, *, exact: bool = False) -> dict[str, Any]:
-        """Return an input that is JSON data already, coerced to the declared types.
+        """Return an input, or an update, that is JSON data already, coerced to the declared types.
 
         Args:
             graph: the graph's name, for messages.
@@ -97,6 +155,8 @@ class StateSchema:
         Raises:
             InvalidInputError: it does not fit, or would not come back unchanged.
         """
+        if self.is_root:
+            encoded = wrapped(encoded)
         if not isinstance(encoded, Mapping):
             raise InvalidInputError(
                 f"The input of graph {graph!r} must be a JSON object with its state's keys "
@@ -115,7 +175,25 @@ class StateSchema:
                 raise self._does_not_fit(graph, key, item, reason)
         return checked
 
-    def _channel_of(self, graph: str, key: Any) -> Any:
+    def _added(self, declared: Any) -> StateClass:
+        """Return a class of the schema, after its keys have become channels."""
+        for known in self._classes:
+            if known.declared is declared or known.declared == declared:
+                return known
+        added = StateClass(declared)
+        made = [make_channel(name, hint) for name, hint in added.annotations.items()]
+        for channel in made:
+            if channel.name in self.channels and not _may_share(self.channels[channel.name], channel):
+                raise GraphDefinitionError(
+                    f"Key {channel.name!r} has another reducer in {added.name} than in a class before it. Declare it "
+                    "with one reducer; a class that only reads the key may leave the reducer out.",
+                    key=channel.name,
+                )
+        self.channels = Channels([*self.channels, *(channel for channel in made if channel.name not in self.channels)])
+        self._classes.append(added)
+        return added
+
+    def _channel_of(self, graph: str, key: Any) -> Channel:
         if key not in self.channels:
             raise InvalidInputError(
                 f"The input of graph {graph!r} has a key {key!r} that its state does not declare."
@@ -135,57 +213,12 @@ class StateSchema:
         )
 
 
-def _annotations(declared: Any) -> dict[str, Any]:
-    """Return the type annotation of each key of a state class; raise `GraphDefinitionError` if it cannot be a state."""
-    if not isinstance(declared, type) or not (
-        is_typeddict(declared) or dataclasses.is_dataclass(declared) or _is_model(declared)
-    ):
-        raise GraphDefinitionError(
-            f"StateGraph takes a TypedDict, a dataclass or a pydantic model as its state; got {declared!r}.",
-            state=repr(declared),
-        )
-    try:
-        hints = get_type_hints(declared, include_extras=True)
-    except Exception as error:  # evaluating an annotation can raise anything
-        raise GraphDefinitionError(
-            f"The state {declared.__qualname__} has an annotation that cannot be resolved: {first_line(error)}. "
-            "Define the type at module level, above the state.",
-            state=declared.__qualname__,
-        ) from error
-    if _is_model(declared):
-        hints = {name: hints[name] for name in declared.model_fields}
-    elif dataclasses.is_dataclass(declared):
-        hints = {item.name: hints[item.name] for item in dataclasses.fields(declared) if item.init}
-    if not hints:
-        raise GraphDefinitionError(f"The state {declared.__qualname__} declares no keys.", state=declared.__qualname__)
-    return {name: _without_qualifiers(hint) for name, hint in hints.items()}
+def _may_share(first: Channel, other: Channel) -> bool:
+    """Return whether a key that two classes declare is one channel: the later class has no reducer, or the same one.
 
-
-def _without_qualifiers(hint: Any) -> Any:
-    while get_origin(hint) in _QUALIFIERS:
-        hint = get_args(hint)[0]
-    return hint
-
-
-def _is_model(declared: Any) -> TypeGuard[type[BaseModel]]:
-    return isinstance(declared, type) and issubclass(declared, BaseModel)
-
-
-def _is_unset(value: BaseModel, name: str) -> bool:
-    """Return whether a model has no value for a key: it was not set, and its default is `None`."""
-    if name in value.model_fields_set or getattr(value, name) is not None:
-        return False
-    return type(value).model_fields[name].default is None
-
-
-def _node_state_factory(declared: Any) -> Callable[[dict[str, Any]], Any]:
-    """Return a function that makes an instance of the state class from values by channel."""
-    if _is_model(declared):
-        model = declared
-        aliases = {name: field.validation_alias for name, field in model.model_fields.items()}
-        input_names = {name: alias if isinstance(alias, str) else name for name, alias in aliases.items()}
-        return lambda values: model.model_validate({input_names[name]: value for name, value in values.items()})
-    if dataclasses.is_dataclass(declared):
-        make_instance = typing.cast(Callable[..., Any], declared)
-        return lambda values: make_instance(**values)
-    return lambda values: values
+    As in LangGraph, a ``lambda`` is taken for the same as any reducer: its source line makes another one each time.
+    """
+    if other.reducer is None or other.reducer is first.reducer:
+        return True
+    names = [getattr(reducer, "__name__", "") for reducer in (first.reducer, other.reducer) if reducer is not None]
+    return len(names) == 2 and "<lambda>" in names

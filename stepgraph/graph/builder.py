@@ -17,6 +17,7 @@ from stepgraph.errors import GraphDefinitionError
 from stepgraph.execution.node_parameters import name_of
 from stepgraph.execution.registry import GraphRegistry, RegisteredNode, RegisteredRouter
 from stepgraph.execution.retry import MAX_SECONDS, MIN_SECONDS, RetryPolicy
+from stepgraph.execution.state_class import class_of_first_parameter
 from stepgraph.execution.state_schema import StateSchema
 from stepgraph.graph import validation
 from stepgraph.graph.compiled import CompiledGraph
@@ -44,6 +45,9 @@ class StateGraph:
 
     Args:
         state_schema: a `TypedDict`, dataclass or pydantic model. ``Annotated[type, reducer]`` gives a key a reducer.
+            The type of a single value instead, ``Annotated[list, operator.add]``, makes a state that is this one value.
+        input_schema: the class of an input, which sets its keys only; the state's by default.
+        output_schema: the class of what `invoke` returns; the state's by default.
 
     Examples:
         >>> class State(typing.TypedDict):
@@ -55,8 +59,8 @@ class StateGraph:
         >>> graph = builder.compile(name="essay")
     """
 
-    def __init__(self, state_schema: type) -> None:
-        self.schema = StateSchema(state_schema)
+    def __init__(self, state_schema: Any, *, input_schema: Any = None, output_schema: Any = None) -> None:
+        self.schema = StateSchema(state_schema, input_schema=input_schema, output_schema=output_schema)
         self._nodes: dict[str, NodeSpec] = {}
         self._functions: dict[str, RegisteredNode] = {}
         self._edges: dict[tuple[str, str], None] = {}  # in order
@@ -69,6 +73,7 @@ class StateGraph:
         node: str | NodeFunction,
         action: NodeFunction | None = None,
         *,
+        input_schema: Any = None,
         retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
         metadata: Mapping[str, Any] | None = None,
         timeout: Seconds = DEFAULT_TIMEOUT,
@@ -85,6 +90,9 @@ class StateGraph:
         Args:
             node: the node's name, or its function, which then also names it.
             action: the node's function, if ``node`` is a name.
+            input_schema: the class of the state that the function takes. By default that of its first parameter, if it
+                is annotated with a class, or else the graph's. Keys that only this class has are private: they become
+                channels, and other nodes see them if their class has them, too.
             retry_policy: the exceptions after which the node is retried; without a policy it fails at the first. Of
                 several policies the first one that the exception matches decides.
             metadata: what the node finds under ``metadata`` in its config, beside the caller's.
@@ -111,7 +119,10 @@ class StateGraph:
             retry=retry_spec(name, policies),
             durability=_durability(f"Node {name!r}", durability, task_queue),
         )
-        self._functions[name] = RegisteredNode(function, policies, parameters, about)
+        input_schema = class_of_first_parameter(function) if input_schema is None else input_schema
+        if input_schema is not None:
+            self.schema.add(input_schema)
+        self._functions[name] = RegisteredNode(function, policies, parameters, about, input_schema)
         return self
 
     def add_sequence(self, nodes: Sequence[NodeFunction | tuple[str, NodeFunction]]) -> Self:
@@ -177,7 +188,10 @@ class StateGraph:
             name = f"{base_name}_{number}"
         mapping, ends, labels = _destinations(source, path, path_map)
         self._branches.append(BranchSpec(source=source, name=name, ends=ends, labels=labels))
-        self._routers[source, name] = RegisteredRouter(path, mapping, parameters)
+        input_schema = class_of_first_parameter(path)
+        if input_schema is not None:
+            self.schema.add(input_schema)
+        self._routers[source, name] = RegisteredRouter(path, mapping, parameters, input_schema)
         return self
 
     def set_entry_point(self, key: str) -> Self:
@@ -228,9 +242,16 @@ class StateGraph:
             interrupt_before=(interrupt_before,) if isinstance(interrupt_before, str) else tuple(interrupt_before),
             interrupt_after=(interrupt_after,) if isinstance(interrupt_after, str) else tuple(interrupt_after),
             durability=_durability(f"Graph {name!r}", durability) or "sync",
+            input_channels=_unless_all(self.schema.input_names, self.schema),
+            output_channels=_unless_all(self.schema.output_names, self.schema),
         )
         validation.check_spec(spec)
         return CompiledGraph(GraphRegistry(spec, self.schema, dict(self._functions), dict(self._routers)))
+
+
+def _unless_all(names: tuple[str, ...], schema: StateSchema) -> tuple[str, ...] | None:
+    """Return the names of channels; `None` if they are all that the graph has."""
+    return None if names == schema.channels.names else names
 
 
 def _seconds(node: str, option: str, value: Seconds) -> float:

@@ -52,7 +52,7 @@ class CompiledGraph:
         interrupt_before: Breaks = None,
         interrupt_after: Breaks = None,
         on_busy: OnBusy = "refuse",
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any] | Any:
         """Run a thread until it is idle, and return its values.
 
         Interrupts that wait for an answer are listed under ``__interrupt__``, each an `Interrupt`.
@@ -88,7 +88,7 @@ class CompiledGraph:
 
     async def ainvoke(
         self, input: Any, config: Config | None = None, **options: Unpack[InvokeKeywords]
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any] | Any:
         """Awaitable version of `invoke`."""
         inspect.signature(self.invoke).bind(input, config, **options)  # a wrong keyword must not start a server first
         return await _session().acall(self.registry, lambda client: client.ainvoke(input, config, **options))
@@ -146,7 +146,7 @@ class CompiledGraph:
 
     def fork(
         self, config: Config, values: Any = None, as_node: str | None = None, thread_id: Any = None
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any] | Any:
         """Update the state at a checkpoint, run from there until the thread is idle, and return its values.
 
         Without ``values`` and ``as_node``, the checkpoint's tasks run again.
@@ -166,7 +166,7 @@ class CompiledGraph:
 
     async def afork(
         self, config: Config, values: Any = None, as_node: str | None = None, thread_id: Any = None
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any] | Any:
         """Awaitable version of `fork`."""
         return await _session().acall(self.registry, lambda client: client.afork(config, values, as_node, thread_id))
 

@@ -23,9 +23,12 @@ OnBusy = Literal["refuse", "enqueue", "cancel"]
 
 
 class StateUpdate(Message):
-    """One update by hand: values as JSON data, signed by ``as_node`` or, without it, by the last writer."""
+    """One update by hand, signed by ``as_node`` or, without it, by the last writer.
 
-    values: dict[str, Any] | None = None
+    The values are JSON data: keys of the state, or the value of a state of one value.
+    """
+
+    values: Any = None
     as_node: str | None = None
     task_id: str | None = None
     """The task whose run the update replaces, where its node is due several times."""
@@ -37,7 +40,7 @@ class UpdateCommand(Message):
     Most callers need ``{"values": {...}, "as_node": "human"}`` alone; ``{}`` to `FORK` runs the head's tasks again.
     """
 
-    values: dict[str, Any] | None = None
+    values: Any = None
     as_node: str | None = None
     task_id: str | None = None
     """The task whose run the update replaces, where its node is due several times."""
@@ -98,7 +101,8 @@ class InvokeOptions(Message):
 class InvokeCommand(InvokeOptions):
     """What `INVOKE` carries: an input for the thread, or none to continue from a breakpoint."""
 
-    input: dict[str, Any] | None = None
+    input: Any = None
+    """JSON data: keys of the state, or the value of a state of one value."""
     on_busy: OnBusy = "refuse"
     """What to do while the thread runs: refuse; queue the input; or cancel the running nodes and be the next."""
     checkpoint_id: str | None = None

@@ -25,6 +25,7 @@ from stepgraph.engine.task_outcomes import Outcome
 from stepgraph.engine.thread_view import ThreadView
 from stepgraph.protocol.config import RunnableConfig
 from stepgraph.protocol.interrupts import Interrupt
+from stepgraph.protocol.root_value import unwrapped
 from stepgraph.protocol.task_path import TaskPath, path_of, sent_numbers
 from stepgraph.serde.json_values import JsonValues
 
@@ -78,7 +79,8 @@ class TaskSnapshot(NamedTuple):
 class StateSnapshot(NamedTuple):
     """The state of a thread at one checkpoint."""
 
-    values: dict[str, Any]
+    values: dict[str, Any] | MaybeNone
+    """By channel; in a state of one value, that value."""
     next: tuple[str, ...]
     """The nodes that run next; empty if the graph has finished."""
     config: RunnableConfig
@@ -193,8 +195,11 @@ def snapshot_from(data: Mapping[str, Any], decoder: Decoder | None = None) -> St
                 node: _decode_writes(decoder, write, stamps) for node, write in metadata["writes"].items()
             }
         tasks = [{**task, "result": _decode_writes(decoder, task["result"], stamps)} for task in tasks]
+    if metadata["writes"] is not None:
+        metadata["writes"] = {node: _unwrapped_writes(write) for node, write in metadata["writes"].items()}
+    tasks = [{**task, "result": unwrapped(task["result"])} for task in tasks]
     return StateSnapshot(
-        values=values,
+        values=unwrapped(values),
         next=tuple(data["next"]),
         config=data["config"],
         metadata=metadata,
@@ -263,6 +268,11 @@ def _to_data(
         ],
         "interrupts": [interrupt for task, _, _ in shown for interrupt in interrupts.get(task.id, [])],
     }
+
+
+def _unwrapped_writes(writes: Any) -> Any:
+    """Return what a node wrote, or what each of its tasks wrote; in a state of one value, that value."""
+    return [unwrapped(write) for write in writes] if isinstance(writes, list) else unwrapped(writes)
 
 
 def _decode_writes(decoder: Decoder, writes: Any, stamps: Mapping[str, str]) -> Any:

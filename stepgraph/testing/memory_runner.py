@@ -18,6 +18,7 @@ from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.protocol.commands import CommandKind, ThreadCommand
 from stepgraph.protocol.config import Breaks, Config, RunConfig, RunnableConfig, parse_config, parse_thread_id
 from stepgraph.protocol.interrupts import Command, Interrupt
+from stepgraph.protocol.invoke_result import OutputKeys, invoke_result
 from stepgraph.protocol.method_arguments import (
     bulk_update_command,
     check_filter,
@@ -72,7 +73,9 @@ class MemoryRunner:
         self._types = graph.registry.schema.channels.types_hash
         self._runs: dict[str, list[MemoryRun]] = {}
 
-    def invoke(self, input: Any, config: Config | None = None, **options: Unpack[BreakpointKeywords]) -> dict[str, Any]:
+    def invoke(
+        self, input: Any, config: Config | None = None, **options: Unpack[BreakpointKeywords]
+    ) -> dict[str, Any] | Any:
         """Run a thread in memory until it is idle, and return its values. See `CompiledGraph.invoke`."""
         return run_blocking(self.ainvoke(input, config, **options))
 
@@ -83,7 +86,7 @@ class MemoryRunner:
         *,
         interrupt_before: Breaks = None,
         interrupt_after: Breaks = None,
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any] | Any:
         """Awaitable version of `invoke`."""
         run_config = parse_config(config)
         thread_id = run_config.thread_id
@@ -122,7 +125,7 @@ class MemoryRunner:
     ) -> RunnableConfig:
         """Awaitable version of `update_state`."""
         run_config = parse_config(config)
-        command = update_command(run_config, values, as_node, self._encode, types=self._types, task_id=task_id)
+        command = update_command(run_config, values, as_node, self._encode_update, types=self._types, task_id=task_id)
         return (await self._send(run_config, "update", command))[1]
 
     def bulk_update_state(self, config: Config, supersteps: Supersteps) -> RunnableConfig:
@@ -132,23 +135,23 @@ class MemoryRunner:
     async def abulk_update_state(self, config: Config, supersteps: Supersteps) -> RunnableConfig:
         """Awaitable version of `bulk_update_state`."""
         run_config = parse_config(config)
-        command = bulk_update_command(run_config, supersteps, self._encode, types=self._types)
+        command = bulk_update_command(run_config, supersteps, self._encode_update, types=self._types)
         return (await self._send(run_config, "update", command))[1]
 
     def fork(
         self, config: Config, values: Any = None, as_node: str | None = None, thread_id: Any = None
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any] | Any:
         """Fork a thread in memory, and return the values once it is idle. See `CompiledGraph.fork`."""
         return run_blocking(self.afork(config, values, as_node, thread_id))
 
     async def afork(
         self, config: Config, values: Any = None, as_node: str | None = None, thread_id: Any = None
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any] | Any:
         """Awaitable version of `fork`."""
         run_config = parse_config(config)
         source_id = run_config.thread_id
         source = self._latest(source_id)
-        command = update_command(run_config, values, as_node, self._encode, types=self._types)
+        command = update_command(run_config, values, as_node, self._encode_update, types=self._types)
         if thread_id is not None:
             target_id = parse_thread_id(thread_id)
             head = source.thread.head if source is not None else None
@@ -170,15 +173,15 @@ class MemoryRunner:
         """Return a snapshot of a thread in memory. See `CompiledGraph.get_state`."""
         run_config = parse_config(config)
         thread_id, checkpoint_id = run_config.thread_id, run_config.checkpoint_id
-        channels = self.graph.registry.schema.channels
+        schema = self.graph.registry.schema
         for run in reversed(self._runs.get(thread_id, [])):
             thread = run.thread
             if checkpoint_id is None and thread.head is not None:
                 errors = [run.failure] if run.failure is not None else []
-                return snapshot_from({**snapshot_data(thread, thread.head, as_head=True), "errors": errors}, channels)
+                return snapshot_from({**snapshot_data(thread, thread.head, as_head=True), "errors": errors}, schema)
             for checkpoint in thread.newest_first():
                 if checkpoint.id == checkpoint_id:
-                    return snapshot_from(snapshot_data(thread, checkpoint), channels)
+                    return snapshot_from(snapshot_data(thread, checkpoint), schema)
         if checkpoint_id is not None:
             raise no_such_checkpoint(thread_id, checkpoint_id)
         return empty_snapshot(thread_id)
@@ -207,7 +210,7 @@ class MemoryRunner:
             before_config = self.get_state(config_for(run_config.thread_id, before_id)).config
             snapshots = snapshots[[data["config"] for data in snapshots].index(before_config) + 1 :]
         for data in [data for data in snapshots if matches_filter(data, filter)][:limit]:
-            yield snapshot_from(data, self.graph.registry.schema.channels)
+            yield snapshot_from(data, self.graph.registry.schema)
 
     async def aget_state_history(
         self, config: Config, **options: Unpack[HistoryKeywords]
@@ -246,7 +249,7 @@ class MemoryRunner:
         runs.append(MemoryRun(registry, thread, run_config.node_config, read=self._read))
         return runs[-1]
 
-    async def _run(self, run_config: RunConfig, kind: CommandKind, command: ThreadCommand) -> dict[str, Any]:
+    async def _run(self, run_config: RunConfig, kind: CommandKind, command: ThreadCommand) -> dict[str, Any] | Any:
         """Send a command that runs nodes, and return the values once the thread is idle."""
         run, _ = await self._send(run_config, kind, command)
         return self._result(run.thread)
@@ -272,12 +275,17 @@ class MemoryRunner:
                     return record
         raise no_such_checkpoint(request.thread_id, request.checkpoint_id)
 
-    def _result(self, thread: Thread) -> dict[str, Any]:
-        """Return the result of `invoke`: the values, and under ``__interrupt__`` the interrupts that wait."""
-        values = self.graph.registry.schema.channels.decode(thread.values_with_pending_writes)
+    def _result(self, thread: Thread, output_keys: OutputKeys = None) -> Any:
+        """Return the result of `invoke`: the output, and under ``__interrupt__`` the interrupts that wait."""
+        schema = self.graph.registry.schema
+        values = schema.channels.decode(thread.values_with_pending_writes)
         interrupts = [Interrupt(request.value, request.id, request.deadline) for request in thread.waiting_interrupts]
-        return {**values, "__interrupt__": interrupts} if interrupts else values
+        return invoke_result(values, schema.output_names, output_keys, interrupts)
 
     def _encode(self, values: Any) -> dict[str, Any] | None:
-        """Encode a caller's values as JSON data that fits the state."""
+        """Encode a caller's input as JSON data that fits the state."""
         return None if values is None else self.graph.registry.schema.encode_input(self.graph.name, values)
+
+    def _encode_update(self, values: Any) -> dict[str, Any] | None:
+        """Encode the values of an update, which may set any channel."""
+        return None if values is None else self.graph.registry.schema.encode_update(self.graph.name, values)

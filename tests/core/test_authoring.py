@@ -276,7 +276,7 @@ def test_equal_graphs_have_equal_specs() -> None:
     assert first == second
     assert first.hash == second.hash
     assert first.node_names == ("x", "y")
-    assert [channel.reducer for channel in first.channels] == ["add", "Joiner", None]
+    assert [channel.reducer for channel in first.channels] == ["add", "Joiner", None, "add"]  # the last of `Words`
 
 
 def test_a_spec_survives_a_json_round_trip() -> None:

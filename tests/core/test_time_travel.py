@@ -45,7 +45,7 @@ class Harness:
         self.runner = MemoryRunner(builder.compile(name="g", **options))
 
     def _node(self, name: str) -> Any:
-        def node(state: State) -> dict[str, Any]:
+        def node(state: dict[str, Any]) -> dict[str, Any]:
             self.runs[name] += 1
             if name in self.failing:
                 raise ConnectionError(f"{name} is down")

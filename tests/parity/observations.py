@@ -126,7 +126,7 @@ def _writes(thread: ParityThread, snapshot: Any, parent: Any) -> Any:
         return None
     if thread.library is LANGGRAPH:
         return {task.name: task.result for task in parent.tasks}
-    return {name: write or {} for name, write in snapshot.metadata["writes"].items()}
+    return {name: {} if write is None else write for name, write in snapshot.metadata["writes"].items()}
 
 
 def _id(config: Any) -> str:
