@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from stepgraph.protocol.config import RunnableConfig
     from stepgraph.protocol.interrupts import Command, Interrupt
     from stepgraph.protocol.overwrite import Overwrite
+    from stepgraph.protocol.send import Send
     from stepgraph.protocol.snapshot import CheckpointMetadata, StateSnapshot, TaskSnapshot
 
 __version__ = "0.1.0"
@@ -49,6 +50,7 @@ _MODULES = {
     "RunnableConfig": "stepgraph.protocol.config",
     "Runtime": "stepgraph.execution.runtime",
     "START": "stepgraph.engine.constants",
+    "Send": "stepgraph.protocol.send",
     "StateGraph": "stepgraph.graph.builder",
     "StateSnapshot": "stepgraph.protocol.snapshot",
     "StreamWriter": "stepgraph.execution.stream_writer",
@@ -79,6 +81,7 @@ __all__ = [
     "RetryPolicy",
     "RunnableConfig",
     "Runtime",
+    "Send",
     "StateGraph",
     "StateSnapshot",
     "StreamWriter",

@@ -54,6 +54,12 @@ class NodeSpec(Data):
     retry: RetrySpec | None = None
     durability: Durability | None = None
     """`None` stands for the graph's."""
+    ends: tuple[str, ...] | None = None
+    """The nodes to which the node's commands lead, as far as its author says so."""
+    end_labels: tuple[str, ...] | None = None
+    """A label in drawings for each of ``ends``."""
+    defer: bool = False
+    """Whether the node, when it is due, waits until nothing else is due."""
 
 
 class JoinSpec(Data):
@@ -279,6 +285,11 @@ class GraphSpec(Format):
     def destinations(self, branch: BranchSpec) -> tuple[str, ...]:
         """Return the nodes that a conditional edge may lead to, `END` included."""
         return branch.ends if branch.ends is not None else (*self.node_names, END)
+
+    def command_ends(self, name: str) -> tuple[str, ...]:
+        """Return the nodes to which a node's commands lead, as far as its author says so, `END` included."""
+        node = self._nodes_by_name.get(name)
+        return (node.ends or ()) if node is not None else ()
 
     @property
     def enters_by_router(self) -> bool:

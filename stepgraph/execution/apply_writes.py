@@ -108,8 +108,8 @@ async def _completed(
         if not author.route:
             return result
         fold = partial(changes_by, code, state, writes, stamps=request.stamps, step=request.step)
-        goto = await route(code, task, state, writes, await run_sync(fold), run_sync=run_sync)
-        return result.model_copy(update={"goto": goto})
+        goto, sends = await route(code, task, state, writes, await run_sync(fold), run_sync=run_sync)
+        return result.model_copy(update={"goto": (*result.goto, *goto), "sends": (*result.sends, *sends)})
     except StepgraphError:
         raise
     except BaseException as error:  # a router must not end its worker

@@ -33,6 +33,7 @@ from stepgraph.execution.reducers import (
     reducer_name,
     reducer_text,
 )
+from stepgraph.protocol.langgraph_objects import as_overwrite
 from stepgraph.protocol.overwrite import Overwrite
 from stepgraph.serde.declared_classes import classes_in
 from stepgraph.serde.equality import describe_loss, same
@@ -107,8 +108,8 @@ class Channel:
 
     def coerce_write(self, value: Any) -> Any:
         """Return what a caller writes, converted to the declared type. Raises an error of the codec's."""
-        if isinstance(value, Overwrite):
-            return Overwrite(self.codec.coerce(value.value))
+        if (overwrite := as_overwrite(value)) is not None:
+            return Overwrite(self.codec.coerce(overwrite.value))
         return self.write_codec.coerce(value)
 
     def encode_write(self, value: Any) -> Any:
@@ -117,14 +118,13 @@ class Channel:
         Raises:
             SerializationError: the value does not fit the declared type, or would come back as another value.
         """
-        if is_overwrite(value):  # LangGraph's other form of it
-            value = Overwrite(value[OVERWRITE])
+        overwrite = as_overwrite(value)
         try:
-            if isinstance(value, Overwrite):
-                return {OVERWRITE: self.codec.encode(value.value)}
+            if overwrite is not None:
+                return {OVERWRITE: self.codec.encode(overwrite.value)}
             return self.write_codec.encode(value)
         except RoundTripError as error:
-            if self.accepts_any_json and not isinstance(value, Overwrite):
+            if self.accepts_any_json and overwrite is None:
                 try:
                     encoded = as_json(value)
                     if same(value, self.decode_write(encoded)):

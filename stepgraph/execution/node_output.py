@@ -3,28 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from stepgraph.engine.checkpoint import Send as SentTask
+from stepgraph.engine.constants import END
 from stepgraph.errors import InvalidUpdateError, suggest
 from stepgraph.execution.state_schema import StateSchema
+from stepgraph.protocol.interrupts import Command
+from stepgraph.protocol.langgraph_objects import own
+from stepgraph.protocol.send import Send
 from stepgraph.serde.error_text import type_name
 from stepgraph.serde.plain_json import json_size
 from stepgraph.serde.sizes import MAX_DEPTH, check_size, is_too_deep
 
 
-def updates_in(schema: StateSchema, node: str, returned: Any) -> Iterable[Mapping[str, Any]]:
-    """Yield the mappings that a node returned: one, or several in a list."""
-    for item in returned if isinstance(returned, list | tuple) and not schema.is_root else [returned]:
-        if item is None:
-            continue
-        update = schema.as_mapping(item)
-        if update is None:
+@dataclass
+class NodeOutput:
+    """What a node returned, in parts."""
+
+    updates: list[Mapping[str, Any]] = field(default_factory=list)
+    """The mappings that it writes, in order."""
+    goto: list[str] = field(default_factory=list)
+    """The nodes that its commands name; `END` is left out."""
+    sends: list[Send] = field(default_factory=list)
+
+
+def output_of(schema: StateSchema, nodes: Sequence[str], node: str, returned: Any) -> NodeOutput:
+    """Return what a node returned, in parts: of one mapping, `Command` or `Send`, or of several in a list.
+
+    Raises:
+        InvalidUpdateError: the node returned something else, or a command names an unknown node.
+    """
+    output = NodeOutput()
+    for item in returned if _is_several(schema, returned) else [returned]:
+        item = own(item)
+        if isinstance(item, Command):
+            _add_command(output, schema, nodes, node, item)
+        elif isinstance(item, Send):
+            output.sends.append(item)
+        elif item is not None:
+            output.updates.append(_as_update(schema, node, item, "returned"))
+    return output
+
+
+def _is_several(schema: StateSchema, returned: Any) -> bool:
+    """Return whether a node returned a list of outputs. A list may also be the value of a state of one value."""
+    if not isinstance(returned, list | tuple):
+        return False
+    return not schema.is_root or any(isinstance(own(item), Command | Send) for item in returned)
+
+
+def destinations_in(what: str, node: str, goto: Any, nodes: Sequence[str]) -> tuple[list[str], list[Send]]:
+    """Return the nodes and the `Send`s that a ``goto`` names: one, or several in a list. `END` is left out.
+
+    ``what`` begins the message about an unknown node. Raises `InvalidUpdateError` for one.
+    """
+    names, sends = [], []
+    for item in goto if isinstance(goto, list | tuple) else [goto]:
+        item = own(item)
+        if isinstance(item, Send):
+            sends.append(item)
+        elif item not in nodes and item != END:
             raise InvalidUpdateError(
-                f"Node {node!r} returned {type_name(item)}. Return a mapping of the channels it writes "
-                f"({', '.join(map(repr, schema.channels.names))}), a list of mappings, or None.",
-                nodes=[node],
+                f"{what} leads to {item!r}, which is not a node.{suggest(str(item), [*nodes, END])}", nodes=[node]
             )
-        yield update
+        elif item != END:
+            names.append(item)
+    return names, sends
+
+
+def command_updates(schema: StateSchema, node: str, update: Any) -> list[Mapping[str, Any]]:
+    """Return the mappings that a command's ``update`` stands for; a list of ``(key, value)`` may name a key twice."""
+    if update is None:
+        return []
+    if isinstance(update, list | tuple) and all(_is_pair(item) for item in update):
+        return [{name: value} for name, value in update]
+    return [_as_update(schema, node, update, "returned a Command whose update is")]
 
 
 def encode_update(schema: StateSchema, node: str, update: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,10 +108,43 @@ def encode_update(schema: StateSchema, node: str, update: Mapping[str, Any]) -> 
     return encoded
 
 
-def check_write_size(node: str, writes: Sequence[Mapping[str, Any]], limit: int) -> None:
-    """Raise `PayloadTooLargeError` if what a node wrote is larger than ``limit`` bytes of JSON."""
+def check_write_size(
+    node: str, writes: Sequence[Mapping[str, Any]], limit: int, *, sends: Iterable[SentTask] = ()
+) -> None:
+    """Raise `PayloadTooLargeError` if what a node wrote and sent is larger than ``limit`` bytes of JSON."""
     sizes: dict[str, int] = {}
     for write in writes:
         for name, value in write.items():
             sizes[name] = sizes.get(name, 0) + json_size(value)
+    for send in sends:
+        name = f"Send to {send.node}"
+        sizes[name] = sizes.get(name, 0) + json_size(send.input)
     check_size(f"What node {node!r} wrote", sizes, limit=limit, nodes=[node])
+
+
+def _add_command(output: NodeOutput, schema: StateSchema, nodes: Sequence[str], node: str, command: Command) -> None:
+    if command.graph == Command.PARENT:
+        raise InvalidUpdateError(
+            f"Node {node!r} returned Command(graph=Command.PARENT), and its graph has no graph around it. Leave "
+            "'graph' out to lead to nodes of the same graph.",
+            nodes=[node],
+        )
+    output.updates += command_updates(schema, node, command.update)
+    names, sends = destinations_in(f"A Command of node {node!r}", node, command.goto, nodes)
+    output.goto += names
+    output.sends += sends
+
+
+def _as_update(schema: StateSchema, node: str, item: Any, verb: str) -> Mapping[str, Any]:
+    update = schema.as_mapping(item)
+    if update is None:
+        raise InvalidUpdateError(
+            f"Node {node!r} {verb} {type_name(item)}. Return a mapping of the channels it writes "
+            f"({', '.join(map(repr, schema.channels.names))}), a Command, a list of these, or None.",
+            nodes=[node],
+        )
+    return update
+
+
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)

@@ -6,6 +6,7 @@ from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stepgraph.engine import checkpoint
 from stepgraph.engine.changes import NOTHING, Change
 from stepgraph.engine.constants import START
 from stepgraph.engine.folding import Write
@@ -15,7 +16,10 @@ from stepgraph.execution.channels import Values
 from stepgraph.execution.custom_folds import fold_writes
 from stepgraph.execution.registry import GraphRegistry, RegisteredRouter
 from stepgraph.execution.run_code import RunCode
+from stepgraph.execution.sent_input import encode_sends
 from stepgraph.execution.task_context import task_context
+from stepgraph.protocol.langgraph_objects import own
+from stepgraph.protocol.send import Send
 from stepgraph.protocol.task_request import TaskRequest
 from stepgraph.serde.json_values import JsonValues
 
@@ -29,15 +33,16 @@ async def route(
     *,
     run_sync: RunSync,
     attempt: int = 1,
-) -> tuple[str, ...]:
-    """Call the node's routers with the state plus the node's own writes; return the nodes that they lead to.
+) -> tuple[tuple[str, ...], tuple[checkpoint.Send, ...]]:
+    """Call the node's routers with the state plus the node's own writes; return the nodes that they choose, and send.
 
     ``changes`` are what the writes make of channels with a custom fold. Raises like `run_task`.
     """
     goto: list[str] = []
+    sends: list[checkpoint.Send] = []
     routers = code.routers_of(request.node)
     if not routers:
-        return ()
+        return (), ()
     schema, stamps = code.registry.schema, code.recorded_stamps(request.stamps)
     changed = _after_own_writes(code, request, state, writes, changes)
     context = task_context(code, request, attempt)
@@ -48,8 +53,10 @@ async def route(
         values = schema.channels.decode(_except(state, changed), stamps) | changed_values
         node_state = _router_state(code, request.node, router, schema.channels.zero_values() | values, writes)
         returned = await call_function(router.function, router.parameters, node_state, context, run_sync)
-        goto += _destinations(code.registry, request.node, name, router, returned)
-    return tuple(goto)
+        names, sent = _destinations(code.registry, request.node, name, router, returned)
+        goto += names
+        sends += encode_sends(schema, code.registry.spec.node_names, f"Router {name!r} of node {request.node!r}", sent)
+    return tuple(goto), tuple(sends)
 
 
 def _router_state(code: RunCode, node: str, router: RegisteredRouter, values: Values, writes: Sequence[Write]) -> Any:
@@ -92,14 +99,23 @@ def _except(state: Mapping[str, Any], changed: Mapping[str, Any]) -> Mapping[str
     return {name: value for name, value in state.items() if name not in changed}
 
 
-def _destinations(registry: GraphRegistry, node: str, name: str, router: RegisteredRouter, returned: Any) -> list[str]:
-    """Return the nodes that a router returned; raise `InvalidUpdateError` for one that is not its destination."""
+def _destinations(
+    registry: GraphRegistry, node: str, name: str, router: RegisteredRouter, returned: Any
+) -> tuple[list[str], list[Send]]:
+    """Return the nodes and the `Send`s that a router returned; raise `InvalidUpdateError` for a node it may not choose.
+
+    A mapping renames no `Send`, and a `Send` may go to any node.
+    """
     possible = next(
         registry.spec.destinations(branch) for branch in registry.spec.branches_of(node) if branch.name == name
     )
-    destinations = []
+    destinations: list[str] = []
+    sends: list[Send] = []
     for label in returned if isinstance(returned, list | tuple) else [returned]:
-        destination = label
+        destination = own(label)
+        if isinstance(destination, Send):
+            sends.append(destination)
+            continue
         if router.mapping is not None:
             if not _has_label(router.mapping, label):
                 raise InvalidUpdateError(
@@ -115,7 +131,7 @@ def _destinations(registry: GraphRegistry, node: str, name: str, router: Registe
                 nodes=[node],
             )
         destinations.append(destination)
-    return destinations
+    return destinations, sends
 
 
 def _has_label(mapping: Mapping[Any, str], label: Any) -> bool:

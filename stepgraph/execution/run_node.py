@@ -6,7 +6,6 @@ how a function that is not async runs off the event loop.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -18,10 +17,11 @@ from stepgraph.engine.folding import Entry, Write, writes_of
 from stepgraph.errors import ReducerError
 from stepgraph.execution.call_function import RunSync, call_function
 from stepgraph.execution.custom_folds import changes_by
-from stepgraph.execution.node_output import check_write_size, encode_update, updates_in
+from stepgraph.execution.node_output import NodeOutput, check_write_size, encode_update, output_of
 from stepgraph.execution.routing import route
 from stepgraph.execution.run_code import RunCode
 from stepgraph.execution.scratchpad import GraphInterrupt, Scratchpad, current_scratchpad
+from stepgraph.execution.sent_input import decode_input, encode_sends
 from stepgraph.execution.task_context import task_context
 from stepgraph.protocol.task_request import TaskRequest
 from stepgraph.serde.plain_json import json_size
@@ -37,7 +37,7 @@ async def run_task(
     attempt: int = 1,
     limit: int = PAYLOAD_LIMIT,
 ) -> TaskResult:
-    """Run a task, and return its writes and the nodes that its routers lead to, or its interrupt.
+    """Run a task, and return its writes and the nodes that its commands and routers lead to, or its interrupt.
 
     The node gets its own copy of the state. If it mutates it, its siblings and the thread are not affected.
 
@@ -57,14 +57,16 @@ async def run_task(
         Exception: whatever the node or a router raises.
     """
     schema, stamps = code.registry.schema, code.recorded_stamps(request.stamps)
+    nodes, output = code.registry.spec.node_names, NodeOutput()
     if request.node == START:
         writes: tuple[dict[str, Any], ...] = (dict(request.input or {}),)
     else:
         node = code.node(request.node)
         for router in code.routers_of(request.node):  # before the node has had effects
             code.router(request.node, router)
-        node_state = copy.deepcopy(request.input)
-        if not request.sent:
+        if request.sent:
+            node_state = decode_input(schema, request.node, request.input)
+        else:
             values = schema.channels.zero_values() | schema.channels.decode(state, stamps)
             node_state = schema.node_state(values, node.input_schema)
         token = current_scratchpad.set(Scratchpad(request.idempotency_key, request.answers))
@@ -75,13 +77,14 @@ async def run_task(
             return TaskResult(interrupt=interrupted.request)
         finally:
             current_scratchpad.reset(token)
-        writes = tuple(
-            encode_update(schema, request.node, update) for update in updates_in(schema, request.node, returned)
-        )
-    check_write_size(request.node, writes, limit)
+        output = output_of(schema, nodes, request.node, returned)
+        writes = tuple(encode_update(schema, request.node, update) for update in output.updates)
+    sends = encode_sends(schema, nodes, f"Node {request.node!r}", output.sends)
+    check_write_size(request.node, writes, limit, sends=sends)
     proves = stamps is not None and request.node != START and not request.sent
     names = {*(state if proves else ()), *(name for write in writes for name in write)}
-    result = TaskResult(writes=writes, stamps=code.own_stamps(names, request.stamps), proved=proves)
+    stamps_of_writes = code.own_stamps(names, request.stamps)
+    result = TaskResult(writes=writes, goto=tuple(output.goto), sends=sends, stamps=stamps_of_writes, proved=proves)
     return await complete(code, request, state, result, run_sync=run_sync, attempt=attempt, limit=limit)
 
 
@@ -115,12 +118,14 @@ async def complete(
         if json_size(stored) + json_size(result.writes) <= limit:  # otherwise they are made again at the commit
             result = result.model_copy(update={"changes": stored})
     try:
-        goto = await route(code, request, state, writes, changes, run_sync=run_sync, attempt=attempt)
+        goto, sends = await route(code, request, state, writes, changes, run_sync=run_sync, attempt=attempt)
     except ReducerError:  # of a built-in fold
         if strict:
             raise
         return result.model_copy(update={"unrouted": True})
-    return result.model_copy(update={"goto": goto})
+    if sends:
+        check_write_size(request.node, result.writes, limit, sends=(*result.sends, *sends))
+    return result.model_copy(update={"goto": (*result.goto, *goto), "sends": (*result.sends, *sends)})
 
 
 def _stored(channel: str, change: Change, writes: Sequence[Write]) -> Change | Written:

@@ -29,6 +29,10 @@ class Drawing:
                 label = branch.labels[index] if branch.labels else None
                 label_text = f"|{_text(label)}|" if label is not None and label != end else ""
                 lines.append(f"    {_id(branch.source)} -.->{label_text} {_id(end)}")
+        for node in self.spec.nodes:
+            for index, end in enumerate(node.ends or ()):
+                label_text = f"|{_text(node.end_labels[index])}|" if node.end_labels else ""
+                lines.append(f"    {_id(node.name)} -.->{label_text} {_id(end)}")
         return "\n".join(lines) + "\n"
 
 

@@ -5,11 +5,10 @@ Owns collecting nodes and edges, and making the spec. `stepgraph.graph.validatio
 
 from __future__ import annotations
 
-import typing
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Any, Self
 
 from stepgraph.engine.constants import END, START
 from stepgraph.engine.spec import BranchSpec, Durability, GraphSpec, JoinSpec, NodeSpec
@@ -21,6 +20,7 @@ from stepgraph.execution.state_class import class_of_first_parameter
 from stepgraph.execution.state_schema import StateSchema
 from stepgraph.graph import validation
 from stepgraph.graph.compiled import CompiledGraph
+from stepgraph.graph.destinations import Destinations, PathMap, command_ends, router_ends
 from stepgraph.graph.node_options import (
     check_task_queue,
     name_and_function,
@@ -34,7 +34,6 @@ from stepgraph.protocol.task_request import HEARTBEAT_TIMEOUT
 Seconds = float | timedelta
 NodeFunction = Callable[..., Any]
 Router = Callable[..., Any]
-PathMap = Mapping[Hashable, str] | Sequence[str]
 
 DEFAULT_TIMEOUT = timedelta(days=1)
 DEFAULT_HEARTBEAT_TIMEOUT = timedelta(seconds=HEARTBEAT_TIMEOUT)
@@ -80,12 +79,14 @@ class StateGraph:
         heartbeat_timeout: Seconds = DEFAULT_HEARTBEAT_TIMEOUT,
         task_queue: str | None = None,
         durability: Durability | None = None,
+        destinations: Destinations | None = None,
+        defer: bool = False,
     ) -> Self:
         """Add a node: a function or a LangChain Runnable, alone or after its name. A function may be sync or async.
 
         The function takes the state, and any of ``config``, ``runtime``, ``store``, ``writer``: by the name of the
         parameter, or by its annotation (`RunnableConfig`, `Runtime`, ``BaseStore``, `StreamWriter`). It may also take
-        none of them. It returns a mapping of the channels that it writes, a list of such mappings, or `None`.
+        none of them. It returns a mapping of the channels that it writes, a `Command`, a list of these, or `None`.
 
         Args:
             node: the node's name, or its function, which then also names it.
@@ -102,6 +103,10 @@ class StateGraph:
                 and Temporal starts another attempt. stepgraph sends heartbeats in the background while a node runs.
             task_queue: the task queue of this node, if it does not run with the rest of its graph.
             durability: ``"sync"`` or ``"async"`` for this node, in place of the graph's; see `compile`.
+            destinations: the nodes to which the node's commands lead, for checks and drawings: a list, or a mapping
+                from nodes to labels. By default these are taken from the return annotation,
+                ``Command[Literal["a", "b"]]``.
+            defer: whether the node, when it is due, waits until nothing else is due.
 
         Raises:
             GraphDefinitionError: the name or an option is unusable.
@@ -111,6 +116,7 @@ class StateGraph:
         parameters = node_parameters(f"Node {name!r}", name, function)
         policies, about = retry_policies(name, retry_policy), node_metadata(name, metadata)
         check_task_queue(name, task_queue)
+        ends, labels = command_ends(name, function, destinations)
         self._nodes[name] = NodeSpec(
             name=name,
             timeout=_seconds(name, "timeout", timeout),
@@ -118,6 +124,9 @@ class StateGraph:
             task_queue=task_queue,
             retry=retry_spec(name, policies),
             durability=_durability(f"Node {name!r}", durability, task_queue),
+            ends=ends,
+            end_labels=labels,
+            defer=bool(defer),
         )
         input_schema = class_of_first_parameter(function) if input_schema is None else input_schema
         if input_schema is not None:
@@ -186,7 +195,7 @@ class StateGraph:
         while (source, name) in self._routers:
             number += 1
             name = f"{base_name}_{number}"
-        mapping, ends, labels = _destinations(source, path, path_map)
+        mapping, ends, labels = router_ends(source, path, path_map)
         self._branches.append(BranchSpec(source=source, name=name, ends=ends, labels=labels))
         input_schema = class_of_first_parameter(path)
         if input_schema is not None:
@@ -280,35 +289,3 @@ def _durability(owner: str, value: Any, task_queue: str | None = None) -> Durabi
         )
     durability: Durability | None = value
     return durability
-
-
-def _destinations(
-    source: str, path: Router, path_map: PathMap | None
-) -> tuple[Mapping[Any, str] | None, tuple[str, ...] | None, tuple[str, ...] | None]:
-    """Read where a router may lead, from its ``path_map`` or its return annotation.
-
-    Returns:
-        The mapping from the router's results to nodes; its possible destinations; and a label for each of these in a
-        drawing. Each is `None` if unknown.
-    """
-    if path_map is not None:
-        if not isinstance(path_map, Mapping | list | tuple) or not path_map:
-            raise GraphDefinitionError(
-                f"The path_map of {source!r} must be a mapping to nodes, or a list of nodes; got {path_map!r}. "
-                "Leave it out if the router may lead anywhere.",
-                node=source,
-            )
-        names = path_map.values() if isinstance(path_map, Mapping) else dict.fromkeys(path_map)
-        ends = tuple(validation.node_name(f"The path_map of {source!r}", name) for name in names)
-        if isinstance(path_map, Mapping):
-            return dict(path_map), ends, tuple(str(label) for label in path_map)
-        return None, ends, None
-    try:
-        hint = get_type_hints(path).get("return")
-    except Exception:  # annotations that cannot be evaluated, or an object that has none
-        hint = None
-    if get_origin(hint) in (list, tuple, Sequence, typing.Sequence):
-        hint = get_args(hint)[0]
-    if get_origin(hint) is Literal:
-        return None, tuple(str(name) for name in get_args(hint)), None
-    return None, None, None

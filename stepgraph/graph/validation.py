@@ -98,6 +98,7 @@ def _check_edges(spec: GraphSpec) -> None:
         *spec.edges,
         *((source, join.target) for join in spec.joins for source in join.sources),
         *((branch.source, end) for branch in spec.branches for end in (branch.ends or ())),
+        *((node.name, end) for node in spec.nodes for end in (node.ends or ())),
     ]
     for branch in spec.branches:
         if branch.source == END:
@@ -137,7 +138,7 @@ def _unreachable(spec: GraphSpec) -> list[str]:
 
 def _possible_targets(spec: GraphSpec, name: str, joins: Sequence[tuple[str, set[str]]]) -> list[str]:
     """Return where a node that is reached now may lead; through a join only if it is the last source to be reached."""
-    targets = [*spec.targets(name)]
+    targets = [*spec.targets(name), *spec.command_ends(name)]
     for branch in spec.branches_of(name):
         targets += spec.destinations(branch)
     for target, missing in joins:

@@ -45,7 +45,8 @@ def compiled(work: Any = nothing) -> CompiledGraph:
 
 GRAPH = compiled()
 CHANNELS = GRAPH.registry.schema.channels
-SENDS = (Send(node="work", input={"n": 2}), Send(node="work", input={"n": 1}), Send(node="work", input={"n": 1}))
+TWO, ONE = {"value": {"n": 2}}, {"value": {"n": 1}}
+SENDS = (Send(node="work", input=TWO), Send(node="work", input=ONE), Send(node="work", input=ONE))
 
 
 def fanned_out(graph: CompiledGraph = GRAPH) -> Thread:
@@ -87,9 +88,9 @@ def test_each_sent_task_has_an_id_and_an_input_of_its_own() -> None:
     tasks = thread.due()
     assert [(task.node, task.sent, task.input) for task in tasks] == [
         ("aside", False, None),
-        ("work", True, {"n": 2}),
-        ("work", True, {"n": 1}),
-        ("work", True, {"n": 1}),
+        ("work", True, TWO),
+        ("work", True, ONE),
+        ("work", True, ONE),
     ]
     assert len({task.id for task in tasks}) == 4
     assert all(re.fullmatch(r"[0-9a-f]{16}", task.id) for task in tasks)

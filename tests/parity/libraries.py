@@ -22,6 +22,7 @@ class Library:
     START: str
     END: str
     Command: Any
+    Send: Any
     interrupt: Callable[[Any], Any]
     StateUpdate: Callable[..., Any]
     multiple_writes: Callable[..., Any]
@@ -45,6 +46,7 @@ STEPGRAPH = Library(
     stepgraph.START,
     stepgraph.END,
     stepgraph.Command,
+    stepgraph.Send,
     stepgraph.interrupt,
     lambda *update: update,
     lambda *updates: list(updates),
@@ -54,6 +56,7 @@ LANGGRAPH = Library(
     langgraph.graph.START,
     langgraph.graph.END,
     langgraph.types.Command,
+    langgraph.types.Send,
     langgraph.types.interrupt,
     langgraph.types.StateUpdate,
     lambda *updates: [langgraph.types.Command(update=update) for update in updates],

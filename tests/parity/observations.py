@@ -120,13 +120,20 @@ def _tasks(snapshot: Any, *, at_head: bool = False) -> list[dict[str, Any]]:
 def _writes(thread: ParityThread, snapshot: Any, parent: Any) -> Any:
     """Return what each node wrote in the super-step before a checkpoint, `None` for a checkpoint of another source.
 
-    A node that wrote nothing has an empty mapping.
+    Each node has a list of what its tasks wrote, those that were sent last. A task that wrote nothing has an empty
+    mapping.
     """
     if snapshot.metadata["source"] != "loop":
         return None
+    written: dict[str, list[Any]] = {}
     if thread.library is LANGGRAPH:
-        return {task.name: task.result for task in parent.tasks}
-    return {name: {} if write is None else write for name, write in snapshot.metadata["writes"].items()}
+        for task in sorted(parent.tasks, key=lambda task: task.path[0]):
+            written.setdefault(task.name, []).append(task.result)
+        return written
+    tasks = [task.name for task in parent.tasks]
+    for name, write in snapshot.metadata["writes"].items():
+        written[name] = [{} if each is None else each for each in (write if tasks.count(name) > 1 else [write])]
+    return written
 
 
 def _id(config: Any) -> str:
