@@ -24,7 +24,7 @@ define install
 @touch $(1)/.ready
 endef
 
-.PHONY: demo test test-fast attack chaos check docs bench lock clean
+.PHONY: demo test test-fast attack chaos parity check docs bench lock clean
 
 demo: $(READY)
 	$(BIN)/python starter.py demo
@@ -43,6 +43,10 @@ attack: $(READY)
 # Workers and servers killed under threads of all shapes: make chaos CHAOS="--seconds 600 --burners 2"
 chaos: $(READY)
 	$(BIN)/python -m tests.chaos $(CHAOS)
+
+# LangGraph's own tests, from its source package: make parity PARITY="--file test_pregel.py --mode adopt -k send"
+parity: $(READY)
+	$(BIN)/python -m tests.langgraph_suite $(PARITY)
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -1,0 +1,46 @@
+"""The mode in which a test's imports are changed: graphs are built by `stepgraph.StateGraph`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adapter.not_applicable import not_applicable
+from adapter.surface import Surface
+
+import stepgraph
+
+TRANSLATED = {"Interrupt", "StateSnapshot", "RunnableConfig"}
+"""Names that tests compare with what they get: `presentation` makes it LangGraph's."""
+
+
+class Graph(Surface):
+    """A graph compiled by stepgraph."""
+
+    def __init__(self, compiled: stepgraph.CompiledGraph, checkpointer: Any) -> None:
+        self.compiled = compiled
+        self.checkpointer = checkpointer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.compiled, name)
+
+
+class StateGraph(stepgraph.StateGraph):
+    """stepgraph's builder, whose graphs have LangGraph's methods."""
+
+    def add_node(self, node: Any, action: Any = None, **options: Any) -> Any:
+        """Add a node, unless it is a graph itself."""
+        if isinstance(node, Graph) or isinstance(action, Graph):
+            not_applicable("subgraphs")
+        return super().add_node(node, action, **options)
+
+    def compile(self, checkpointer: Any = None, *, name: str = "LangGraph", **options: Any) -> Any:
+        """Compile the graph. The checkpointer says which graphs share threads."""
+        if options.pop("transformers", None):
+            not_applicable("streams, but for values and updates")
+        return Graph(super().compile(name=name or "LangGraph", **options), checkpointer)
+
+
+def names() -> dict[str, Any]:
+    """Return what stands for LangGraph's names: all that stepgraph has under the same name."""
+    found = {name: getattr(stepgraph, name) for name in stepgraph.__all__ if name not in TRANSLATED}
+    return {**found, "StateGraph": StateGraph, "CompiledStateGraph": Graph}
