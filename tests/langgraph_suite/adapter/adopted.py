@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import wraps
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -18,6 +19,8 @@ _ADOPTED: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 class AdoptedGraph(Surface, CompiledStateGraph):
     """A graph compiled by LangGraph. Outside of a node, stepgraph runs it; inside, LangGraph does, as a node's body."""
+
+    zeros: Mapping[str, Any] = {}
 
     @property
     def compiled(self) -> Any:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from adapter.not_applicable import not_applicable
+from adapter.presentation import zeros_of
 from adapter.surface import Surface
 
 import stepgraph
@@ -16,9 +18,10 @@ TRANSLATED = {"Interrupt", "StateSnapshot", "RunnableConfig"}
 class Graph(Surface):
     """A graph compiled by stepgraph."""
 
-    def __init__(self, compiled: stepgraph.CompiledGraph, checkpointer: Any) -> None:
+    def __init__(self, compiled: stepgraph.CompiledGraph, checkpointer: Any, zeros: Mapping[str, Any]) -> None:
         self.compiled = compiled
         self.checkpointer = checkpointer
+        self.zeros = zeros
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.compiled, name)
@@ -26,6 +29,10 @@ class Graph(Surface):
 
 class StateGraph(stepgraph.StateGraph):
     """stepgraph's builder, whose graphs have LangGraph's methods."""
+
+    def __init__(self, state_schema: Any, *arguments: Any, **options: Any) -> None:
+        super().__init__(state_schema, *arguments, **options)
+        self._zeros = zeros_of(state_schema)
 
     def add_node(self, node: Any, action: Any = None, **options: Any) -> Any:
         """Add a node, unless it is a graph itself."""
@@ -37,7 +44,7 @@ class StateGraph(stepgraph.StateGraph):
         """Compile the graph. The checkpointer says which graphs share threads."""
         if options.pop("transformers", None):
             not_applicable("streams, but for values and updates")
-        return Graph(super().compile(name=name or "LangGraph", **options), checkpointer)
+        return Graph(super().compile(name=name or "LangGraph", **options), checkpointer, self._zeros)
 
 
 def names() -> dict[str, Any]:

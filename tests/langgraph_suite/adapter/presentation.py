@@ -3,6 +3,7 @@
 - Steps count from 0; LangGraph begins at -1.
 - ``metadata`` says who wrote what (``writes``), and not the ``parents``, which only subgraphs have.
 - A config has no ``checkpoint_ns``; that of a thread is always the empty text.
+- Before an input is applied, stepgraph shows no values; LangGraph shows the zeros of keys with a reducer.
 - An unknown thread has no metadata, and in LangGraph no created_at either.
 - Snapshots, tasks and interrupts are classes of stepgraph.
 - A node's exception is raised as a `NodeError` that is also of its type; LangGraph raises the exception itself.
@@ -11,12 +12,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import langgraph.errors
+import langgraph.graph
 from langgraph.types import Interrupt, PregelTask, StateSnapshot
 
 import stepgraph.errors
+from stepgraph import START
 from stepgraph.errors import NodeError, StepgraphError
 from stepgraph.testing import memory_run
 
@@ -73,14 +77,14 @@ def shown_config(config: Any) -> Any:
     return {**config, "configurable": {"checkpoint_ns": "", **ids}}
 
 
-def shown_snapshot(snapshot: Any) -> StateSnapshot:
-    """Return LangGraph's snapshot for ours."""
+def shown_snapshot(snapshot: Any, zeros: Mapping[str, Any]) -> StateSnapshot:
+    """Return LangGraph's snapshot for ours. ``zeros`` are the values of an empty state."""
     metadata = snapshot.metadata
     if metadata is not None:
         metadata = {"parents": {}, **{key: value for key, value in metadata.items() if key != "writes"}}
         metadata["step"] -= 1
     return StateSnapshot(
-        values=snapshot.values,
+        values={**zeros, **snapshot.values} if snapshot.next == (START,) else snapshot.values,
         next=snapshot.next,
         config=shown_config(snapshot.config),
         metadata=metadata,
@@ -94,6 +98,12 @@ def shown_snapshot(snapshot: Any) -> StateSnapshot:
 def _shown_task(task: Any) -> PregelTask:
     interrupts = shown_interrupts(task.interrupts)
     return PregelTask(task.id, task.name, task.path, task.error, interrupts, task.state, task.result)
+
+
+def zeros_of(schema: Any) -> dict[str, Any]:
+    """Return the values that LangGraph gives to a state's keys before anything is written."""
+    channels = langgraph.graph.StateGraph(schema).channels
+    return {key: channel.get() for key, channel in channels.items() if channel.is_available()}
 
 
 def our_filter(filter: Any) -> Any:

@@ -8,7 +8,22 @@ from typing import Any
 from adapter.not_applicable import not_applicable
 from langgraph.types import StateSnapshot
 
+from stepgraph.engine.thread import Thread
+
 DERIVED = ("values", "updates")
+
+_order: dict[str, int] = {}
+"""The ids of tasks, in the order in which they finished. Snapshots have them in the order of their writes."""
+
+_finish = Thread.finish
+
+
+def _finish_in_order(thread: Thread, task: Any, result: Any) -> None:
+    _order.setdefault(task.id, len(_order))
+    _finish(thread, task, result)
+
+
+Thread.finish = _finish_in_order  # type: ignore[method-assign]
 
 
 def modes_of(stream_mode: Any, options: dict[str, Any]) -> Sequence[str]:
@@ -33,19 +48,16 @@ def chunks(
     known = {_id(snapshot) for snapshot in before}
     by_id = {_id(snapshot): snapshot for snapshot in after}
     new = [snapshot for snapshot in after if _id(snapshot) not in known]
-    began = False
     if (not new or new[0].metadata["source"] == "loop") and before and "values" in modes:
         yield "values", before[-1].values
-        began = True
     for snapshot in new:
         if snapshot.metadata["source"] == "input":
             continue
         parent = by_id[snapshot.parent_config["configurable"]["checkpoint_id"]]
         tasks = parent.tasks if snapshot.metadata["source"] == "loop" else ()
         yield from _updates(modes, [task for task in tasks if task.name != "__start__"])
-        if "values" in modes and (not began or any(task.result for task in tasks)):
+        if "values" in modes and (not tasks or any(task.result for task in tasks)):
             yield "values", snapshot.values
-        began = True
     finished = [task for task in head.tasks if task.result is not None]
     yield from _updates(modes, [task for task in finished if task.id not in _finished(before)])
     if head.next:
@@ -56,7 +68,8 @@ def chunks(
 
 def _updates(modes: Sequence[str], tasks: Sequence[Any]) -> Iterator[tuple[str, Any]]:
     if "updates" in modes:
-        yield from (("updates", {task.name: task.result or None}) for task in tasks)
+        for task in sorted(tasks, key=lambda task: _order.get(task.id, 0)):
+            yield "updates", {task.name: task.result or None}
 
 
 def _finished(before: Sequence[StateSnapshot]) -> set[str]:

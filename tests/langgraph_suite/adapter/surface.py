@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -39,6 +39,8 @@ class Surface:
     compiled: Any
     """The graph, compiled or adopted by stepgraph."""
     checkpointer: Any
+    zeros: Mapping[str, Any]
+    """What LangGraph shows of the state before anything is written."""
 
     def _runner(self, config: Any) -> tuple[MemoryRunner, Any]:
         """Return the runner, and the config with a thread id: without a checkpointer, each call has its own thread."""
@@ -95,12 +97,14 @@ class Surface:
         except Exception as error:
             failure = error
         after = self._oldest_first(runner, thread)
-        found = streams.chunks(modes, before, after, shown_snapshot(runner.get_state(thread))) if after else ()
+        found = (
+            streams.chunks(modes, before, after, shown_snapshot(runner.get_state(thread), self.zeros)) if after else ()
+        )
         return [chunk if isinstance(stream_mode, str) else (mode, chunk) for mode, chunk in found], failure
 
     def _oldest_first(self, runner: MemoryRunner, thread: Any) -> list[Any]:
         try:
-            return [shown_snapshot(snapshot) for snapshot in runner.get_state_history(thread)][::-1]
+            return [shown_snapshot(snapshot, self.zeros) for snapshot in runner.get_state_history(thread)][::-1]
         except StepgraphError:  # there is no such thread, or no usable id: the run says so
             return []
 
@@ -110,7 +114,7 @@ class Surface:
         if subgraphs:
             not_applicable("subgraphs")
         with _shown():
-            return shown_snapshot(runner.get_state(config))
+            return shown_snapshot(runner.get_state(config), self.zeros)
 
     async def aget_state(self, config: Any, *, subgraphs: bool = False) -> Any:
         """Return the snapshot of a checkpoint."""
@@ -123,7 +127,7 @@ class Surface:
         runner, config = self._runner(config)
         with _shown():
             found = runner.get_state_history(config, filter=our_filter(filter), before=before, limit=limit)
-            yield from (shown_snapshot(snapshot) for snapshot in found)
+            yield from (shown_snapshot(snapshot, self.zeros) for snapshot in found)
 
     async def aget_state_history(self, config: Any, **options: Any) -> AsyncIterator[Any]:
         """Yield the checkpoints of a thread, newest first."""
