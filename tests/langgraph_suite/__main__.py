@@ -7,8 +7,11 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import asyncio
+import os
 import sys
 
+from tests.conftest import dev_server
 from tests.langgraph_suite.known_differences import MODES, known_differences
 from tests.langgraph_suite.report import BAD, report, unused_patterns
 from tests.langgraph_suite.run_suite import FILES, run_suite
@@ -23,7 +26,23 @@ def main() -> None:
     parser.add_argument("--mode", choices=[*MODES, "langgraph"], help="langgraph runs LangGraph itself, as a check")
     parser.add_argument("-k", default="", help="run only tests whose names match, as pytest's -k")
     parser.add_argument("-n", default="2", help="processes")
+    parser.add_argument("--server", action="store_true", help="run graphs on a Temporal server, not in memory")
     given = parser.parse_args()
+    if given.server:
+        asyncio.run(_on_server(given))
+    else:
+        _run(given)
+
+
+async def _on_server(given: argparse.Namespace) -> None:
+    """Run the tests on a server of their own."""
+    async with dev_server() as server:
+        os.environ["TEMPORAL_ADDRESS"] = server.client.service_client.config.target_host
+        os.environ["LANGGRAPH_SUITE_SERVER"] = "1"
+        await asyncio.to_thread(_run, given)
+
+
+def _run(given: argparse.Namespace) -> None:
     known = known_differences() if given.mode != "langgraph" else []
     outcomes = []
     for package, all_files in FILES.items():

@@ -11,10 +11,9 @@ from typing import Any
 from adapter import streams
 from adapter.not_applicable import not_applicable
 from adapter.presentation import our_filter, shown_config, shown_error, shown_result, shown_snapshot
-from adapter.threads import runs_of
+from adapter.threads import runner_for
 
 from stepgraph.errors import StepgraphError
-from stepgraph.testing import MemoryRunner
 from stepgraph.testing.blocking import run_blocking
 
 INSIDE: ContextVar[bool] = ContextVar("inside", default=False)
@@ -42,7 +41,7 @@ class Surface:
     zeros: Mapping[str, Any]
     """What LangGraph shows of the state before anything is written."""
 
-    def _runner(self, config: Any) -> tuple[MemoryRunner, Any]:
+    def _runner(self, config: Any) -> tuple[Any, Any]:
         """Return the runner, and the config with a thread id: without a checkpointer, each call has its own thread."""
         config = dict(config or {})
         configurable = dict(config.get("configurable") or {})
@@ -50,9 +49,7 @@ class Surface:
             not_applicable("subgraphs")
         if not self.checkpointer:
             configurable = {"thread_id": str(uuid.uuid4()), **configurable}
-        runner = MemoryRunner(self.compiled)
-        runner._runs = runs_of(self.checkpointer)
-        return runner, {**config, "configurable": configurable}
+        return runner_for(self.compiled, self.checkpointer), {**config, "configurable": configurable}
 
     def invoke(self, input: Any, config: Any = None, **options: Any) -> Any:
         """Run the graph."""
@@ -102,7 +99,7 @@ class Surface:
         )
         return [chunk if isinstance(stream_mode, str) else (mode, chunk) for mode, chunk in found], failure
 
-    def _oldest_first(self, runner: MemoryRunner, thread: Any) -> list[Any]:
+    def _oldest_first(self, runner: Any, thread: Any) -> list[Any]:
         try:
             return [shown_snapshot(snapshot, self.zeros) for snapshot in runner.get_state_history(thread)][::-1]
         except StepgraphError:  # there is no such thread, or no usable id: the run says so
@@ -175,7 +172,7 @@ class Surface:
     get_subgraphs = aget_subgraphs = _no_subgraphs
 
 
-async def _run(runner: MemoryRunner, input: Any, config: Any, options: dict[str, Any]) -> Any:
+async def _run(runner: Any, input: Any, config: Any, options: dict[str, Any]) -> Any:
     global runs
     runs += 1
     inside = INSIDE.set(True)

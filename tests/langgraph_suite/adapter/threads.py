@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
 from adapter.not_applicable import not_applicable
+from adapter.server_runner import SERVER, ServerRunner
 from langgraph.checkpoint.memory import InMemorySaver
+
+from stepgraph.testing import MemoryRunner
 
 
 class Threads(InMemorySaver):
@@ -19,9 +23,17 @@ class Threads(InMemorySaver):
     aget = aget_tuple = alist = aput = aput_writes = adelete_thread = _refuse
 
 
-_RUNS: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
+_KEPT: WeakKeyDictionary[Any, tuple[str, dict[str, Any]]] = WeakKeyDictionary()
+"""For each checkpointer, a name, and the runs of its threads."""
 
 
-def runs_of(checkpointer: Any) -> dict[str, Any]:
-    """Return the runs of a checkpointer's threads, which its graphs share. Without one, nothing is shared."""
-    return _RUNS.setdefault(checkpointer, {}) if isinstance(checkpointer, InMemorySaver) else {}
+def runner_for(compiled: Any, checkpointer: Any) -> Any:
+    """Return a runner of a graph. Graphs with the same checkpointer share threads; without one, nothing is shared."""
+    kept: tuple[str, dict[str, Any]] = (uuid.uuid4().hex, {})
+    if isinstance(checkpointer, InMemorySaver):
+        kept = _KEPT.setdefault(checkpointer, kept)
+    if SERVER:
+        return ServerRunner(compiled, kept[0])
+    runner = MemoryRunner(compiled)
+    runner._runs = kept[1]
+    return runner
