@@ -84,7 +84,9 @@ class Checkpoint:
     """The tasks that the checkpoint has due. Their writes are applied in this order."""
     joins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """For each join, by its key: the sources that have finished since its target last ran. A join that has all of them
-    leads to one of ``tasks``."""
+    leads to one of ``tasks``, unless it is among ``deferred``."""
+    deferred: tuple[str, ...] = ()
+    """What leads to deferred nodes that wait until nothing else is due: `edge_key` of a node, or the key of a join."""
     writes: Mapping[str, Any] | None = None
     """By node, what was written to get from the parent to this checkpoint, as JSON data. A list, if the node had
     several tasks."""
@@ -129,6 +131,7 @@ class CheckpointData(Data):
     created_at: str
     tasks: tuple[Task, ...] = ()
     joins: dict[str, tuple[str, ...]] = {}
+    deferred: tuple[str, ...] = ()
     writes: dict[str, Any] | None = None
     input: dict[str, Any] | None = None
     input_stamps: dict[str, str] = {}

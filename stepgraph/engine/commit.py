@@ -68,7 +68,8 @@ def commit(
     before = values_before(spec, head)
     values = fold(spec, before, head.versions, entries, applied.changes, step=step)
     triggered = [task.node for task in head.tasks if not task.sent]
-    tasks, joins = plan(spec, joins_after(head.joins, triggered), entries, checkpoint_id=id)
+    kept = joins_after(head.joins, triggered, head.deferred)
+    tasks, joins, deferred = plan(spec, kept, entries, checkpoint_id=id, waiting=head.deferred)
     return Checkpoint(
         id=id,
         parent_id=head.id,
@@ -78,6 +79,7 @@ def commit(
         values=values,
         tasks=tasks,
         joins=joins,
+        deferred=deferred,
         writes=writes_by_node(entries),
         versions=next_versions(spec, head.versions, before, entries, id),
         stamps=next_stamps(spec, head.stamps, before, values, entries, applied),

@@ -77,15 +77,37 @@ class JoinSpec(Data):
         return f"{'+'.join(map(_escaped, self.sources))}>{_escaped(self.target)}"
 
 
+def edge_key(node: str) -> str:
+    """Return the key in `Checkpoint.deferred` of the edges, routers and commands that lead to a node.
+
+    No join has it.
+    """
+    return _escaped(node)
+
+
+def node_of_edge_key(key: str) -> str:
+    """Return the node of an edge key."""
+    return _unescaped(key)
+
+
+def is_join_key(key: str) -> bool:
+    """Return whether a key is that of a join, and not an edge key."""
+    return re.search(r"(?<!\|)>", key) is not None
+
+
 def join_of_key(key: str) -> JoinSpec:
     """Return the join that has a key."""
     parts = re.split(r"(?<!\|)[+>]", key)
-    names = [part.replace("|+", "+").replace("|>", ">") for part in parts]
+    names = [_unescaped(part) for part in parts]
     return JoinSpec(sources=tuple(names[:-1]), target=names[-1])
 
 
 def _escaped(name: str) -> str:
     return name.replace("+", "|+").replace(">", "|>")
+
+
+def _unescaped(name: str) -> str:
+    return name.replace("|+", "+").replace("|>", ">")
 
 
 class BranchSpec(Data):
@@ -285,6 +307,11 @@ class GraphSpec(Format):
     def destinations(self, branch: BranchSpec) -> tuple[str, ...]:
         """Return the nodes that a conditional edge may lead to, `END` included."""
         return branch.ends if branch.ends is not None else (*self.node_names, END)
+
+    def defers(self, name: str) -> bool:
+        """Return whether a node, when it is due, waits until nothing else is due."""
+        node = self._nodes_by_name.get(name)
+        return node is not None and node.defer
 
     def command_ends(self, name: str) -> tuple[str, ...]:
         """Return the nodes to which a node's commands lead, as far as its author says so, `END` included."""

@@ -214,9 +214,11 @@ def branch(
         return replace(target, **own, tasks=tasks), outcomes
     if any(entry.node == END for entry in nodes):
         return Checkpoint(**own, joins=incomplete_joins(target.joins)), TaskOutcomes()
-    kept = joins_after(target.joins, [entry.node for entry in nodes])
-    tasks, joins = plan(spec, kept, nodes, checkpoint_id=fields.id)
-    return Checkpoint(**own, tasks=tasks, joins=joins), TaskOutcomes()
+    authors = [entry.node for entry in nodes]
+    kept = joins_after(target.joins, authors, target.deferred)
+    due = [task.node for task in target.tasks if not task.sent and spec.defers(task.node) and task.node not in authors]
+    tasks, joins, deferred = plan(spec, kept, nodes, checkpoint_id=fields.id, waiting=target.deferred, due=due)
+    return Checkpoint(**own, tasks=tasks, joins=joins, deferred=deferred), TaskOutcomes()
 
 
 def _task_of(update: Update, unfinished: list[Task]) -> Task | None:

@@ -110,7 +110,8 @@ class Thread(ThreadView):
             created_at=self._clock(),
             values=head.values if head else {},
             tasks=new_tasks(id, (START,)),
-            joins=incomplete_joins(head.joins) if head else {},
+            joins=incomplete_joins(head.joins, head.deferred) if head else {},
+            deferred=head.deferred if head else (),
             input=dict(input_data),
             input_stamps=self.spec.stamps_of(input_data) | dict(stamps or {}),
             versions=head.versions if head else {},
@@ -218,7 +219,7 @@ class Thread(ThreadView):
             created_at=created_at or self._clock(),
             source=source,
         )
-        self._encoded.set_values(checkpoint.values, head.values)
+        self._set_values(checkpoint, head.values)
         self._head_outcomes.results = results
         if not head.takes_input and source == "loop":
             self._steps_left -= 1
@@ -281,7 +282,7 @@ class Thread(ThreadView):
             return self._update_head(planned, applied, source)
         fields = BranchFields(self._next_id(), self._clock(), source, forked_from)
         branched, pending = branch(self.spec, planned, applied, fields)
-        self._encoded.set_values(branched.values, head.values if head else {})
+        self._set_values(branched, head.values if head else {})
         self._outcomes[branched.id] = pending
         self.checkpoints.append(branched)
         return branched
@@ -320,6 +321,18 @@ class Thread(ThreadView):
             return self.commit(applied, source=source)
         except StepgraphError:  # the update is refused: the head must keep its tasks as they were
             self.roll_back(savepoint)
+            raise
+
+    def _set_values(self, checkpoint: Checkpoint, previous: Mapping[str, Any]) -> None:
+        """Encode a new checkpoint's values. `PayloadTooLargeError` if they, or what was sent beside, do not fit."""
+        self._encoded.set_values(checkpoint.values, previous)
+        sent = sum(json_size(task.input) for task in checkpoint.tasks if task.sent)
+        if not sent:
+            return
+        try:
+            self._encoded.check_beside("the inputs of sent tasks", sent)
+        except PayloadTooLargeError:
+            self._encoded.set_values(previous, checkpoint.values)
             raise
 
     def _check_interrupts(self, interrupts: Mapping[str, TaskInterrupts]) -> None:

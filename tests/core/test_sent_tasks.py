@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 
 from stepgraph import interrupt
+from stepgraph.engine.checkpoint import Send, TaskResult
 from stepgraph.engine.record import Record
 from stepgraph.engine.thread import Thread
-from stepgraph.errors import InvalidUpdateError, NodeError
+from stepgraph.errors import InvalidUpdateError, NodeError, PayloadTooLargeError
 from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.protocol.commands import InvokeCommand, ResumeCommand, UpdateCommand
 from stepgraph.protocol.opening import ReadRequest
 from stepgraph.protocol.snapshot import StateSnapshot, snapshot_data, snapshot_from
+from stepgraph.serde.sizes import PAYLOAD_LIMIT
 from stepgraph.testing.memory_run import MemoryRun
 from tests.core.test_tasks import CHANNELS, compiled, fanned_out, restored
 
@@ -123,3 +125,18 @@ async def test_an_update_by_command_replaces_one_task() -> None:
     assert dict(run.thread.state) == {"log": ["2", "by hand", "1"], "words": ["2", "by hand", "1"]}
     with pytest.raises(InvalidUpdateError, match=f"no unfinished task '{second.id}'"):
         await run.command("update", UpdateCommand(**by_hand, task_id=second.id))
+
+
+async def test_inputs_that_do_not_fit_beside_the_state_stop_the_thread() -> None:
+    """They travel with the checkpoint. The error says so, and the thread stays where it was."""
+    graph = compiled(Work())
+    thread = fanned_out(graph)
+    large = Send(node="work", input={"value": {"n": 1, "text": "x" * (PAYLOAD_LIMIT - 10_000)}})
+    aside, *works = thread.due()
+    for task in works:
+        thread.finish(task, TaskResult())
+    thread.finish(aside, TaskResult(writes=({"log": ["y" * 20_000]},), sends=(large,)))
+    before = (thread.head, dict(thread.state))
+    with pytest.raises(PayloadTooLargeError, match="The state of thread 't1' with the inputs of sent tasks"):
+        thread.commit()
+    assert (thread.head, dict(thread.state)) == before

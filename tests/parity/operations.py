@@ -91,6 +91,21 @@ def answer_each(**answers: Any) -> Operation:
     return operation
 
 
+def answer_by_id(values: list[Any], answer: Any = "yes") -> Operation:
+    """Run ``Command(resume={id: answer})`` for the waiting interrupts of these values, each as often as it is named."""
+
+    async def operation(thread: ParityThread) -> Any:
+        interrupts, left = (await thread.graph.aget_state(thread.config)).interrupts, list(values)
+        ids = []
+        for interrupt in interrupts:
+            if interrupt.value in left:
+                left.remove(interrupt.value)
+                ids.append(interrupt.id)
+        return await _run(thread, thread.library.Command(resume=dict.fromkeys(ids, answer)), thread.config)
+
+    return operation
+
+
 async def _run(
     thread: ParityThread, input: Any, config: Any, recursion_limit: int | None = None, **options: Any
 ) -> Any:

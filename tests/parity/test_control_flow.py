@@ -121,3 +121,41 @@ def sent_tasks_that_send(lib: Library) -> Any:
     return lib.build(
         Log, "START > plan", plan=lambda state: lib.Command(goto=lib.Send("halve", {"item": 4})), halve=halve
     )
+
+
+def deferring(lib: Library, edges: str, *deferred: str, **functions: Any) -> Any:
+    """Return a graph like `Library.build`, in which some nodes are deferred."""
+    builder = lib.StateGraph(Log)
+    for name, function in functions.items():
+        builder.add_node(name, function, defer=name in deferred)
+    for edge in edges.split(", "):
+        source, target = edge.split(" > ")
+        sources = [lib.START if part == "START" else part for part in source.split("+")]
+        builder.add_edge(sources if len(sources) > 1 else sources[0], lib.END if target == "END" else target)
+    return builder
+
+
+@case(invoke({"log": ["in"]}))
+def deferred_nodes_behind_branches_of_different_length(lib: Library) -> Any:
+    edges = "START > a, START > b, b > b2, b2 > b3, a > y, a > z, b3 > z, y > last, z > last"
+    return deferring(lib, edges, "y", "z", **nodes("a b b2 b3 y z last"))
+
+
+@case(invoke({"log": ["in"]}, interrupt_before=["b2"]), update({"log": ["hand"]}, "a"), resume())
+def a_deferred_target_of_a_join(lib: Library) -> Any:
+    return deferring(lib, "START > a, START > b, a+b > z, b > b2, b2 > b3", "z", **nodes("a b b2 b3 z"))
+
+
+@case(invoke({"log": ["in"]}, interrupt_before=["b"]), invoke({"log": ["again"]}), replay(2))
+def a_new_input_while_a_deferred_node_waits(lib: Library) -> Any:
+    return deferring(lib, "START > a, a > z, a > b, b > c", "z", **nodes("a b c z"))
+
+
+@case(invoke({"log": ["in"]}))
+def a_deferred_node_beside_sent_tasks(lib: Library) -> Any:
+    """What is sent keeps it from nothing: it runs beside the sent tasks, and again after what follows them."""
+
+    def plan(state: Any) -> Any:
+        return lib.Command(goto=["z", lib.Send("work", {"item": 1})])
+
+    return deferring(lib, "START > plan, work > after, after > z", "z", plan=plan, work=work, **nodes("after z"))
