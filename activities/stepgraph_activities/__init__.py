@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import Any
 
+from stepgraph.execution.node_services import no_store
 from stepgraph.execution.registry import GraphRegistry
 from stepgraph.temporal.records import QueryRun, query_run
 from stepgraph_activities.dynamic_activity import GraphActivity
@@ -26,7 +27,11 @@ __all__ = ["activities_for"]
 
 
 def activities_for(
-    graphs: Mapping[str, GraphRegistry], executor: Executor, *, query: QueryRun = query_run
+    graphs: Mapping[str, GraphRegistry],
+    executor: Executor,
+    *,
+    query: QueryRun = query_run,
+    open_store: Callable[[], Any] = no_store,
 ) -> list[Callable[..., Any]]:
     """Return the activity functions to register with a worker.
 
@@ -34,9 +39,10 @@ def activities_for(
         graphs: the graphs that the worker serves, by name. They may change while it runs.
         executor: runs the nodes and routers that are not async.
         query: how to query other runs; by default, their workers are queried.
+        open_store: returns the store of graphs that were compiled without one; called when a node first asks for it.
     """
     return [
-        GraphActivity(graphs, executor).run,
+        GraphActivity(graphs, executor, open_store).run,
         OpenThreadActivity(graphs, query).open_thread,
         ReadCheckpointActivity(query).read_checkpoint,
     ]

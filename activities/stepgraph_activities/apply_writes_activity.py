@@ -6,14 +6,16 @@ by `stepgraph.execution.apply_writes`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from functools import partial
+from typing import Any
 
 from temporalio import activity
 from temporalio.common import RawValue
 
 from stepgraph.execution.apply_writes import apply_writes
+from stepgraph.execution.node_services import NodeServices, no_store
 from stepgraph.execution.registry import GraphRegistry
 from stepgraph.execution.run_code import RunCode
 from stepgraph.protocol.apply_writes_request import ApplyWritesRequest
@@ -33,9 +35,12 @@ log = get_logger("apply_writes")
 class ApplyWritesActivity:
     """Applies writes to threads of the graphs that a worker serves."""
 
-    def __init__(self, graphs: Mapping[str, GraphRegistry], executor: Executor) -> None:
+    def __init__(
+        self, graphs: Mapping[str, GraphRegistry], executor: Executor, open_store: Callable[[], Any] = no_store
+    ) -> None:
         self._graphs = graphs
         self._executor = executor
+        self._open_store = open_store
 
     async def run(self, request: ApplyWritesRequest) -> RawValue:
         """Make one attempt. An error of the graph's code is an answer; a state that cannot be read is a failure."""
@@ -47,7 +52,7 @@ class ApplyWritesActivity:
                 state = await load_state(request)
                 authors = request.authors if request.authors is not None else await load_writes(request)
                 result = await apply_writes(
-                    RunCode(registry, await load_spec(registry, request)),
+                    RunCode(registry, await load_spec(registry, request), NodeServices(self._open_store)),
                     request,
                     authors,
                     state,

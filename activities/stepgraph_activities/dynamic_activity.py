@@ -6,14 +6,16 @@ A worker can have one dynamic activity only. The activity type and the input dec
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from typing import Any
 
 from temporalio import activity
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from stepgraph.errors import UnknownFormatError
+from stepgraph.execution.node_services import no_store
 from stepgraph.execution.registry import GraphRegistry
 from stepgraph.protocol.activity_input import from_activity_input
 from stepgraph.protocol.apply_writes_request import ApplyWritesRequest
@@ -29,10 +31,12 @@ from stepgraph_activities.other_worker import other_worker_delay
 class GraphActivity:
     """Dispatches an activity to `NodeActivity`, `FusedStepsActivity` or `ApplyWritesActivity`."""
 
-    def __init__(self, graphs: Mapping[str, GraphRegistry], executor: Executor) -> None:
-        self._node = NodeActivity(graphs, executor)
-        self._fused_steps = FusedStepsActivity(graphs, executor)
-        self._apply_writes = ApplyWritesActivity(graphs, executor)
+    def __init__(
+        self, graphs: Mapping[str, GraphRegistry], executor: Executor, open_store: Callable[[], Any] = no_store
+    ) -> None:
+        self._node = NodeActivity(graphs, executor, open_store)
+        self._fused_steps = FusedStepsActivity(graphs, executor, open_store)
+        self._apply_writes = ApplyWritesActivity(graphs, executor, open_store)
 
     @activity.defn(dynamic=True)
     async def run(self, args: Sequence[RawValue]) -> RawValue:

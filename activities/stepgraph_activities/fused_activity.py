@@ -8,7 +8,7 @@ shuts down or the run cancels the activity. Which super-steps run, and how many,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from datetime import UTC, datetime
 from functools import partial
@@ -18,6 +18,7 @@ from temporalio import activity
 from temporalio.common import RawValue
 
 from stepgraph.execution.fused_steps import FusedSteps
+from stepgraph.execution.node_services import NodeServices, no_store
 from stepgraph.execution.registry import GraphRegistry
 from stepgraph.protocol.fused_run import FusedStepsRequest, FusedStepsResult
 from stepgraph.serde.error_text import first_line
@@ -35,9 +36,12 @@ log = get_logger("steps")
 class FusedStepsActivity:
     """Runs fused super-steps of the graphs that a worker serves."""
 
-    def __init__(self, graphs: Mapping[str, GraphRegistry], executor: Executor) -> None:
+    def __init__(
+        self, graphs: Mapping[str, GraphRegistry], executor: Executor, open_store: Callable[[], Any] = no_store
+    ) -> None:
         self._graphs = graphs
         self._executor = executor
+        self._open_store = open_store
 
     async def run(self, request: FusedStepsRequest) -> RawValue:
         """Make one attempt at the super-steps, starting after those that an earlier attempt has reported.
@@ -62,6 +66,7 @@ class FusedStepsActivity:
                     request,
                     state,
                     run_sync=partial(run_on_thread, self._executor),
+                    services=NodeServices(self._open_store),
                     clock=lambda: datetime.now(UTC).isoformat(),
                     report=beats.acknowledge,
                     limit=size_limit(uses_external_storage=request.storage and uses_storage(activity.client())),

@@ -7,7 +7,7 @@ is decided by `stepgraph.execution.run_node`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from datetime import timedelta
 from functools import partial
@@ -21,6 +21,7 @@ from stepgraph.engine.constants import START
 from stepgraph.engine.failures import failure_from
 from stepgraph.errors import ChannelTypeError, MissingNodeError, UnknownFormatError
 from stepgraph.execution.cancellation import is_cancellation
+from stepgraph.execution.node_services import NodeServices, no_store
 from stepgraph.execution.registry import GraphRegistry
 from stepgraph.execution.retry import RetryPolicy, delay_after_error, delay_after_timeout
 from stepgraph.execution.run_code import RunCode
@@ -41,9 +42,12 @@ log = get_logger("node")
 class NodeActivity:
     """Runs nodes of the graphs that a worker serves."""
 
-    def __init__(self, graphs: Mapping[str, GraphRegistry], executor: Executor) -> None:
+    def __init__(
+        self, graphs: Mapping[str, GraphRegistry], executor: Executor, open_store: Callable[[], Any] = no_store
+    ) -> None:
         self._graphs = graphs
         self._executor = executor
+        self._open_store = open_store
 
     async def run(self, request: TaskRequest) -> RawValue:
         """Make one attempt at one task. Any error of the node ends the attempt as a Temporal failure."""
@@ -78,7 +82,8 @@ class NodeActivity:
         registry = self._graphs.get(request.graph)
         if registry is None:
             raise missing_graph(self._graphs, request, request.node)
-        code = RunCode(registry, await load_spec(registry, request))
+        code = RunCode(registry, await load_spec(registry, request), NodeServices(self._open_store))
+        code = code.starting_at(activity.info().scheduled_time.timestamp())
         timeout = START_TIMEOUT if request.node == START else code.spec.node(request.node).timeout
         state = await load_state(request)
         try:

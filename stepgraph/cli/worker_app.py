@@ -25,6 +25,8 @@ from stepgraph.execution.registry import GraphRegistry
 from stepgraph.hosting.connection import connect
 from stepgraph.hosting.disk_guard import report_full_disk
 from stepgraph.hosting.graph_worker import graph_worker
+from stepgraph.hosting.process_store import SETTING as STORE_SETTING
+from stepgraph.hosting.process_store import process_store
 from stepgraph.protocol.names import SHARED_TASK_QUEUE, task_queue_of
 from stepgraph.temporal import settings
 from stepgraph.temporal.logs import configure_logging, get_logger
@@ -90,6 +92,8 @@ async def _run_worker(addresses: Sequence[str], task_queue: str | None, *, check
         raise UnknownGraphError(
             f"A worker needs graphs: {worker_command()} --graphs MODULE:VARIABLE, or STEPGRAPH_GRAPHS=MODULE:VARIABLE."
         )
+    if settings.text_setting(STORE_SETTING):
+        process_store.open()  # before a node asks for it: a wrong one is reported now
     client, server = await connect()
     log.info(str(server))
     await check_storage(client)

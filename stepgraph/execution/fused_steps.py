@@ -23,6 +23,7 @@ from stepgraph.errors import ChannelTypeError, StepgraphError
 from stepgraph.execution.call_function import RunSync
 from stepgraph.execution.cancellation import is_cancellation
 from stepgraph.execution.custom_folds import changes_together
+from stepgraph.execution.node_services import NO_SERVICES, NodeServices
 from stepgraph.execution.registry import GraphRegistry
 from stepgraph.execution.retry import delay_after_error
 from stepgraph.execution.run_code import RunCode
@@ -45,6 +46,7 @@ class FusedSteps:
         report: has the `result` so far stored where the next activity attempt finds it. Called, and awaited, before a
             node is retried.
         limit: the largest size of a result, and of one task's writes, in bytes of JSON.
+        services: what this process provides to the graph's functions.
     """
 
     def __init__(
@@ -57,9 +59,10 @@ class FusedSteps:
         clock: Callable[[], str],
         report: Callable[[], Awaitable[None]],
         limit: int = PAYLOAD_LIMIT,
+        services: NodeServices = NO_SERVICES,
     ) -> None:
         self._registry = registry
-        self._code = RunCode(registry, registry.spec)
+        self._code = RunCode(registry, registry.spec, services)
         self._request = request
         self._run_sync = run_sync
         self._clock = clock
@@ -188,12 +191,13 @@ class FusedSteps:
         timeout = START_TIMEOUT if task.node == START else thread.spec.node(task.node).timeout
         request = task_request(thread, task, self._request.config)
         node = self._registry.nodes.get(task.node)
+        code = self._code.starting_at(time.time())
         while True:
             failed = self._failed_attempts.get(task.id, 0)
             try:
                 async with asyncio.timeout(timeout) as node_timeout:
                     result = await run_task(
-                        self._code,
+                        code,
                         request,
                         thread.state,
                         run_sync=self._run_sync,

@@ -8,7 +8,7 @@ values have.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stepgraph.engine.spec import GraphSpec
 from stepgraph.execution.channels import Channels
@@ -25,6 +25,10 @@ class RunCode:
     """As the run has recorded it."""
     services: NodeServices = NO_SERVICES
     """What this process provides to the graph's functions."""
+
+    def starting_at(self, time: float) -> RunCode:
+        """Return the same for a task whose first attempt starts at a time, in seconds since 1970."""
+        return replace(self, services=replace(self.services, first_attempt_time=time))
 
     @property
     def channels(self) -> Channels:

@@ -22,6 +22,7 @@ from stepgraph.graph import validation
 from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.graph.destinations import Destinations, PathMap, command_ends, router_ends
 from stepgraph.graph.node_options import (
+    check_store,
     check_task_queue,
     name_and_function,
     node_metadata,
@@ -223,6 +224,7 @@ class StateGraph:
         interrupt_before: str | Sequence[str] = (),
         interrupt_after: str | Sequence[str] = (),
         durability: Durability = "sync",
+        store: Any = None,
     ) -> CompiledGraph:
         """Check the graph and make it ready to run.
 
@@ -236,6 +238,8 @@ class StateGraph:
                 runs super-steps one after another in one activity, and records them together, twice a second and
                 whenever the thread is idle. That is many times as fast; after a crash, super-steps that were not
                 recorded run again.
+            store: what nodes find as ``store``: a `BaseStore` of ``langgraph-checkpoint``. By default they find the
+                store of the worker's process, which STEPGRAPH_STORE names.
 
         Raises:
             GraphDefinitionError: the graph cannot work; the message names the node or edge, and the fix.
@@ -255,7 +259,8 @@ class StateGraph:
             output_channels=_unless_all(self.schema.output_names, self.schema),
         )
         validation.check_spec(spec)
-        return CompiledGraph(GraphRegistry(spec, self.schema, dict(self._functions), dict(self._routers)))
+        check_store(store)
+        return CompiledGraph(GraphRegistry(spec, self.schema, dict(self._functions), dict(self._routers), store))
 
 
 def _unless_all(names: tuple[str, ...], schema: StateSchema) -> tuple[str, ...] | None:

@@ -111,3 +111,12 @@ def node_metadata(node: str, value: Any) -> dict[str, Any]:
             f"Node {node!r}: metadata must be a mapping with strings as keys, got {value!r}.", node=node
         )
     return dict(value)
+
+
+def check_store(value: Any) -> None:
+    """Refuse what has not the methods of a store."""
+    if value is not None and not all(callable(getattr(value, method, None)) for method in ("batch", "abatch")):
+        raise GraphDefinitionError(
+            f"compile(store=...) takes a BaseStore of langgraph-checkpoint, such as InMemoryStore(); got {value!r}. "
+            "Leave it out, and nodes find the store of the worker's process, which STEPGRAPH_STORE names."
+        )

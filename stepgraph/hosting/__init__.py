@@ -11,7 +11,8 @@ Read in this order:
 2. `graph_worker`: the worker of stepgraph's own processes.
 3. `connection`: finds a server, in the order of configured, local, embedded. `disk_guard`: tells that an embedded
    server's disk is full.
-4. `session`: one connection, one event loop and the workers of a process that calls ``graph.invoke``.
+4. `process_store`: the store that nodes get.
+5. `session`: one connection, one event loop and the workers of a process that calls ``graph.invoke``.
 
 Modules with a leading underscore are private to this package: `_embedded_server` and the keeper process that it starts,
 `_server_keeper`; `_namespaces` and `_web_ui`, which `connection` uses; `_process_workers`, which `session` uses;

@@ -26,6 +26,7 @@ from stepgraph.hosting import _embedded_server as embedded_server
 from stepgraph.hosting._namespaces import ensure_namespace, require_namespace
 from stepgraph.hosting._sdk_runtime import runtime
 from stepgraph.hosting._web_ui import find_web_ui
+from stepgraph.hosting.process_store import process_store
 from stepgraph.temporal.daemon_executor import off_loop
 from stepgraph.temporal.storage import storage_from_settings
 
@@ -65,11 +66,18 @@ class TemporalServer:
 
 
 async def connect() -> tuple[Client, TemporalServer]:
-    """Return a connected client, and the server it is connected to.
+    """Return a connected client, and the server it is connected to. An embedded one has a store for nodes beside it.
 
     Raises:
         NoServerError: within 5 seconds, if no server answers and none can be embedded.
     """
+    client, server = await _connect_first()
+    process_store.stand_beside(server.folder)
+    return client, server
+
+
+async def _connect_first() -> tuple[Client, TemporalServer]:
+    """Connect to the first of the servers that there is."""
     profile, options = _profile()
     options["data_converter"] = replace(DataConverter.default, external_storage=storage_from_settings())
     namespace = options.get("namespace") or "default"

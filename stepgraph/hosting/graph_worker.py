@@ -15,6 +15,7 @@ from temporalio.worker import Worker
 from stepgraph.client import query_run_or_replay
 from stepgraph.execution.registry import GraphRegistry
 from stepgraph.hosting.plugin import NODE_THREADS, GraphPlugin
+from stepgraph.hosting.process_store import process_store
 from stepgraph.temporal.daemon_executor import DaemonExecutor
 from stepgraph.temporal.settings import number_setting
 from stepgraph_activities import activities_for
@@ -57,7 +58,9 @@ def daemon_plugin(graphs: Sequence[GraphRegistry]) -> GraphPlugin:
     """Return a plugin whose nodes run on daemon threads, so that the process can end while a node is running."""
     plugin = GraphPlugin(graphs)
     plugin.executor = DaemonExecutor(NODE_THREADS, name="stepgraph-node")  # type: ignore[assignment]  # declared by its default
-    plugin.activities = activities_for(plugin.graphs, plugin.executor, query=query_run_or_replay)
+    plugin.activities = activities_for(
+        plugin.graphs, plugin.executor, query=query_run_or_replay, open_store=process_store.open
+    )
     return plugin
 
 

@@ -20,6 +20,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from stepgraph.client import query_run_or_replay
 from stepgraph.errors import GraphDefinitionError
 from stepgraph.execution.registry import GraphRegistry, HasRegistry
+from stepgraph.hosting.process_store import process_store
 from stepgraph.protocol.start_options import DEFAULT_WORKFLOW_TASK_SECONDS, WORKFLOW_TASK_SECONDS
 from stepgraph.serde.error_text import type_name
 from stepgraph.temporal import sdk_internals
@@ -64,7 +65,9 @@ class GraphPlugin(SimplePlugin):
         super().__init__(
             "stepgraph.GraphPlugin",
             workflows=[self._workflow],
-            activities=activities_for(self.graphs, self.executor, query=query_run_or_replay),
+            activities=activities_for(
+                self.graphs, self.executor, query=query_run_or_replay, open_store=process_store.open
+            ),
             workflow_runner=_with_stepgraph_outside_sandbox,
         )
 

@@ -25,6 +25,9 @@ ENVIRONMENT: Final = {
     "STEPGRAPH_WEB_UI": "The address of Temporal's Web UI. Default: derived from the server's address, if it can be.",
     "STEPGRAPH_STORAGE": "External storage for payloads above 1 MB: s3://bucket/prefix, file:///folder or none. "
     "Default: none; with the embedded server, a folder beside its database.",
+    "STEPGRAPH_STORE": "The store of nodes whose graph was compiled without one: sqlite:///file.db, "
+    "postgresql://user@host/database, memory, module:function or none. Default: none; with the embedded server, a "
+    "SQLite file beside its database.",
     "STEPGRAPH_INLINE_BYTES": "The largest state, in bytes of JSON, that an activity's input contains. Default: 4096.",
     "STEPGRAPH_MAX_CACHED_WORKFLOWS": "How many open runs a worker keeps in memory; it replays the others when "
     "they are needed. Default: 300.",

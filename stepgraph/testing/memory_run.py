@@ -7,6 +7,7 @@ decided in `stepgraph.drive`, as it is on Temporal.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -173,7 +174,8 @@ class MemoryRun:
         request = task_request(thread, task, self._config)
         thread.start(task)
         try:
-            result = await run_task(self._code, request, thread.state, run_sync=asyncio.to_thread)
+            code = self._code.starting_at(time.time())
+            result = await run_task(code, request, thread.state, run_sync=asyncio.to_thread)
         except BaseException as error:  # a node that calls sys.exit() fails; it does not end its process
             if isinstance(error, KeyboardInterrupt) or is_cancellation(error):
                 raise
