@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from stepgraph.execution.scratchpad import interrupt
     from stepgraph.execution.stream_writer import StreamWriter
     from stepgraph.execution.task_context import get_config, get_runtime, get_store, get_stream_writer
+    from stepgraph.graph.adopting import adopt
     from stepgraph.graph.builder import StateGraph
     from stepgraph.graph.compiled import CompiledGraph
     from stepgraph.graph.messages import REMOVE_ALL_MESSAGES, MessagesState
@@ -60,6 +61,7 @@ _MODULES = {
     "get_runtime": "stepgraph.execution.task_context",
     "get_store": "stepgraph.execution.task_context",
     "get_stream_writer": "stepgraph.execution.task_context",
+    "adopt": "stepgraph.graph.adopting",
     "interrupt": "stepgraph.execution.scratchpad",
 }
 """The module that defines each public name."""
@@ -87,6 +89,7 @@ __all__ = [
     "StreamWriter",
     "TaskSnapshot",
     "add_messages",
+    "adopt",
     "get_config",
     "get_runtime",
     "get_store",

@@ -35,6 +35,8 @@ def check_values(spec: GraphSpec, values: Any, *, types: str = "", uses_external
         values = wrapped(values)
     elif is_wrapped(values):  # by a client without the graph's code
         values = unwrapped(values)
+    if spec.ignores_unknown_keys and isinstance(values, Mapping):
+        values = {key: value for key, value in values.items() if key in spec.channels_by_name}
     if not isinstance(values, Mapping):
         raise InvalidInputError(
             f"The input of graph {spec.name!r} must be a JSON object with its state's keys "

@@ -78,10 +78,7 @@ class JoinSpec(Data):
 
 
 def edge_key(node: str) -> str:
-    """Return the key in `Checkpoint.deferred` of the edges, routers and commands that lead to a node.
-
-    No join has it.
-    """
+    """Return the key in `Checkpoint.deferred` of what leads to a node without a join. No join has this key."""
     return _escaped(node)
 
 
@@ -138,6 +135,8 @@ class ChannelSpec(Data):
     """The type's empty value, as JSON data."""
     every_step: bool = False
     """Whether a custom fold runs in each super-step, also when nothing wrote to the channel."""
+    untracked: bool = False
+    """Whether the value lasts until the next input only. Snapshots do not show it."""
     fingerprint: str = ""
     """A hash of the type's JSON schema and of the reducer's source text."""
 
@@ -173,6 +172,8 @@ class GraphSpec(Format):
     """The channels that an input sets; `None` stands for all. What an input has of others is ignored."""
     output_channels: tuple[str, ...] | None = None
     """The channels that a result shows; `None` stands for all."""
+    ignores_unknown_keys: bool = False
+    """Whether keys that no channel has are left out of an input or an update. Otherwise they are an error."""
 
     @property
     def is_root(self) -> bool:
@@ -222,6 +223,11 @@ class GraphSpec(Format):
     def custom_channels(self) -> tuple[str, ...]:
         """The names of the channels whose reducer only the graph's code has."""
         return tuple(name for name, fold in self.folds.items() if fold == CUSTOM)
+
+    @cached_property
+    def untracked(self) -> tuple[str, ...]:
+        """The names of the channels whose values last until the next input only."""
+        return tuple(channel.name for channel in self.channels if channel.untracked)
 
     @cached_property
     def zeros(self) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from stepgraph.errors import MissingNodeError
 from stepgraph.execution.node_parameters import STATE_ALONE, NodeParameters
 from stepgraph.execution.retry import RetryPolicy
 from stepgraph.execution.state_schema import StateSchema
+from stepgraph.execution.task_code import TaskCode
 
 MISSING_NODE_MEND = (
     "Deploy a worker whose code has it, then resume the thread; or have the code at hand plan what follows another "
@@ -65,6 +66,8 @@ class GraphRegistry:
     """By source node and name of the conditional edge."""
     store: Any = None
     """The store that the graph was compiled with: any `BaseStore` of ``langgraph-checkpoint``."""
+    task_code: TaskCode | None = None
+    """What runs the tasks in place of ``nodes`` and ``routers``, if another library does."""
 
     @property
     def name(self) -> str:

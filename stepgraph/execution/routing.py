@@ -16,6 +16,7 @@ from stepgraph.execution.channels import Values
 from stepgraph.execution.custom_folds import fold_writes
 from stepgraph.execution.registry import GraphRegistry, RegisteredRouter
 from stepgraph.execution.run_code import RunCode
+from stepgraph.execution.run_task_code import route_task_code
 from stepgraph.execution.sent_input import encode_sends
 from stepgraph.execution.task_context import task_context
 from stepgraph.protocol.langgraph_objects import own
@@ -43,6 +44,9 @@ async def route(
     routers = code.routers_of(request.node)
     if not routers:
         return (), ()
+    if (task_code := code.registry.task_code) is not None:
+        output = await route_task_code(task_code, code, request, state, writes, run_sync=run_sync, attempt=attempt)
+        return output.goto, output.sends
     schema, stamps = code.registry.schema, code.recorded_stamps(request.stamps)
     changed = _after_own_writes(code, request, state, writes, changes)
     context = task_context(code, request, attempt)

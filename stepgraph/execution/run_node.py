@@ -20,6 +20,7 @@ from stepgraph.execution.custom_folds import changes_by
 from stepgraph.execution.node_output import NodeOutput, check_write_size, encode_update, output_of
 from stepgraph.execution.routing import route
 from stepgraph.execution.run_code import RunCode
+from stepgraph.execution.run_task_code import run_task_code
 from stepgraph.execution.scratchpad import GraphInterrupt, Scratchpad, current_scratchpad
 from stepgraph.execution.sent_input import decode_input, encode_sends
 from stepgraph.execution.task_context import task_context
@@ -56,6 +57,8 @@ async def run_task(
         PayloadTooLargeError: the writes are larger than ``limit``.
         Exception: whatever the node or a router raises.
     """
+    if (task_code := code.registry.task_code) is not None:
+        return await run_task_code(task_code, code, request, state, run_sync=run_sync, attempt=attempt, limit=limit)
     schema, stamps = code.registry.schema, code.recorded_stamps(request.stamps)
     nodes, output = code.registry.spec.node_names, NodeOutput()
     if request.node == START:

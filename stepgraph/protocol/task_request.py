@@ -61,6 +61,8 @@ class TaskRequest(CodeRequest):
     """The answers to the node's interrupts so far, in the order of the interrupts."""
     failed_attempts: int = 0
     """How many attempts at the task have failed before this activity."""
+    steps_left: int = 0
+    """Super-steps that the invoke may still take, this one included."""
 
     @property
     def sent(self) -> bool:
@@ -102,6 +104,7 @@ def task_request(
         sent_number=sent_numbers(head.tasks).get(task.id),
         answers=thread.answers(task),
         failed_attempts=failed_attempts,
+        steps_left=thread.steps_left,
     )
 
 

@@ -1,0 +1,176 @@
+"""Runs one task of an adopted graph: a node with its writers, as LangGraph has put them together.
+
+What a node's writers send says everything: a value for a channel is a write, ``branch:to:<node>`` leads to a node, and
+a ``Send`` is a task with an input of its own. What they send to joins is ignored, for joins are the engine's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langgraph.errors import GraphInterrupt, ParentCommand
+from langgraph.types import Command, Interrupt
+
+from stepgraph.engine.changes import NOTHING
+from stepgraph.engine.checkpoint import InterruptRequest, Send
+from stepgraph.engine.constants import START
+from stepgraph.errors import InvalidUpdateError, SerializationError
+from stepgraph.execution.scratchpad import interrupt_id
+from stepgraph.execution.task_code import CodeTask, TaskOutput
+from stepgraph.langgraph import private_names as names
+from stepgraph.langgraph.channel_folds import AnyChannel, restored
+from stepgraph.langgraph.pregel_config import PendingWrite, TaskWrites, task_config
+from stepgraph.langgraph.value_classes import Compiled
+from stepgraph.serde.plain_json import RoundTripError
+from stepgraph.serde.tagged_values import TaggedCodec
+
+log = logging.getLogger(__name__)
+
+
+class PregelTaskCode:
+    """Runs the tasks of one adopted graph.
+
+    Args:
+        graph: LangGraph's compiled graph.
+        codec: for what travels beside the channels: inputs of sent tasks, and interrupts.
+    """
+
+    def __init__(self, graph: Compiled, codec: TaggedCodec) -> None:
+        self._graph = graph
+        self._codec = codec
+
+    async def run(self, task: CodeTask) -> TaskOutput:
+        """Run a task. Raises whatever its node, its routers or its writers raise."""
+        written = TaskWrites(task.request.node)
+        channels = self._channels(task)
+        config = self._config(task, channels, written)
+        node = self._graph.nodes[task.request.node]
+        try:
+            if task.request.node == START:
+                await self._write(node, self._input_of_start(task), config)
+            else:
+                await self._call(node, self._input_of(task, node, config), config, task)
+        except GraphInterrupt as interrupted:
+            return TaskOutput(interrupt=self._interrupt(task, interrupted.args[0][0]))
+        except ParentCommand as parent:
+            await self._write(node, self._own_command(task, parent.args[0], config), config)
+        return self._output(task, written.writes)
+
+    async def route(self, task: CodeTask, update: Mapping[str, Any]) -> TaskOutput:
+        """Return where a node leads whose output is the update."""
+        written = TaskWrites(task.request.node)
+        config = self._config(task, self._channels(task), written)
+        output = update[names.ROOT] if names.ROOT in update else dict(update)
+        await self._write(self._graph.nodes[task.request.node], output, config)
+        return self._output(task, written.writes)
+
+    def _channels(self, task: CodeTask) -> dict[str, AnyChannel]:
+        """Return the graph's channels with the values at the task's checkpoint."""
+        channels = self._graph.builder.channels
+        return {name: restored(channel, task.values.get(name, NOTHING)) for name, channel in channels.items()}
+
+    def _config(self, task: CodeTask, channels: Mapping[str, AnyChannel], written: TaskWrites) -> RunnableConfig:
+        answers = [self._codec.decode(answer) for answer in task.request.answers]
+        return task_config(self._graph, task, channels, written, answers=answers, nested={})
+
+    def _input_of_start(self, task: CodeTask) -> Any:
+        values = task.request.input or {}
+        return values.get(names.ROOT, values)
+
+    def _input_of(self, task: CodeTask, node: Any, config: RunnableConfig) -> Any:
+        """Return what the node gets: the input that it was sent, or the channels that it reads."""
+        if task.request.sent:
+            return self._codec.decode(task.request.input)
+        value = config["configurable"][names.READ](node.channels, False)
+        return value if node.mapper is None else node.mapper(value)
+
+    async def _call(self, node: Any, value: Any, config: RunnableConfig, task: CodeTask) -> None:
+        """Run a node and its writers: a plain function with plain routers on a thread, everything else on the loop.
+
+        LangChain has objects that run in one of both ways only, an agent's middleware for example, and say so by a
+        `NotImplementedError` before they do anything. They are then run in the other way.
+        """
+        runnable: Runnable[Any, Any] = node.node
+        in_thread = partial(runnable.invoke, value, config)
+        if runs_on_thread(node):
+            await task.run_sync(in_thread)
+            return
+        try:
+            await runnable.ainvoke(value, config)
+        except NotImplementedError as error:
+            if not _is_raised_by_langchain(error):
+                raise
+            config["configurable"][names.SEND].__self__.clear()
+            await task.run_sync(in_thread)
+
+    async def _write(self, node: Any, output: Any, config: RunnableConfig) -> None:
+        """Run a node's writers and routers alone, on what counts as the node's output."""
+        writers = node.copy({"bound": RunnableLambda(lambda _: output)}).node
+        await writers.ainvoke(None, config)
+
+    def _own_command(self, task: CodeTask, command: Command[Any], config: RunnableConfig) -> Command[Any]:
+        """Return the command that a graph in the node's body sent to this graph, its parent."""
+        if command.graph == Command.PARENT:
+            raise InvalidUpdateError(
+                f"Node {task.request.node!r} sent a Command to the parent of its graph, which has none. Leave "
+                "graph=Command.PARENT out.",
+                nodes=[task.request.node],
+            )
+        config["configurable"][names.SEND].__self__.clear()
+        return Command(update=command.update, goto=command.goto)
+
+    def _interrupt(self, task: CodeTask, interrupt: Interrupt[Any]) -> InterruptRequest:
+        request = task.request
+        value = self._encoded(f"The interrupt of node {request.node!r}", interrupt.value)
+        return InterruptRequest(id=interrupt_id(request.idempotency_key, len(request.answers)), value=value)
+
+    def _output(self, task: CodeTask, writes: Sequence[PendingWrite]) -> TaskOutput:
+        """Sort what the writers sent."""
+        request, spec = task.request, task.spec
+        values: list[dict[str, Any]] = []
+        goto: dict[str, None] = {}
+        sends: list[Send] = []
+        for channel, value in writes:
+            if channel == names.SENDS:
+                if spec.has_node(value.node):
+                    input = self._encoded(f"What {request.node!r} sends to {value.node!r}", value.arg)
+                    sends.append(Send(node=value.node, input=input))
+                else:
+                    log.warning("Node %r sent to %r, which is no node: ignored.", request.node, value.node)
+            elif channel.startswith(names.BRANCH):
+                target = channel.removeprefix(names.BRANCH)
+                if not spec.has_node(target):
+                    log.warning("Node %r leads to %r, which is no node: ignored.", request.node, target)
+                elif target not in spec.targets(request.node):
+                    goto[target] = None
+            elif channel in self._graph.builder.channels:
+                if not values or channel in values[-1]:
+                    values.append({})
+                values[-1][channel] = value
+        return TaskOutput(tuple(values), tuple(goto), tuple(sends))
+
+    def _encoded(self, what: str, value: Any) -> Any:
+        try:
+            return self._codec.encode(value)
+        except RoundTripError as error:
+            raise SerializationError(f"{what} cannot travel to another process: {error}.") from error
+
+
+def runs_on_thread(node: Any) -> bool:
+    """Return whether a node and its routers are plain functions that are not async."""
+    function = getattr(node.bound, "func", None)
+    if function is None or getattr(node.bound.afunc, "__wrapped__", None) is not function:
+        return False
+    return all(getattr(writer, "func", None) is not None for writer in node.writers)
+
+
+def _is_raised_by_langchain(error: BaseException) -> bool:
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    module = traceback.tb_frame.f_globals.get("__name__", "") if traceback is not None else ""
+    return str(module).partition(".")[0] in ("langchain", "langchain_core")

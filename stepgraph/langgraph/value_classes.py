@@ -1,0 +1,40 @@
+"""The classes whose instances may occur in the values of an adopted graph: those that the graph mentions.
+
+Values of other classes are refused when they are written, because another process could not tell what they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeAlias
+
+from langgraph.graph.state import CompiledStateGraph
+
+from stepgraph.serde.declared_classes import classes_in
+
+Compiled: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]
+
+
+def value_classes(graph: Compiled, types: Iterable[type] = ()) -> tuple[type, ...]:
+    """Return the dataclasses, models, enums and named tuples of a graph, and those that its author names.
+
+    They are found in the schemas of the state, the nodes and the context, and in what the nodes hold: an agent's
+    ``response_format`` is a variable of one of its nodes.
+    """
+    builder = graph.builder
+    held = (value for node in builder.nodes.values() for value in _held_by(node.runnable))
+    return classes_in(*builder.schemas, builder.context_schema, *types, *held)
+
+
+def _held_by(runnable: Any) -> Iterator[Any]:
+    """Yield the classes in the variables of a node's functions, and the ``schema`` of an object there."""
+    for function in (getattr(runnable, "func", None), getattr(runnable, "afunc", None)):
+        for cell in getattr(function, "__closure__", None) or ():
+            try:
+                held = cell.cell_contents
+            except ValueError:  # the variable was never set
+                continue
+            for value in held.values() if isinstance(held, dict) else [held]:
+                found = value if isinstance(value, type) else getattr(value, "schema", None)
+                if isinstance(found, type):
+                    yield found

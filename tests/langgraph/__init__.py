@@ -1,0 +1,1 @@
+"""Graphs that LangGraph built, run here and in LangGraph: both must do the same."""
