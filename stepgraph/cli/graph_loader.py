@@ -2,6 +2,8 @@
 
 Without a variable, an address means all graphs of the module.
 
+A graph of LangGraph's is adopted by itself.
+
 Owns the import of the user's code, and the message for each way in which that fails. Knows nothing of what is done with
 a graph.
 """
@@ -18,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
+from stepgraph.cli.adopted_graphs import adopted_graph, adopted_graphs, made_by
 from stepgraph.errors import UnknownGraphError, suggest
 from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.serde.error_text import one_line, type_name
@@ -74,6 +77,7 @@ def _graphs_at(address: str) -> dict[str, CompiledGraph]:
             variables[variable] = getattr(module, variable)
     graphs = {name: value for name, value in variables.items() if isinstance(value, CompiledGraph)}
     if not variable:
+        graphs = graphs or adopted_graphs(module, variables, place)
         if not graphs:
             raise UnknownGraphError(f"{place!r} has no compiled graph. Assign what compile() returns to a variable.")
         return graphs
@@ -82,6 +86,13 @@ def _graphs_at(address: str) -> dict[str, CompiledGraph]:
     if variable not in variables:
         raise UnknownGraphError(f"{place!r} has no variable {variable!r}.{suggest(variable, graphs)}")
     value = variables[variable]
+    with _loading_errors(place, address):
+        made = made_by(value)
+    if isinstance(made, CompiledGraph):
+        return {variable: made}
+    adopted = adopted_graph(module, value, made)
+    if adopted is not None:
+        return {variable: adopted}
     if hasattr(type(value), "compile"):
         raise UnknownGraphError(f"{address!r} is a graph that is not compiled. Assign what its compile() returns.")
     raise UnknownGraphError(

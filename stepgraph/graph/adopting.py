@@ -56,6 +56,26 @@ def adopt_by_default_name(
     durability: Durability = "sync",
 ) -> CompiledGraph:
     """Do what `adopt` does, with ``default`` as the name of a graph that has none."""
+    taken_over = _taken_over()
+    compiled = taken_over.compiled_graph(graph)
+    own_name = graph_name(name or taken_over.graph_name_of(compiled) or default)
+    registry = taken_over.registry_of(compiled, own_name, types=types, authors=authors, durability=durability)
+    return CompiledGraph(registry)
+
+
+def is_langgraph(value: Any, *, compiled: bool = False) -> bool:
+    """Return whether a value is a graph of LangGraph's; with ``compiled``, whether it is a compiled one."""
+    return bool(_taken_over().is_langgraph(value, compiled=compiled))
+
+
+def graph_name_of(graph: Any) -> str | None:
+    """Return the name that a graph of LangGraph's was compiled with; `None` if it has none of its own."""
+    name: str | None = _taken_over().graph_name_of(graph)
+    return name
+
+
+def _taken_over() -> Any:
+    """Return the module that takes graphs over. It imports LangGraph, so it is imported when it is first used."""
     try:
         from stepgraph.langgraph import taken_over
     except ModuleNotFoundError as error:
@@ -64,11 +84,7 @@ def adopt_by_default_name(
         raise GraphDefinitionError(
             f"adopt() needs LangGraph, and {error.name!r} is not installed: pip install 'stepgraph[langgraph]'."
         ) from error
-    compiled = taken_over.compiled_graph(graph)
-    own_name = graph_name(name or taken_over.graph_name_of(compiled) or default)
-    return CompiledGraph(
-        taken_over.registry_of(compiled, own_name, types=types, authors=authors, durability=durability)
-    )
+    return taken_over
 
 
 def _calling_module() -> str:

@@ -23,7 +23,6 @@ from langgraph.channels import (
 )
 from langgraph.channels.base import BaseChannel
 from langgraph.graph.message import add_messages
-from langgraph.types import Overwrite as LangGraphOverwrite
 
 from stepgraph.engine.changes import NOTHING
 from stepgraph.engine.folds import MESSAGES
@@ -31,7 +30,6 @@ from stepgraph.engine.spec import ChannelSpec
 from stepgraph.errors import GraphDefinitionError
 from stepgraph.execution.channels import Channel
 from stepgraph.langgraph.private_names import MISSING
-from stepgraph.protocol.overwrite import Overwrite
 from stepgraph.serde.message_list import MessageListCodec
 from stepgraph.serde.plain_json import RoundTripError
 from stepgraph.serde.tagged_values import TaggedCodec
@@ -55,7 +53,7 @@ class ChannelFold:
     def fold(self, value: Any, writes: Sequence[Any]) -> Any:
         """Return the value after all writes of one super-step; `NOTHING` if the channel has none then."""
         channel = restored(self._channel, value)
-        channel.update([LangGraphOverwrite(write.value) if isinstance(write, Overwrite) else write for write in writes])
+        channel.update(list(writes))
         return value_of(channel)
 
 
@@ -84,12 +82,6 @@ class AdoptedChannel(Channel):
         """The channel as data."""
         spec = super().spec.model_copy(update={"untracked": self.reducer is UntrackedValue})
         return spec.model_copy(update={"fold": MESSAGES}) if isinstance(self.codec, MessageListCodec) else spec
-
-    def encode_write(self, value: Any) -> Any:
-        """Return what a node wrote as JSON data. Raises like `Channel.encode_write`."""
-        if isinstance(value, LangGraphOverwrite):
-            value = Overwrite(value.value)
-        return super().encode_write(value)
 
 
 def adopted_channel(graph: str, name: str, channel: AnyChannel, classes: Sequence[type]) -> AdoptedChannel:

@@ -28,9 +28,9 @@ _UNNAMED = "LangGraph"
 """The name that LangGraph gives to a graph that was compiled without one."""
 
 
-def is_langgraph(value: Any) -> bool:
-    """Return whether a value is a graph of LangGraph's, compiled or not."""
-    return isinstance(value, StateGraph | Pregel)
+def is_langgraph(value: Any, *, compiled: bool = False) -> bool:
+    """Return whether a value is a graph of LangGraph's; with ``compiled``, whether it is a compiled one."""
+    return isinstance(value, Pregel if compiled else StateGraph | Pregel)
 
 
 def compiled_graph(graph: Any) -> Compiled:
@@ -46,8 +46,8 @@ def compiled_graph(graph: Any) -> Compiled:
         return made
     if isinstance(made, Pregel):
         raise GraphDefinitionError(
-            f"{made.get_name()!r} is a function with @entrypoint. It has no nodes whose results could be recorded one "
-            "by one, so stepgraph does not run it. Make its tasks the nodes of a StateGraph."
+            f"{next(iter(made.nodes), '')!r} is a function with @entrypoint. It has no nodes whose results "
+            "could be recorded one by one, so stepgraph does not run it. Make its tasks the nodes of a StateGraph."
         )
     if isinstance(made, Runnable):
         raise GraphDefinitionError(
