@@ -62,6 +62,11 @@ def new_tasks(checkpoint_id: str, triggers: Sequence[str], sends: Sequence[Send]
     return (*triggered, *sent)
 
 
+def as_shown(tasks: Sequence[Task]) -> tuple[Task, ...]:
+    """Return tasks in the order in which snapshots list them, as LangGraph does: those that were sent come first."""
+    return tuple(sorted(tasks, key=lambda task: not task.sent))
+
+
 def planned_anew(checkpoint_id: str, tasks: Sequence[Task]) -> tuple[Task, ...]:
     """Return tasks for another checkpoint that does the same again: their ids are new."""
     sends = [Send(node=task.node, input=task.input) for task in tasks if task.sent]

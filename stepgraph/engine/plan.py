@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from typing import NamedTuple
 
-from stepgraph.engine.checkpoint import Checkpoint, CheckpointData, Task, new_tasks
+from stepgraph.engine.checkpoint import Checkpoint, CheckpointData, Task, as_shown, new_tasks
 from stepgraph.engine.constants import END, START
 from stepgraph.engine.folding import Entry
 from stepgraph.engine.spec import GraphSpec, JoinSpec, edge_key, is_join_key, join_of_key, node_of_edge_key
@@ -137,11 +137,6 @@ def nodes_to_run(checkpoint: Checkpoint | CheckpointData, finished: Container[st
     shown = as_shown(checkpoint.tasks)
     unfinished = tuple(task.node for task in shown if task.id not in finished)
     return unfinished or tuple(task.node for task in shown)
-
-
-def as_shown(tasks: Sequence[Task]) -> tuple[Task, ...]:
-    """Return tasks in the order in which snapshots list them, as LangGraph does: those that were sent come first."""
-    return tuple(sorted(tasks, key=lambda task: not task.sent))
 
 
 def needs_no_code(spec: GraphSpec, task: Task) -> bool:

@@ -14,6 +14,7 @@ from stepgraph.engine.checkpoint import (
     TaskFailure,
     TaskInterrupts,
     TaskResult,
+    as_shown,
 )
 
 Outcome = tuple[Task, TaskResult | None, TaskFailure | None]
@@ -75,9 +76,9 @@ class TaskOutcomes:
         }
 
     def waiting_interrupts(self, checkpoint: Checkpoint) -> tuple[InterruptRequest, ...]:
-        """Return the interrupts that wait for an answer, in the order of the checkpoint's tasks."""
+        """Return the interrupts that wait for an answer, in the order in which snapshots list their tasks."""
         waiting = self.waiting_by_task()
-        return tuple(waiting[task.id] for task in checkpoint.tasks if task.id in waiting)
+        return tuple(waiting[task.id] for task in as_shown(checkpoint.tasks) if task.id in waiting)
 
     def due(self, checkpoint: Checkpoint) -> tuple[Task, ...]:
         """Return the checkpoint's tasks that have not finished and do not wait for an answer. Failed ones are due."""

@@ -166,7 +166,7 @@ class ThreadView:
 
     @property
     def waiting_interrupts(self) -> tuple[InterruptRequest, ...]:
-        """The interrupts at the head that wait for an answer, in the order of the tasks."""
+        """The interrupts at the head that wait for an answer, in the order in which snapshots list their tasks."""
         return self._head_outcomes.waiting_interrupts(self.head) if self.head else ()
 
     def waiting_by_task(self) -> dict[str, InterruptRequest]:

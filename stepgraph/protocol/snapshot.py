@@ -18,8 +18,9 @@ from stepgraph.engine.checkpoint import (
     Source,
     Task,
     TaskResult,
+    as_shown,
 )
-from stepgraph.engine.plan import as_shown, nodes_to_run
+from stepgraph.engine.plan import nodes_to_run
 from stepgraph.engine.record import RecentCheckpoint, Record, outcomes_from
 from stepgraph.engine.task_outcomes import Outcome
 from stepgraph.engine.thread_view import ThreadView

@@ -1,11 +1,16 @@
-"""Random programs of commands, executed on a real server and in memory: every state and every history is the same."""
+"""Random programs of commands, executed on a real server and in memory: every state and every history is the same.
+
+`PROGRAMS` sets how many are drawn for each of the durabilities.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import uuid
 from collections.abc import AsyncIterator
+from datetime import date
 from operator import add
 from typing import Annotated, Any
 
@@ -16,7 +21,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 from typing_extensions import TypedDict
 
-from stepgraph import END, START, Command, GraphClient, GraphPlugin, StateGraph, StateSnapshot, interrupt
+from stepgraph import END, START, Command, GraphClient, GraphPlugin, Send, StateGraph, StateSnapshot, interrupt
 from stepgraph.client import graph_run
 from stepgraph.engine.spec import Durability
 from stepgraph.graph.compiled import CompiledGraph
@@ -25,7 +30,7 @@ from stepgraph.testing import MemoryRunner
 from tests.conftest import Stage, has_poller
 from tests.patience import eventually
 
-PROGRAMS = 40
+PROGRAMS = int(os.environ.get("PROGRAMS", "40"))
 
 Step = tuple[Any, ...]
 """The name of a command, then its arguments."""
@@ -43,6 +48,7 @@ class State(TypedDict, total=False):
     turns: Annotated[int, add]
     tags: Annotated[set[str], union]
     road: str
+    day: date
 
 
 failing: set[str] = set()
@@ -78,9 +84,25 @@ def also(state: State) -> dict[str, Any]:
     return {"log": [f"also {interrupt('also?')}"], "road": "answered"}
 
 
-def leave(state: State) -> list[str]:
-    """Return another round, an interrupt with a sibling, two interrupts side by side, or the end."""
-    roads = {"ask": ["ask", "aside"], "twice": ["ask", "aside"], "both": ["ask", "also"]}
+def part(view: Any) -> Any:
+    """Run for each item that is sent; lead to a deferred node, and for the third item to a further task."""
+    if "part" in failing:
+        raise ConnectionError("part has no route")
+    item = view.get("item", 0)
+    answer = interrupt(f"item {item}?") if item == 2 else item
+    goto = ["close", Send("part", {"item": 4, "day": date(2026, 1, 2)})] if item == 3 else "close"
+    return Command(update={"log": [f"part {answer}"], "tags": {f"{view.get('day')}"}}, goto=goto)
+
+
+def leave(state: State) -> list[Any]:
+    """Return another round, an interrupt with a sibling, two interrupts side by side, sent tasks, or the end."""
+    roads: dict[str, list[Any]] = {
+        "ask": ["ask", "aside"],
+        "twice": ["ask", "aside"],
+        "both": ["ask", "also"],
+        "parts": ["aside", *(Send("part", {"item": item}) for item in (1, 3, 1))],
+        "asking parts": ["also", *(Send("part", {"item": item}) for item in (2, 1, 2))],
+    }
     if state.get("road") == "again" and state["turns"] < 2:
         return ["left", "right"]
     return roads.get(state.get("road", ""), [END])
@@ -89,20 +111,22 @@ def leave(state: State) -> list[str]:
 def a_graph(kind: str) -> CompiledGraph:
     """Return a graph of parallel nodes, a join, a bounded loop and interrupts, with one durability or both."""
     builder = StateGraph(State)
-    for name in ("left", "right", "aside", "last"):
-        builder.add_node(name, says(name), durability="sync" if (kind, name) == ("mixed", "aside") else None)
+    for name in ("left", "right", "aside", "last", "close"):
+        durability: Durability | None = "sync" if (kind, name) == ("mixed", "aside") else None
+        builder.add_node(name, says(name), durability=durability, defer=name == "close")
     builder.add_node(meet, durability="sync" if kind == "mixed" else None).add_node(ask).add_node(also)
+    builder.add_node(part, destinations=["part", "close"])
     builder.add_edge(START, "left").add_edge(START, "right").add_edge(["left", "right"], "meet")
     builder.add_conditional_edges("meet", leave)
     builder.add_edge(["ask", "aside"], "last").add_edge("also", "last").add_edge("last", END)
-    durability: Durability = "sync" if kind == "sync" else "async"
-    return builder.compile(name=f"programs-{kind}", authors=["human"], durability=durability)
+    own: Durability = "sync" if kind == "sync" else "async"
+    return builder.compile(name=f"programs-{kind}", authors=["human"], durability=own)
 
 
 GRAPHS = {kind: a_graph(kind) for kind in ("sync", "async", "mixed")}
 
 
-roads = st.sampled_from(["ask", "twice", "both", "again", "end"])
+roads = st.sampled_from(["ask", "twice", "both", "again", "end", "parts", "asking parts"])
 places = st.none() | st.integers(0, 30)
 """Which checkpoint, counted from the newest; `None` stands for the head."""
 values = st.fixed_dictionaries(
@@ -110,7 +134,7 @@ values = st.fixed_dictionaries(
     optional={"log": st.just(["by hand"]), "road": roads, "turns": st.integers(1, 2), "tags": st.just({"hand"})},
 )
 authors = st.none() | st.sampled_from(
-    ["human", "left", "right", "meet", "ask", "aside", "also", "last", START, END, "lfet"]
+    ["human", "left", "right", "meet", "ask", "aside", "also", "last", "part", "close", START, END, "lfet"]
 )
 breaks = st.none() | st.sampled_from([["meet"], ["ask"], ["*"]])
 
@@ -123,8 +147,9 @@ inputs = st.fixed_dictionaries({"road": roads}, optional={"log": st.just(["in"])
 bulks = st.lists(st.lists(st.tuples(values, authors), min_size=1, max_size=2), min_size=1, max_size=2)
 answers = st.sampled_from(["yes", {"a": 1}, {}])
 
+FAILING = ["left", "right", "aside", "ask", "last", "part", "close", "union"]
 faults = st.one_of(
-    step("fail", st.sets(st.sampled_from(["left", "right", "aside", "ask", "last", "union"]), min_size=1, max_size=3)),
+    step("fail", st.sets(st.sampled_from(FAILING), min_size=1, max_size=3)),
     step("fix"),
     step("restart"),
 )
