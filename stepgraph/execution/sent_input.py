@@ -1,12 +1,11 @@
 """The input of a node that is sent: as JSON data, and back.
 
-The node gets what `Send` was given, of the same types, in a copy of its own. Values that JSON does not have are encoded
-under the type that the state declares for their key.
+The node gets what `Send` was given, of the same types, in a copy of its own. As in LangGraph, it is not turned into an
+instance of the class that the node declares.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from stepgraph.engine import checkpoint
@@ -15,17 +14,16 @@ from stepgraph.execution.state_schema import StateSchema
 from stepgraph.protocol.send import Send
 from stepgraph.serde.error_text import first_line, type_name
 from stepgraph.serde.formats import Data
-from stepgraph.serde.plain_json import RoundTripError, as_json
+from stepgraph.serde.plain_json import RoundTripError
 
 
 class SentInput(Data):
     """What a node was sent, as JSON data."""
 
     value: Any = None
+    """Encoded by a `TaggedCodec`."""
     typed: tuple[str, ...] = ()
-    """The keys of ``value`` that are encoded under the types that the state declares."""
-    is_state: bool = False
-    """Whether it is an instance of the state's class."""
+    """The keys of ``value`` that are encoded under the types that the state declares instead."""
 
 
 def encode_sends(
@@ -62,52 +60,48 @@ def decode_input(schema: StateSchema, node: str, data: Any) -> Any:
         ChannelTypeError: other code sent it, and a value does not come back unchanged under the types of this code.
     """
     sent = SentInput.model_validate(data)
-    if not sent.typed:
-        return as_json(sent.value)
-    values = as_json({name: item for name, item in sent.value.items() if name not in sent.typed})
-    for name in sent.typed:
-        try:
-            values[name] = schema.channels[name].codec.prove(sent.value[name])
-        except (RoundTripError, InvalidUpdateError) as error:
-            raise ChannelTypeError(
-                f"Node {node!r} was sent a value of {name!r} that does not come back unchanged under the type that "
-                f"this code declares: {first_line(error)}. Deploy code whose type takes it, or run the sender again.",
-                channel=name,
-                node=node,
-            ) from error
-    in_order = {name: values[name] for name in sent.value}
-    return schema.node_state(in_order) if sent.is_state else in_order
+    name = None
+    try:
+        if not sent.typed:
+            return schema.any_codec.prove(sent.value)
+        values = {}
+        for name, item in sent.value.items():
+            codec = schema.channels[name].codec if name in sent.typed else schema.any_codec
+            values[name] = codec.prove(item)
+        return values
+    except (RoundTripError, InvalidUpdateError) as error:
+        what = "a value" if name is None else f"a value of {name!r}"
+        raise ChannelTypeError(
+            f"Node {node!r} was sent {what} that does not come back unchanged with this code: {first_line(error)}. "
+            "Deploy code whose types take it, or run the sender again.",
+            channel=name,
+            node=node,
+        ) from error
 
 
 def _encode(schema: StateSchema, sender: str, send: Send) -> SentInput:
     """Return the input of a `Send` as JSON data; values of the state's keys under their declared types if need be."""
-    if _is_json(send.arg):
-        return SentInput(value=as_json(send.arg))
-    is_state = isinstance(schema.declared, type) and type(send.arg) is schema.declared
-    values = schema.as_mapping(send.arg) if is_state else send.arg
-    if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
-        raise _does_not_travel(sender, send, f"{type_name(send.arg)} is not JSON data")
-    typed = tuple(name for name in values if name in schema.channels and (is_state or not _is_json(values[name])))
-    encoded = {}
-    for name, value in values.items():
-        try:
-            encoded[name] = schema.channels[name].codec.encode(value) if name in typed else as_json(value)
-        except RoundTripError as error:
-            raise _does_not_travel(sender, send, f"{name!r}: {error}") from error
-    return SentInput(value=encoded, typed=typed, is_state=is_state)
-
-
-def _is_json(value: Any) -> bool:
     try:
-        as_json(value)
-    except RoundTripError:
-        return False
-    return True
+        return SentInput(value=schema.any_codec.encode(send.arg))
+    except RoundTripError as error:
+        if not isinstance(send.arg, dict) or not all(isinstance(name, str) for name in send.arg):
+            raise _does_not_travel(sender, send, error) from error
+    encoded, typed = {}, []
+    for name, value in send.arg.items():
+        try:
+            encoded[name] = schema.any_codec.encode(value)
+        except RoundTripError as error:
+            if name not in schema.channels:
+                raise _does_not_travel(sender, send, f"{name!r}: {error}") from error
+            typed.append(name)
+            try:
+                encoded[name] = schema.channels[name].codec.encode(value)
+            except RoundTripError as problem:
+                raise _does_not_travel(sender, send, f"{name!r}: {problem}") from problem
+    return SentInput(value=encoded, typed=tuple(typed))
 
 
-def _does_not_travel(sender: str, send: Send, reason: str) -> SerializationError:
+def _does_not_travel(sender: str, send: Send, reason: object) -> SerializationError:
     return SerializationError(
-        f"{sender} cannot send this {type_name(send.arg)} to {send.node!r}: {reason}. Send plain JSON data, an "
-        "instance of the state's class, or values under keys of the state that are of their declared types.",
-        nodes=[send.node],
+        f"{sender} cannot send this {type_name(send.arg)} to {send.node!r}: {reason}.", nodes=[send.node]
     )

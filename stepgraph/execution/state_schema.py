@@ -8,6 +8,7 @@ write is the business of `stepgraph.execution.channels`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,8 +18,10 @@ from stepgraph.errors import GraphDefinitionError, InvalidInputError, InvalidUpd
 from stepgraph.execution.channels import Channel, Channels, Values, make_channel
 from stepgraph.execution.state_class import StateClass, attributes_of
 from stepgraph.protocol.root_value import wrapped
+from stepgraph.serde.declared_classes import classes_in
 from stepgraph.serde.equality import describe_loss
 from stepgraph.serde.error_text import first_line, type_name, type_text
+from stepgraph.serde.tagged_values import TaggedCodec
 
 
 class StateSchema:
@@ -54,6 +57,11 @@ class StateSchema:
     def is_root(self) -> bool:
         """Whether the state is one value: the channel `ROOT` is the only one."""
         return self.channels.names == (ROOT,)
+
+    @cached_property
+    def any_codec(self) -> TaggedCodec:
+        """Encodes values of which no type is declared: JSON data, messages, and instances of the classes mentioned."""
+        return TaggedCodec(classes_in(*(each.declared for each in self._classes)))
 
     def add(self, declared: Any) -> None:
         """Add the class of what some nodes or routers get. Its keys become channels.
@@ -191,6 +199,7 @@ class StateSchema:
                 )
         self.channels = Channels([*self.channels, *(channel for channel in made if channel.name not in self.channels)])
         self._classes.append(added)
+        self.__dict__.pop("any_codec", None)  # the class is to be among those that it knows
         return added
 
     def _channel_of(self, graph: str, key: Any) -> Channel:
