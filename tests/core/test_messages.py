@@ -29,6 +29,7 @@ from stepgraph import END, REMOVE_ALL_MESSAGES, START, MessagesState, StateGraph
 from stepgraph.engine.folds import CUSTOM, MESSAGES
 from stepgraph.errors import InvalidInputError, NodeError, ReducerError
 from stepgraph.execution.channels import make_channel
+from stepgraph.serde.error_text import type_text
 from stepgraph.testing import MemoryRunner
 from tests.core.graphs import THREAD, graph, state_of
 
@@ -156,7 +157,9 @@ def test_a_message_class_of_the_authors_own_has_to_be_declared() -> None:
 
 
 @pytest.mark.parametrize("reducer", [add_messages, LANGGRAPHS, add_messages(), LANGGRAPHS()], ids=range(4))
-@pytest.mark.parametrize("annotation", [list, list[AnyMessage], list[BaseMessage], Sequence[BaseMessage]], ids=str)
+@pytest.mark.parametrize(
+    "annotation", [list, list[AnyMessage], list[BaseMessage], Sequence[BaseMessage]], ids=type_text
+)
 def test_ours_and_langgraphs_reducer_are_the_same_built_in_fold(reducer: Any, annotation: Any) -> None:
     """A program may import either, and a deployment may change from one to the other."""
     spec = make_channel("messages", Annotated[annotation, reducer]).spec
@@ -239,7 +242,8 @@ def test_a_program_without_messages_needs_no_langchain() -> None:
         sys.modules["langchain_core"] = None  # as if it were not installed
         from typing import TypedDict
         from stepgraph import END, START, StateGraph
-        from stepgraph.testing import MemoryRunner
+        from stepgraph.serde.error_text import type_text
+from stepgraph.testing import MemoryRunner
 
         class State(TypedDict):
             a: int

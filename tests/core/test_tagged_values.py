@@ -124,7 +124,7 @@ VALUES = [
 ]
 
 
-@pytest.mark.parametrize("value", VALUES, ids=lambda value: f"{type(value).__name__}-{str(value)[:20]}")
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
 def test_a_value_of_an_allowed_class_comes_back_as_what_it_was(value: Any) -> None:
     """The data survives JSON text, the value keeps its class at every level, and encoding again gives equal data."""
     data = CODEC.encode(value)
