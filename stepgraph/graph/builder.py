@@ -25,6 +25,7 @@ from stepgraph.graph.node_options import (
     check_store,
     check_task_queue,
     name_and_function,
+    name_in_sequence,
     node_metadata,
     node_parameters,
     retry_policies,
@@ -138,13 +139,15 @@ class StateGraph:
     def add_sequence(self, nodes: Sequence[NodeFunction | tuple[str, NodeFunction]]) -> Self:
         """Add nodes that run one after another: functions or Runnables, each alone or as ``(name, function)``.
 
+        As in LangGraph, a Runnable without a name before it is named after its class here.
+
         Raises:
             GraphDefinitionError: there is none, or two have the same name.
         """
         if not isinstance(nodes, Sequence) or not nodes:
             raise GraphDefinitionError(f"add_sequence takes a list of at least one node; got {nodes!r}.")
         named = [
-            name_and_function(*node) if isinstance(node, tuple) and len(node) == 2 else name_and_function(node, None)
+            name_and_function(*node) if isinstance(node, tuple) and len(node) == 2 else (name_in_sequence(node), node)
             for node in nodes
         ]
         for number, (name, function) in enumerate(named):  # before any is added

@@ -32,6 +32,11 @@ def name_and_function(node: Any, action: Any) -> tuple[str, Callable[..., Any]]:
     return name_of(node), node
 
 
+def name_in_sequence(node: Any) -> str:
+    """Return the name of a node that stands in a sequence without one. LangGraph names a Runnable after its class."""
+    return str(getattr(node, "__name__", type(node).__name__))
+
+
 def node_parameters(what: str, name: str, function: Callable[..., Any]) -> NodeParameters:
     """Return what a node or router takes.
 

@@ -163,14 +163,14 @@ def test_a_runnable_gets_the_config_and_is_a_router_too() -> None:
 
 
 def test_a_sequence_adds_nodes_with_edges_between_them() -> None:
-    """A node of a sequence has its own name, a Runnable's, its class's, or the one that stands before it."""
+    """A node of a sequence has a function's name, that of its class, or the one that stands before it."""
     builder = StateGraph(State).add_sequence([("a", partial(speak, "1")), Speaker("2"), RunnableLambda(in_pieces)])
-    compiled = builder.add_edge(START, "a").add_edge("in_pieces", END).compile(name="g")
+    compiled = builder.add_edge(START, "a").add_edge("RunnableLambda", END).compile(name="g")
     assert compiled.registry.spec.edges == (
         ("a", "Speaker"),
-        ("Speaker", "in_pieces"),
+        ("Speaker", "RunnableLambda"),
         (START, "a"),
-        ("in_pieces", END),
+        ("RunnableLambda", END),
     )
     assert MemoryRunner(compiled).invoke({}, THREAD)["log"] == ["1", "2", "said"]
 
