@@ -12,7 +12,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import Parameter
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
@@ -39,6 +39,8 @@ class NodeParameters:
     """The values that are passed by position, in order."""
     keywords: tuple[tuple[str, str], ...] = ()
     """The values that are passed by keyword: the parameter's name, and the value."""
+    state: str | None = field(default=None, compare=False)
+    """The name of the parameter that gets the state."""
 
     @property
     def taken(self) -> frozenset[str]:
@@ -64,7 +66,7 @@ def parameters_of(function: Callable[..., Any]) -> NodeParameters:
     bound = _bound_keywords(function)
     positional: list[str] = []
     keywords: list[tuple[str, str]] = []
-    by_position, state_taken = True, False
+    by_position, state_taken, state_name = True, False, None
     for parameter in parameters:
         if parameter.name in bound:
             continue
@@ -78,7 +80,7 @@ def parameters_of(function: Callable[..., Any]) -> NodeParameters:
         may_be_state = not state_taken and (parameter.kind in _POSITIONAL or required)
         value = _value_for(parameter, may_be_state=may_be_state)
         if value is None and may_be_state:
-            value, state_taken = STATE, True
+            value, state_taken, state_name = STATE, True, parameter.name
         if value is None:
             if required:
                 raise TypeError(f"there is no value for its parameter {parameter.name!r}")
@@ -89,7 +91,7 @@ def parameters_of(function: Callable[..., Any]) -> NodeParameters:
             raise TypeError(f"its parameter {parameter.name!r} cannot be passed by name")
         else:
             keywords.append((parameter.name, value))
-    return NodeParameters(tuple(positional), tuple(keywords))
+    return NodeParameters(tuple(positional), tuple(keywords), state_name)
 
 
 def is_runnable(value: object) -> bool:

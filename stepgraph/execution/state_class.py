@@ -60,15 +60,14 @@ def attributes_of(value: Any) -> Iterator[tuple[str, Any]] | None:
     return None
 
 
-def class_of_first_parameter(function: Callable[..., Any]) -> Any:
-    """Return the class with which a node or router annotates its first parameter, if that is a class with keys."""
+def class_of_parameter(function: Callable[..., Any], parameter: str | None) -> Any:
+    """Return the class with which a node or router annotates a parameter, if that is a class with keys."""
     if not inspect.isfunction(function) and not inspect.ismethod(function):
         function = getattr(function, "__call__", function)  # noqa: B004 (the method is wanted, not whether there is one)
         if not inspect.ismethod(function):
             return None
     try:
-        first = next(iter(inspect.signature(function).parameters), None)
-        hint = get_type_hints(function, include_extras=True).get(first or "")
+        hint = get_type_hints(function, include_extras=True).get(parameter or "")
         return hint if isinstance(hint, type) and get_type_hints(hint) else None
     except Exception:  # annotations that cannot be evaluated
         return None

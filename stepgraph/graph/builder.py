@@ -16,7 +16,7 @@ from stepgraph.errors import GraphDefinitionError
 from stepgraph.execution.node_parameters import name_of
 from stepgraph.execution.registry import GraphRegistry, RegisteredNode, RegisteredRouter
 from stepgraph.execution.retry import MAX_SECONDS, MIN_SECONDS, RetryPolicy
-from stepgraph.execution.state_class import class_of_first_parameter
+from stepgraph.execution.state_class import class_of_parameter
 from stepgraph.execution.state_schema import StateSchema
 from stepgraph.graph import validation
 from stepgraph.graph.compiled import CompiledGraph
@@ -93,9 +93,9 @@ class StateGraph:
         Args:
             node: the node's name, or its function, which then also names it.
             action: the node's function, if ``node`` is a name.
-            input_schema: the class of the state that the function takes. By default that of its first parameter, if it
-                is annotated with a class, or else the graph's. Keys that only this class has are private: they become
-                channels, and other nodes see them if their class has them, too.
+            input_schema: the class of the state that the function takes. By default that of the parameter that gets the
+                state, if it is annotated with a class, or else the graph's. Keys that only this class has are private:
+                they become channels, and other nodes see them if their class has them, too.
             retry_policy: the exceptions after which the node is retried; without a policy it fails at the first. Of
                 several policies the first one that the exception matches decides.
             metadata: what the node finds under ``metadata`` in its config, beside the caller's.
@@ -130,7 +130,7 @@ class StateGraph:
             end_labels=labels,
             defer=bool(defer),
         )
-        input_schema = class_of_first_parameter(function) if input_schema is None else input_schema
+        input_schema = class_of_parameter(function, parameters.state) if input_schema is None else input_schema
         if input_schema is not None:
             self.schema.add(input_schema)
         self._functions[name] = RegisteredNode(function, policies, parameters, about, input_schema)
@@ -201,7 +201,7 @@ class StateGraph:
             name = f"{base_name}_{number}"
         mapping, ends, labels = router_ends(source, path, path_map)
         self._branches.append(BranchSpec(source=source, name=name, ends=ends, labels=labels))
-        input_schema = class_of_first_parameter(path)
+        input_schema = class_of_parameter(path, parameters.state)
         if input_schema is not None:
             self.schema.add(input_schema)
         self._routers[source, name] = RegisteredRouter(path, mapping, parameters, input_schema)

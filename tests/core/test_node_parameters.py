@@ -28,6 +28,11 @@ class State(TypedDict, total=False):
     log: Annotated[list[str], add]
 
 
+class Private(TypedDict, total=False):
+    text: str
+    secret: str
+
+
 def nothing() -> None: ...
 def state_alone(anything: State) -> None: ...
 def by_name(state, runtime, writer, store, config): ...  # type: ignore[no-untyped-def]
@@ -86,6 +91,21 @@ def test_a_parameter_is_known_by_its_annotation_or_its_name(
 ) -> None:
     """The first parameter that stands for nothing else gets the state; what a partial has bound stays as it is."""
     assert parameters_of(function) == NodeParameters(positional, tuple(keywords.items()))
+
+
+def test_the_class_of_the_state_is_that_of_the_parameter_that_gets_it() -> None:
+    """A config or runtime that stands first is not taken for the state: its keys become no channels."""
+
+    def node(config: RunnableConfig, runtime: Runtime[Any]) -> dict[str, Any]:
+        return {"text": "done"}
+
+    def private(rt: LangGraphRuntime[Any], view: Private) -> dict[str, Any]:
+        return {"log": [str(sorted(view))]}
+
+    builder = StateGraph(State).add_node(node).add_node(private).add_edge(START, "node").add_edge("node", "private")
+    compiled = builder.add_edge("private", END).compile(name="g")
+    assert compiled.registry.spec.channel_names == ("text", "log", "secret")
+    assert MemoryRunner(compiled).invoke({}, THREAD)["log"] == ["['text']"]
 
 
 def test_a_node_may_take_nothing() -> None:
