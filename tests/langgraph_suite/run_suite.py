@@ -113,7 +113,17 @@ def run_suite(
             "LANGGRAPH_SUITE_MODE": mode,
             "LANGGRAPH_SUITE_OUTCOMES": str(outcomes),
         }
-        settings = ["-p", "adapter.plugin", "-p", "no:cacheprovider", "--noconftest", "-q", "--tb=line", "-rN"]
+        settings = [
+            "-p",
+            "adapter.plugin",
+            "-p",
+            "no:cacheprovider",
+            "--noconftest",
+            "--continue-on-collection-errors",
+            "-q",
+            "--tb=line",
+            "-rN",
+        ]
         paths = [f"tests/{file}" for file in files or FILES[package]]
         command = [sys.executable, "-m", "pytest", *settings, *options, *paths]
         pytest = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)

@@ -97,6 +97,16 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         return
     if report.when == "setup" and report.passed:
         return
+    _write(report)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """Write that a file cannot be imported."""
+    if report.failed and not os.environ.get("PYTEST_XDIST_WORKER"):
+        _write(report)
+
+
+def _write(report: Any) -> None:
     reason = report.longrepr[2].removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else ""
     if report.failed:
         crash = getattr(report.longrepr, "reprcrash", None)
@@ -105,8 +115,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         "test": report.nodeid.removeprefix("tests/"),
         "outcome": report.outcome,
         "reason": reason,
-        "runs": dict(report.user_properties).get("runs", 0),
-        "seconds": report.duration,
+        "runs": dict(getattr(report, "user_properties", ())).get("runs", 0),
+        "seconds": getattr(report, "duration", 0.0),
     }
     with OUTCOMES.open("a") as file:
         file.write(json.dumps(outcome) + "\n")
