@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from itertools import count
 from typing import Any
 
 from stepgraph.drive.apply_command import apply_command, check_command
@@ -24,6 +25,7 @@ from stepgraph.errors import StepgraphError, ThreadBusyError, from_wire
 from stepgraph.execution.apply_writes import apply_writes
 from stepgraph.execution.cancellation import is_cancellation
 from stepgraph.execution.registry import GraphRegistry
+from stepgraph.execution.retry import delay_after_error
 from stepgraph.execution.run_code import RunCode
 from stepgraph.execution.run_node import run_task
 from stepgraph.protocol.apply_writes_request import ApplyWritesRequest, ApplyWritesResult
@@ -170,15 +172,22 @@ class MemoryRun:
         return await apply_writes(self._code, request, authors, state, run_sync=asyncio.to_thread)
 
     async def _perform(self, task: Task) -> None:
-        thread = self.thread
+        """Run a task, with the attempts that its node's retry policies allow."""
+        thread, node = self.thread, self._code.registry.nodes.get(task.node)
         request = task_request(thread, task, self._config)
         thread.start(task)
-        try:
-            code = self._code.starting_at(time.time())
-            result = await run_task(code, request, thread.state, run_sync=asyncio.to_thread)
-        except BaseException as error:  # a node that calls sys.exit() fails; it does not end its process
-            if isinstance(error, KeyboardInterrupt) or is_cancellation(error):
-                raise
-            thread.fail(task, failure_from(error, attempts=1))
-        else:
-            thread.finish(task, result)
+        code = self._code.starting_at(time.time())
+        for attempt in count(1):
+            try:
+                result = await run_task(code, request, thread.state, run_sync=asyncio.to_thread, attempt=attempt)
+            except BaseException as error:  # a node that calls sys.exit() fails; it does not end its process
+                if isinstance(error, KeyboardInterrupt) or is_cancellation(error):
+                    raise
+                delay = delay_after_error(node.retry_policies if node is not None else (), error, attempt)
+                if delay is None:
+                    thread.fail(task, failure_from(error, attempts=attempt))
+                    return
+                await asyncio.sleep(delay)
+            else:
+                thread.finish(task, result)
+                return

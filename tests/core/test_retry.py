@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import Any
+from typing import Any, TypedDict
 
 import httpx
 import langgraph.types
@@ -14,9 +14,14 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepgraph import RetryPolicy
+from stepgraph import START, CompiledGraph, RetryPolicy, StateGraph
 from stepgraph.errors import InvalidUpdateError, NodeError, ReducerError
 from stepgraph.execution.retry import default_retry_on, delay_before
+from stepgraph.testing import MemoryRunner
+
+
+class State(TypedDict, total=False):
+    text: str
 
 
 def response(status: int) -> requests.Response:
@@ -154,3 +159,30 @@ def test_an_initial_interval_of_zero_retries_at_once() -> None:
     """As in LangGraph, an interval may be 0, which stays 0 whatever the factor and the number of the attempt."""
     retry = RetryPolicy(initial_interval=0.0).spec()
     assert [delay_before(attempt, retry, 1.0) for attempt in (2, 3, 2**31 - 1)] == [0.0, 0.0, 0.0]
+
+
+def graph_failing(times: int, policy: RetryPolicy) -> CompiledGraph:
+    """Return a graph whose one node raises `ConnectionError` so many times before it succeeds."""
+    errors = [ConnectionError("no route") for _ in range(times)]
+
+    def fetch(state: State) -> State:
+        if errors:
+            raise errors.pop()
+        return {"text": "fetched"}
+
+    builder = StateGraph(State).add_node("fetch", fetch, retry_policy=policy).add_edge(START, "fetch")
+    return builder.compile(name="fetching")
+
+
+def test_in_memory_a_node_is_retried_as_its_policy_says() -> None:
+    """`MemoryRunner` runs a node again after the exceptions that its retry policy names."""
+    runner = MemoryRunner(graph_failing(2, RetryPolicy(initial_interval=0, max_attempts=3)))
+    assert runner.invoke({}, {"configurable": {"thread_id": "t"}}) == {"text": "fetched"}
+
+
+def test_in_memory_a_node_fails_after_the_last_attempt_of_its_policy() -> None:
+    """`MemoryRunner` makes as many attempts as the retry policy allows, and the error says how many."""
+    runner = MemoryRunner(graph_failing(3, RetryPolicy(initial_interval=0, max_attempts=2)))
+    with pytest.raises(NodeError) as failure:
+        runner.invoke({}, {"configurable": {"thread_id": "t"}})
+    assert failure.value.attempts == 2

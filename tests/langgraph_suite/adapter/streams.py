@@ -61,9 +61,8 @@ def chunks(
     finished = [task for task in head.tasks if task.result is not None]
     yield from _updates(modes, [task for task in finished if task.id not in _finished(before)])
     if head.next:
-        yield from (
-            (mode, {"__interrupt__": head.interrupts}) for mode in modes if head.interrupts or mode == "updates"
-        )
+        shown = [mode for mode in sorted(modes) if head.interrupts or mode == "updates"]  # updates, then values
+        yield from ((mode, {"__interrupt__": head.interrupts}) for mode in shown)
 
 
 def _updates(modes: Sequence[str], tasks: Sequence[Any]) -> Iterator[tuple[str, Any]]:
