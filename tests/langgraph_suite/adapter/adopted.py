@@ -17,7 +17,7 @@ import stepgraph
 _ADOPTED: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
-class AdoptedGraph(Surface, CompiledStateGraph):
+class AdoptedGraph(CompiledStateGraph):
     """A graph compiled by LangGraph. Outside of a node, stepgraph runs it; inside, LangGraph does, as a node's body."""
 
     zeros: Mapping[str, Any] = {}
@@ -40,13 +40,16 @@ def _inside_or_ours(name: str) -> Any:
     return method
 
 
-for _name in vars(Surface):
-    if not _name.startswith("_"):
-        setattr(AdoptedGraph, _name, _inside_or_ours(_name))
+for _name, _method in vars(Surface).items():  # not a base class: a graph's class can only be changed for one alike
+    if callable(_method):
+        setattr(AdoptedGraph, _name, _method if _name.startswith("_") else _inside_or_ours(_name))
 
 
 class StateGraph(langgraph.graph.StateGraph):
     """LangGraph's builder, whose graphs stepgraph runs."""
+
+    def __class_getitem__(cls, types: Any) -> Any:
+        return cls
 
     def compile(self, *arguments: Any, **options: Any) -> Any:
         """Compile the graph with LangGraph."""
