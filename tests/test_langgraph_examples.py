@@ -1,0 +1,141 @@
+"""The programs of `examples/langgraph` run as processes on a real server. Killed in their middle, they go on when they
+are run again: the answer is that of a run that was not killed, and no tool call that had finished is made again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from temporalio.testing import WorkflowEnvironment
+
+from stepgraph import GraphClient
+from stepgraph.cli.graph_loader import load_graphs
+from tests.commands.projects import Ended, Project, Running
+from tests.conftest import ROOT, Stage
+from tests.patience import eventually
+
+PROGRAMS = ROOT / "examples" / "langgraph"
+
+
+@dataclass(frozen=True)
+class Program:
+    """What a program prints, and where it is killed.
+
+    Args:
+        answer: the last line that it prints.
+        silent_at: the model never answers a conversation in which this pattern is found. The process is killed then.
+        actions_before: how many actions it has printed by then.
+        typed_before: what a person types until then.
+        typed_after: what a person types after that.
+        siblings_finished: how many tasks of the super-step have finished when it is killed.
+    """
+
+    answer: str
+    silent_at: str
+    actions_before: int
+    typed_before: str = ""
+    typed_after: str = ""
+    siblings_finished: int = 0
+
+
+OUTCOMES = {
+    "plan_and_execute": Program(
+        answer="Answer: Mill: 7000 against 8550.",
+        silent_at="human: Revise.*- Mill per head",
+        actions_before=9,
+    ),
+}
+
+
+def actions(printed: str) -> Counter[str]:
+    """Count the lines that tell of a tool or a node; one may follow a question on the same line."""
+    return Counter(re.findall(r"(?:^|\? )(- .+)$", printed, re.MULTILINE))
+
+
+class ProgramRuns:
+    """The processes of one program: one that is not disturbed, then one that is killed, then one that goes on.
+
+    They follow each other, because each runs a worker for the same graph: a worker takes the tasks of any thread.
+    """
+
+    def __init__(self, name: str, folder: Path, stage: Stage) -> None:
+        self.name = name
+        self.program = OUTCOMES[name]
+        self.stage = stage
+        self.project = Project(folder, stage.client.service_client.config.target_host)
+        self.undisturbed = self._start(self.project.thread(), self.program.typed_before + self.program.typed_after)
+        self.killed_thread = self.project.thread()
+        self.killed: Running
+
+    def _start(self, thread: str, typed: str, **env: str) -> Running:
+        env = {"PYTHONUNBUFFERED": "1", **env}
+        return self.project.start(PROGRAMS / f"{self.name}.py", thread, stdin=typed, env=env)
+
+    def start_silent(self) -> None:
+        """Wait until the undisturbed process has ended, and start the one that is killed."""
+        self.undisturbed.ended()
+        silent_at = self.program.silent_at
+        self.killed = self._start(self.killed_thread, self.program.typed_before, FAKE_MODEL_SILENT_AT=silent_at)
+
+    async def kill(self) -> None:
+        """Kill the process when its model is silent, and all that finished before is recorded."""
+        self.killed.wait_for("The model does not answer.")
+        threads = GraphClient(self.stage.client, self.name)
+
+        async def siblings_finished() -> bool:
+            state = await threads.aget_state({"configurable": {"thread_id": self._threads(self.killed_thread)[-1]}})
+            return sum(task.result is not None for task in state.tasks) == self.program.siblings_finished
+
+        await eventually(siblings_finished, lambda: self.killed.out)
+        self.killed.kill()
+        assert actions(self.killed.out).total() == self.program.actions_before, self.killed.out
+
+    def run_again(self) -> Ended:
+        """Run the program to its end on the thread of the process that was killed."""
+        return self._start(self.killed_thread, self.program.typed_after).ended()
+
+    async def replay(self) -> None:
+        """Replay the histories of all threads."""
+        (graph,) = load_graphs([f"{PROGRAMS / self.name}.py:graph"])
+        self.stage.graphs[graph.name] = graph
+        self.stage.threads = [each for thread in self.project.threads for each in self._threads(thread)]
+        assert await self.stage.replay() >= len(self.stage.threads)
+
+    def _threads(self, thread: str) -> list[str]:
+        """Return the ids of the threads that the program uses, the one on which it is killed last."""
+        return [f"{thread}-{day}" for day in ("monday", "friday")] if self.name == "long_term_memory" else [thread]
+
+
+@pytest.fixture(scope="module")
+def programs(server: WorkflowEnvironment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ProgramRuns]]:
+    """All programs, each in a folder of its own. They start side by side, so that no core waits."""
+    runs = {name: ProgramRuns(name, tmp_path_factory.mktemp(name), Stage(server.client)) for name in OUTCOMES}
+    for each in runs.values():
+        each.start_silent()
+    yield runs
+    for each in runs.values():
+        each.project.end()
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+async def test_a_killed_program_goes_on_when_it_is_run_again(
+    programs: dict[str, ProgramRuns], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run again, it ends as an undisturbed run does, and each action of both processes happened once."""
+    runs = programs[name]
+    await runs.kill()
+    for ended in (runs.undisturbed.ended(), runs.run_again()):
+        assert (ended.status, ended.out.splitlines()[-1]) == (0, runs.program.answer), ended.out + ended.err
+    assert actions(runs.killed.out) + actions(ended.out) == actions(runs.undisturbed.out)
+    monkeypatch.chdir(tmp_path)  # a program may make a file for its store when it is imported
+    await runs.replay()
+
+
+def test_every_program_is_run() -> None:
+    """This module has the outcomes of every program in ``examples/langgraph``."""
+    assert {path.stem for path in PROGRAMS.glob("*.py")} - {"fake_model"} == set(OUTCOMES)
