@@ -5,12 +5,21 @@ are run again: the answer is that of a run that was not killed, and no tool call
 from __future__ import annotations
 
 import re
+import runpy
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import langgraph.graph
+import langgraph.runtime
+import langgraph.types
 import pytest
+from langgraph.checkpoint.memory import InMemorySaver
 from temporalio.testing import WorkflowEnvironment
 
 from stepgraph import GraphClient
@@ -44,6 +53,19 @@ class Program:
 
 
 OUTCOMES = {
+    "human_review": Program(
+        answer="Published on a branch: The stairs only, on Tuesday.",
+        silent_at="Wishes: a short one",
+        actions_before=1,
+        typed_before="wish a short one\n",
+        typed_after="edit No lift on Tuesday.\nThe stairs only, on Tuesday.\npublish\n",
+    ),
+    "map_reduce": Program(
+        answer="Report: Mend first: The pegs bend and break. Then: The seams leak, though not for all.",
+        silent_at="say of weight:",
+        actions_before=4,
+        siblings_finished=3,
+    ),
     "plan_and_execute": Program(
         answer="Answer: Mill: 7000 against 8550.",
         silent_at="human: Revise.*- Mill per head",
@@ -53,8 +75,8 @@ OUTCOMES = {
 
 
 def actions(printed: str) -> Counter[str]:
-    """Count the lines that tell of a tool or a node; one may follow a question on the same line."""
-    return Counter(re.findall(r"(?:^|\? )(- .+)$", printed, re.MULTILINE))
+    """Count the lines that tell what was done; such a line may follow a question."""
+    return Counter(re.findall(r"(?:^|\? )- (?!the model does not)(.+)$", printed, re.MULTILINE))
 
 
 class ProgramRuns:
@@ -73,7 +95,6 @@ class ProgramRuns:
         self.killed: Running
 
     def _start(self, thread: str, typed: str, **env: str) -> Running:
-        env = {"PYTHONUNBUFFERED": "1", **env}
         return self.project.start(PROGRAMS / f"{self.name}.py", thread, stdin=typed, env=env)
 
     def start_silent(self) -> None:
@@ -84,7 +105,7 @@ class ProgramRuns:
 
     async def kill(self) -> None:
         """Kill the process when its model is silent, and all that finished before is recorded."""
-        self.killed.wait_for("The model does not answer.")
+        self.killed.wait_for("the model does not answer")
         threads = GraphClient(self.stage.client, self.name)
 
         async def siblings_finished() -> bool:
@@ -134,6 +155,46 @@ async def test_a_killed_program_goes_on_when_it_is_run_again(
     assert actions(runs.killed.out) + actions(ended.out) == actions(runs.undisturbed.out)
     monkeypatch.chdir(tmp_path)  # a program may make a file for its store when it is imported
     await runs.replay()
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_a_program_prints_the_same_on_langgraph(
+    programs: dict[str, ProgramRuns],
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The program on LangGraph prints the same lines as on stepgraph; those of parallel tasks in any order."""
+    program = OUTCOMES[name]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(PROGRAMS)
+    monkeypatch.setitem(sys.modules, "stepgraph", langgraph_in_place_of_stepgraph())
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "thread-1"])
+    monkeypatch.setattr(sys, "stdin", StringIO(program.typed_before + program.typed_after))
+    runpy.run_path(f"{PROGRAMS / name}.py", run_name="__main__")
+    printed = capsys.readouterr().out
+    assert sorted(printed.splitlines()) == sorted(programs[name].undisturbed.out.splitlines())
+
+
+def langgraph_in_place_of_stepgraph() -> ModuleType:
+    """Return a module with LangGraph's objects under the names that programs import from stepgraph."""
+
+    class StateGraph(langgraph.graph.StateGraph[Any, Any, Any, Any]):
+        def compile(self, **options: Any) -> Any:  # type: ignore[override]  # with a checkpointer, as stepgraph has one
+            return super().compile(checkpointer=InMemorySaver(), **options)
+
+    def adopt(graph: Any, name: str | None = None) -> Any:
+        if isinstance(graph, langgraph.graph.StateGraph):
+            return graph.compile(checkpointer=InMemorySaver(), name=name)
+        graph.checkpointer = InMemorySaver()
+        return graph
+
+    module = ModuleType("stepgraph")
+    for source in (langgraph.graph, langgraph.types, langgraph.runtime):
+        vars(module).update({key: value for key, value in vars(source).items() if not key.startswith("_")})
+    vars(module).update(StateGraph=StateGraph, adopt=adopt)
+    return module
 
 
 def test_every_program_is_run() -> None:

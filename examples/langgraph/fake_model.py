@@ -1,4 +1,5 @@
-"""The chat model of the programs in this folder: a fake one by default, a real one with ``--model``.
+"""What the programs in this folder share: a chat model, which is a fake one unless ``--model`` names a real one, the
+arguments of the command line, and the lines that tell what a program does.
 
 The fake model plays a script. Its answer depends on the messages alone, so every process that asks gets the same one.
 
@@ -44,6 +45,12 @@ def chat_model(script: Script) -> BaseChatModel:
     return init_chat_model(name) if name else FakeModel(script=script)
 
 
+def tell(what: str) -> None:
+    """Print what is being done, at once and in one piece: tools run side by side, and their process may be killed."""
+    sys.stdout.write(f"- {what}\n")
+    sys.stdout.flush()
+
+
 def call(tool: str, **args: Any) -> Call:
     """Return a tool call of a script, or a structured answer, which is a call of its schema."""
     return tool, args
@@ -72,7 +79,7 @@ class FakeModel(BaseChatModel):
         conversation = _as_text(messages)
         silent_at = os.environ.get("FAKE_MODEL_SILENT_AT")
         if silent_at and re.search(silent_at, conversation, re.DOTALL):
-            print("The model does not answer.", flush=True)
+            tell("the model does not answer")
             threading.Event().wait()
         for pattern, reply in self.script:
             if found := re.search(pattern, conversation, re.DOTALL):

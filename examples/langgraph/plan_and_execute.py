@@ -6,12 +6,13 @@ Run it: python examples/langgraph/plan_and_execute.py bakeries-1
 """
 
 from operator import add
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal
 
-from fake_model import Script, arguments, call, chat_model
+from fake_model import Script, arguments, call, chat_model, tell
 from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage
 from langchain_core.tools import tool
 from pydantic import BaseModel, Field
+from typing_extensions import TypedDict
 
 from stepgraph import END, START, StateGraph
 
@@ -38,21 +39,21 @@ SCRIPT: Script = [
 @tool
 def revenue(bakery: str) -> int:
     """Return what a bakery earned in March, in euros."""
-    print(f"- looks up the revenue of {bakery}")
+    tell(f"looks up the revenue of {bakery}")
     return REVENUE[bakery]
 
 
 @tool
 def staff(bakery: str) -> int:
     """Return how many people work in a bakery."""
-    print(f"- counts the staff of {bakery}")
+    tell(f"counts the staff of {bakery}")
     return STAFF[bakery]
 
 
 @tool
 def divide(total: float, by: float) -> float:
     """Divide a number by another."""
-    print(f"- divides {total:g} by {by:g}")
+    tell(f"divides {total:g} by {by:g}")
     return round(total / by, 2)
 
 
@@ -88,7 +89,7 @@ solver = llm.bind_tools(list(TOOLS.values()))
 def plan(state: State) -> State:
     """Make the first plan."""
     made = planner.invoke(f"Make a plan of few steps. Task: {state['task']}")
-    print(f"- plans: {'; '.join(made.steps)}")
+    tell(f"plans: {'; '.join(made.steps)}")
     return {"steps": made.steps}
 
 
@@ -101,7 +102,7 @@ def execute(state: State) -> State:
     ]
     while (answer := solver.invoke(messages)).tool_calls:
         messages += [answer, *(TOOLS[wanted["name"]].invoke(wanted) for wanted in answer.tool_calls)]
-    print(f"- has solved: {step}")
+    tell(f"has solved: {step}")
     return {"done": [(step, answer.text)]}
 
 
