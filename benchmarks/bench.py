@@ -23,6 +23,7 @@ class Workload:
     loop_steps: int = 500
     chat_messages: int = 200
     long_chat_messages: int = 5000
+    agent_turns: int = 300
     read_steps: int = 2000
     """Steps of the long thread that the case ``reads`` reads."""
     fan_nodes: int = 3000
@@ -39,6 +40,7 @@ QUICK = Workload(
     loop_steps=200,
     chat_messages=60,
     long_chat_messages=1200,
+    agent_turns=60,
     read_steps=501,
     fan_nodes=1000,
     idle_threads=100,

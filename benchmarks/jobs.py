@@ -9,10 +9,11 @@ from random import Random
 from string import ascii_letters
 from typing import Annotated, Any, Literal, TypedDict
 
-JobKind = Literal["chain", "loop", "chat", "merge", "fan"]
+JobKind = Literal["chain", "loop", "chat", "merge", "fan", "agent"]
 """``chain``: one node per step. ``loop``: one node, run again and again. ``chat``: a loop that adds a message to the
 state at each step. ``merge``: a loop that writes some keys of a mapping with a reducer of its own. ``fan``: one node
-per step, all of them in one super-step."""
+per step, all of them in one super-step. ``agent``: a chat model that calls a tool, in turn; each turn is two steps
+(`benchmarks.agent_graph`)."""
 
 MERGED_KEYS = 2000
 """Keys of the mapping of a ``merge`` job."""
@@ -43,6 +44,8 @@ class Job:
     @property
     def input(self) -> dict[str, Any]:
         """The input of a thread."""
+        if self.kind == "agent":
+            return {"messages": [{"role": "user", "content": "begin"}], "goal": self.steps // 2}
         counters = {"count": 0, "goal": self.steps}
         if self.kind == "merge":
             return {**counters, "size": self.size, "facts": {f"key {number}": "old" for number in range(MERGED_KEYS)}}

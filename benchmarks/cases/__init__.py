@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from benchmarks.bench import Bench
-from benchmarks.cases import async_durability, chat, crowd, fan_out, long_chat, memory, merge, reads, steps
+from benchmarks.cases import agent, async_durability, chat, crowd, fan_out, long_chat, memory, merge, reads, steps
 from benchmarks.measurements import CaseResult
 
 CASES: dict[str, Callable[[Bench], Awaitable[CaseResult]]] = {
@@ -13,6 +13,7 @@ CASES: dict[str, Callable[[Bench], Awaitable[CaseResult]]] = {
     "crowd": crowd.run,
     "async": async_durability.run,
     "chat": chat.run,
+    "agent": agent.run,
     "merge": merge.run,
     "fan": fan_out.run,
     "long": long_chat.run,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 from temporalio.worker import Worker
 
@@ -31,7 +31,7 @@ from stepgraph.temporal.executions import latest_run, start_options
 class Ours(TemporalPeer):
     """A worker with `GraphPlugin`, and a `GraphClient`."""
 
-    packages = ("stepgraph", "temporalio")
+    packages: ClassVar[tuple[str, ...]] = ("stepgraph", "temporalio")
     graph_client: GraphClient
 
     def worker(self, job: Job) -> Worker:
