@@ -25,6 +25,7 @@
     ├── UnknownGraphError (LookupError)       no worker serves the graph, or no module defines it
     ├── StorageError                          external storage is missing, fails, or lacks a payload
     ├── UnknownFormatError                    another version of stepgraph wrote the data
+    ├── UnsupportedError (NotImplementedError)  LangGraph has it, and stepgraph has not
     └── ServerError                           Temporal does not answer
         └── NoServerError                     no server can be reached or started
 
@@ -127,6 +128,10 @@ class UnknownFormatError(StepgraphError):
 
 class OutsideNodeError(StepgraphError, RuntimeError):
     """A function that only works in a node, such as `get_config`, was called elsewhere."""
+
+
+class UnsupportedError(StepgraphError, NotImplementedError):
+    """A call asks for what LangGraph has and stepgraph has not. Parts: ``feature``."""
 
 
 class NodeError(StepgraphError):

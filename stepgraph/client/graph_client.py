@@ -18,15 +18,19 @@ from stepgraph.client.invocations import invoke_thread, resume_thread
 from stepgraph.client.server_errors import server_errors
 from stepgraph.client.thread_reader import read_checkpoint, read_current_head, read_history
 from stepgraph.client.update_commands import fork_thread, fork_to_new_thread, update_thread
+from stepgraph.engine.spec import Durability
 from stepgraph.errors import InvalidInputError
+from stepgraph.execution.context_schema import ContextSchema
 from stepgraph.execution.state_schema import StateSchema
 from stepgraph.protocol.commands import OnBusy
 from stepgraph.protocol.config import Breaks, Config, RunnableConfig, parse_config, parse_thread_id
 from stepgraph.protocol.interrupts import Command
+from stepgraph.protocol.invoke_result import OutputKeys, check_output_keys
 from stepgraph.protocol.method_arguments import (
     bulk_update_command,
     check_filter,
     check_limit,
+    check_supported,
     checkpoint_before,
     invoke_command,
     resume_command,
@@ -93,8 +97,16 @@ class GraphClient:
         input: Any,
         config: Config | None = None,
         *,
+        context: Any = None,
+        stream_mode: str = "values",
+        print_mode: Any = (),
+        output_keys: OutputKeys = None,
         interrupt_before: Breaks = None,
         interrupt_after: Breaks = None,
+        durability: Durability | None = None,
+        control: None = None,
+        version: str = "v1",
+        debug: bool | None = None,
         on_busy: OnBusy = "refuse",
     ) -> GraphRun:
         """Start or resume a thread, and return its run without waiting for the result.
@@ -103,17 +115,25 @@ class GraphClient:
         queue when this method returns.
         """
         with server_errors(self.client):
-            run_config = parse_config(config)
+            check_supported(stream_mode=stream_mode, control=control, version=version)
+            run_config = parse_config(config, new_thread=input is not None and not isinstance(input, Command))
+            run_config = run_config.with_context(self._encode_context(context))
+            known = self._schema.channels.names if self._schema is not None else None
+            output_keys = check_output_keys(output_keys, known)
             if on_busy not in get_args(OnBusy):
                 allowed = ", ".join(get_args(OnBusy))
                 raise InvalidInputError(f"on_busy must be one of {allowed}; got {value_text(on_busy)}.")
+            breaks = interrupt_before, interrupt_after
             if isinstance(input, Command):
-                resume = resume_command(input, interrupt_before, interrupt_after)
-                return await resume_thread(self._threads, run_config, resume)
-            input_data = self._encode(input)
-            command = invoke_command(run_config, input_data, interrupt_before, interrupt_after, on_busy=on_busy)
-            command = command.model_copy(update={"types": self._types})
-            return await invoke_thread(self._threads, run_config, command)
+                resume = resume_command(run_config, input, *breaks, durability=durability)
+                run = await resume_thread(self._threads, run_config, resume)
+            else:
+                input_data = self._encode(input)
+                command = invoke_command(run_config, input_data, *breaks, on_busy=on_busy, durability=durability)
+                command = command.model_copy(update={"types": self._types})
+                run = await invoke_thread(self._threads, run_config, command)
+            run.output_keys = output_keys
+            return run
 
     async def aupdate_state(
         self, config: Config, values: Any, as_node: str | None = None, task_id: str | None = None
@@ -235,6 +255,10 @@ class GraphClient:
             snapshots = read_history(self.client, run_config.thread_id, filter=filter, before=before_id, limit=limit)
             async for snapshot in snapshots:
                 yield snapshot_from(snapshot, self._schema)
+
+    def _encode_context(self, context: Any) -> Any:
+        """Encode an invoke's context as JSON data; without the graph's code, it must be JSON data already."""
+        return (self._schema.context if self._schema is not None else ContextSchema()).encode(self.graph, context)
 
     def _encode_update(self, values: Any) -> dict[str, Any] | None:
         return self._encode(values, is_update=True)

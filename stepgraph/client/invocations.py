@@ -71,6 +71,7 @@ async def _start(
         "caller": caller,
         "interrupt_before": command.interrupt_before,
         "interrupt_after": command.interrupt_after,
+        "durability": command.durability,
         "types": command.types,
     }
     if command.checkpoint_id is not None:
@@ -100,7 +101,8 @@ async def resume_thread(threads: Threads, config: RunConfig, command: ResumeComm
     async def start(latest: Run | None, id: str) -> GraphRun | None:
         if latest is None:
             raise no_such_thread(config.thread_id, NOTHING_WAITS)
-        return await threads.start(config, None, after=latest, caller=id, resume=command)
+        durability = command.durability
+        return await threads.start(config, None, after=latest, caller=id, resume=command, durability=durability)
 
     taken = await deliver(threads, config.thread_id, "resume", command, start=start)
     return threads.run_that_took(taken, config.thread_id)

@@ -58,9 +58,11 @@ async def apply_command(
     """
     if isinstance(command, ResumeCommand):
         check_answer(thread.thread_id, command.resume)
+        check_config(command.config or {})
         if thread.waiting_interrupts or not thread.paused:
             thread.answer(command.resume)
         thread.set_breakpoints(command.interrupt_before, command.interrupt_after)
+        thread.durability = command.durability or thread.durability
         thread.reset_steps()
         thread.pass_breakpoint()
     elif isinstance(command, InvokeCommand):
@@ -70,6 +72,7 @@ async def apply_command(
         elif command.input is not None:
             await accept_input(thread, config, command.input, types=command.types, io=io)
         thread.set_breakpoints(command.interrupt_before, command.interrupt_after)
+        thread.durability = command.durability
         thread.limit_steps(command.recursion_limit)
         if command.input is None:
             thread.pass_breakpoint()
@@ -116,6 +119,7 @@ def check_command(thread: ThreadView, kind: CommandKind, command: ThreadCommand)
     """
     if isinstance(command, ResumeCommand):
         check_answer(thread.thread_id, command.resume)
+        check_config(command.config or {})
     if isinstance(command, InvokeCommand):
         check_config(command.config)
         if command.input is not None:

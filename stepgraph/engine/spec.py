@@ -19,9 +19,12 @@ from stepgraph.engine.folds import CUSTOM, LAST_VALUE
 from stepgraph.errors import StepgraphError
 from stepgraph.serde.formats import Data, Format
 
-Durability = Literal["sync", "async"]
+Durability = Literal["sync", "async", "exit"]
 """When a super-step is recorded in the history: ``"sync"``, before the next one starts; ``"async"``, together with the
-super-steps that are fused with it."""
+super-steps that are fused with it, every half second; ``"exit"``, the same once the thread stands still."""
+
+FUSING: Final = ("async", "exit")
+"""The durabilities under which super-steps are fused."""
 
 MAX_STAMP_TEXT = 80
 """Characters of a type's text in a stamp. Each checkpoint has the stamps of its channels."""
@@ -296,15 +299,17 @@ class GraphSpec(Format):
         """Return the nodes that a node's plain edges lead to, `END` included."""
         return self._targets.get(source, ())
 
-    def fuses(self, name: str) -> bool:
+    def fuses(self, name: str, durability: Durability | None = None) -> bool:
         """Return whether a task of a node may run in one activity with other super-steps.
 
-        Its durability must be ``"async"``, and it must run on the graph's own task queue.
+        Its durability must be ``"async"`` or ``"exit"``, and it must run on the graph's own task queue. ``durability``
+        is that of the invoke, if it has one of its own.
         """
+        otherwise = durability or self.durability
         if name == START:
-            return self.durability == "async"
+            return otherwise in FUSING
         node = self._nodes_by_name.get(name)
-        return node is not None and node.task_queue is None and (node.durability or self.durability) == "async"
+        return node is not None and node.task_queue is None and (node.durability or otherwise) in FUSING
 
     def branches_of(self, source: str) -> tuple[BranchSpec, ...]:
         """Return the conditional edges of a node."""

@@ -15,7 +15,7 @@ from stepgraph.engine._step_errors import checkpoint_not_found_error
 from stepgraph.engine.checkpoint import Checkpoint, InterruptRequest, TaskFailure, TaskInterrupts, TaskResult
 from stepgraph.engine.commit import entries_of, unfolded_at, values_before
 from stepgraph.engine.folding import Applied, Unfolded, next_stamps, pending_values
-from stepgraph.engine.spec import GraphSpec
+from stepgraph.engine.spec import Durability, GraphSpec
 from stepgraph.engine.taken_commands import TakenCommands
 from stepgraph.engine.task_outcomes import Outcome, TaskOutcomes, complete
 from stepgraph.serde.json_values import JsonValues
@@ -69,6 +69,8 @@ class ThreadView:
             f"The state of thread {thread_id!r}", limit=size_limit(uses_external_storage=uses_external_storage)
         )
         self._breakpoints = breakpoints_for(spec, None, None)
+        self.durability: Durability | None = None
+        """The durability of the invoke, in place of the graph's."""
         self._passed_breakpoint: str | None = None
         """The id of the checkpoint at which the thread has been resumed from a breakpoint."""
         self._numbered_from = numbered_from

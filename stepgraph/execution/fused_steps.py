@@ -87,6 +87,7 @@ class FusedSteps:
         )
         self._thread.limit_steps(request.steps_left)
         self._thread.set_breakpoints(*request.breaks)
+        self._thread.durability = request.durability
         if request.passes_breakpoint:
             self._thread.pass_breakpoint()
 
@@ -158,7 +159,8 @@ class FusedSteps:
             tasks = self._thread.due()
         except StepgraphError:
             return ()
-        return tasks if all(self._thread.spec.fuses(task.node) for task in tasks) else ()
+        fuses, durability = self._thread.spec.fuses, self._thread.durability
+        return tasks if all(fuses(task.node, durability) for task in tasks) else ()
 
     async def _commit(self) -> bool:
         """Commit the super-step; return false if it is not complete, or if the workflow has to commit it."""

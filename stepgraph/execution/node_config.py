@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stepgraph.engine.spec import GraphSpec
+from stepgraph.protocol.config import CONTEXT
 from stepgraph.protocol.task_path import path_of, triggers_of
 from stepgraph.protocol.task_request import TaskRequest
 
@@ -24,6 +25,7 @@ def node_config(spec: GraphSpec, request: TaskRequest, attempt: int, metadata: M
         metadata: what the node's author says of it.
     """
     config = copy.deepcopy(request.config)
+    config.pop(CONTEXT, None)  # for `Runtime.context`
     config["configurable"] = {
         **config.get("configurable", {}),
         "thread_id": request.thread_id,

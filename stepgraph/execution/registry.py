@@ -76,7 +76,9 @@ class GraphRegistry:
 
     def has_code_of(self, other: GraphRegistry) -> bool:
         """Return whether both were compiled from the same functions, state class and store, in the same way."""
-        same_objects = self.schema.declared is other.schema.declared and self.store is other.store
+        ours, theirs = self.schema, other.schema
+        same_classes = ours.declared is theirs.declared and ours.context.declared is theirs.context.declared
+        same_objects = same_classes and self.store is other.store
         return same_objects and (self.spec, self.nodes, self.routers) == (other.spec, other.nodes, other.routers)
 
     def node(self, name: str, run_spec: str) -> RegisteredNode:

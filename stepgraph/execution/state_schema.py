@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from stepgraph.engine.constants import ROOT
 from stepgraph.errors import GraphDefinitionError, InvalidInputError, InvalidUpdateError, suggest
 from stepgraph.execution.channels import Channel, Channels, Values, make_channel
+from stepgraph.execution.context_schema import ContextSchema
 from stepgraph.execution.state_class import StateClass, attributes_of
 from stepgraph.protocol.root_value import wrapped
 from stepgraph.serde.declared_classes import classes_in
@@ -33,10 +34,14 @@ class StateSchema:
         declared: the class of the state.
         input_schema: the class of an input; the state's by default.
         output_schema: the class of a result; the state's by default.
+        context_schema: the class of the context, if the graph declares one.
     """
 
-    def __init__(self, declared: Any, *, input_schema: Any = None, output_schema: Any = None) -> None:
+    def __init__(
+        self, declared: Any, *, input_schema: Any = None, output_schema: Any = None, context_schema: Any = None
+    ) -> None:
         self.declared = declared
+        self.context = ContextSchema(context_schema)
         self.channels = Channels(())
         self._classes: list[StateClass] = []
         self._state = self._added(declared)

@@ -17,7 +17,7 @@ from stepgraph.execution.node_config import node_config
 from stepgraph.execution.run_code import RunCode
 from stepgraph.execution.runtime import ContextT, ExecutionInfo, Runtime, StoreOnDemand
 from stepgraph.execution.stream_writer import StreamWriter, writer_to
-from stepgraph.protocol.config import RunnableConfig
+from stepgraph.protocol.config import CONTEXT, RunnableConfig
 from stepgraph.protocol.task_request import TaskRequest
 
 LANGGRAPH_RUNTIME = "__pregel_runtime"
@@ -52,6 +52,7 @@ def task_context(code: RunCode, request: TaskRequest, attempt: int) -> TaskConte
     node = registry.nodes.get(request.node)
     config = node_config(code.spec, request, attempt, node.metadata if node is not None else {})
     runtime: Runtime[Any] = Runtime(
+        context=registry.schema.context.decode(registry.name, request.config.get(CONTEXT)),
         store=registry.store if registry.store is not None else StoreOnDemand(services.open_store),
         stream_writer=writer_to(services.stream, request, attempt),
         heartbeat=services.heartbeat,

@@ -13,7 +13,7 @@ from typing import Any, Self
 from stepgraph.engine.constants import END, START
 from stepgraph.engine.spec import BranchSpec, Durability, GraphSpec, JoinSpec, NodeSpec
 from stepgraph.errors import GraphDefinitionError
-from stepgraph.execution.node_parameters import name_of
+from stepgraph.execution.node_parameters import NodeParameters, name_of
 from stepgraph.execution.registry import GraphRegistry, RegisteredNode, RegisteredRouter
 from stepgraph.execution.retry import MAX_SECONDS, MIN_SECONDS, RetryPolicy
 from stepgraph.execution.state_class import class_of_parameter
@@ -47,6 +47,8 @@ class StateGraph:
     Args:
         state_schema: a `TypedDict`, dataclass or pydantic model. ``Annotated[type, reducer]`` gives a key a reducer.
             The type of a single value instead, ``Annotated[list, operator.add]``, makes a state that is this one value.
+        context_schema: the class of what ``invoke(context=...)`` hands to nodes as ``runtime.context``: a dataclass, a
+            pydantic model or a `TypedDict` of plain data.
         input_schema: the class of an input, which sets its keys only; the state's by default.
         output_schema: the class of what `invoke` returns; the state's by default.
 
@@ -60,8 +62,12 @@ class StateGraph:
         >>> graph = builder.compile(name="essay")
     """
 
-    def __init__(self, state_schema: Any, *, input_schema: Any = None, output_schema: Any = None) -> None:
-        self.schema = StateSchema(state_schema, input_schema=input_schema, output_schema=output_schema)
+    def __init__(
+        self, state_schema: Any, context_schema: Any = None, *, input_schema: Any = None, output_schema: Any = None
+    ) -> None:
+        self.schema = StateSchema(
+            state_schema, input_schema=input_schema, output_schema=output_schema, context_schema=context_schema
+        )
         self._nodes: dict[str, NodeSpec] = {}
         self._functions: dict[str, RegisteredNode] = {}
         self._edges: dict[tuple[str, str], None] = {}  # in order
@@ -119,6 +125,7 @@ class StateGraph:
         policies, about = retry_policies(name, retry_policy), node_metadata(name, metadata)
         check_task_queue(name, task_queue)
         ends, labels = command_ends(name, function, destinations)
+        view = self._view_of(function, parameters, input_schema)
         self._nodes[name] = NodeSpec(
             name=name,
             timeout=_seconds(name, "timeout", timeout),
@@ -130,10 +137,7 @@ class StateGraph:
             end_labels=labels,
             defer=bool(defer),
         )
-        input_schema = class_of_parameter(function, parameters.state) if input_schema is None else input_schema
-        if input_schema is not None:
-            self.schema.add(input_schema)
-        self._functions[name] = RegisteredNode(function, policies, parameters, about, input_schema)
+        self._functions[name] = RegisteredNode(function, policies, parameters, about, view)
         return self
 
     def add_sequence(self, nodes: Sequence[NodeFunction | tuple[str, NodeFunction]]) -> Self:
@@ -201,10 +205,8 @@ class StateGraph:
             name = f"{base_name}_{number}"
         mapping, ends, labels = router_ends(source, path, path_map)
         self._branches.append(BranchSpec(source=source, name=name, ends=ends, labels=labels))
-        input_schema = class_of_parameter(path, parameters.state)
-        if input_schema is not None:
-            self.schema.add(input_schema)
-        self._routers[source, name] = RegisteredRouter(path, mapping, parameters, input_schema)
+        view = self._view_of(path, parameters)
+        self._routers[source, name] = RegisteredRouter(path, mapping, parameters, view)
         return self
 
     def set_entry_point(self, key: str) -> Self:
@@ -240,7 +242,8 @@ class StateGraph:
             durability: ``"sync"`` records each super-step in Temporal's history before the next one starts. ``"async"``
                 runs super-steps one after another in one activity, and records them together, twice a second and
                 whenever the thread is idle. That is many times as fast; after a crash, super-steps that were not
-                recorded run again.
+                recorded run again. ``"exit"`` does the same, and records them when the thread stands still: at its end,
+                an interrupt, a breakpoint or an error; or before, once an hour or every 250 KB of results.
             store: what nodes find as ``store``: a `BaseStore` of ``langgraph-checkpoint``. By default they find the
                 store of the worker's process, which STEPGRAPH_STORE names.
 
@@ -257,13 +260,24 @@ class StateGraph:
             authors=tuple(authors),
             interrupt_before=(interrupt_before,) if isinstance(interrupt_before, str) else tuple(interrupt_before),
             interrupt_after=(interrupt_after,) if isinstance(interrupt_after, str) else tuple(interrupt_after),
-            durability=_durability(f"Graph {name!r}", durability) or "sync",
+            durability=_durability(f"Graph {name!r}", durability, is_graph=True) or "sync",
             input_channels=_unless_all(self.schema.input_names, self.schema),
             output_channels=_unless_all(self.schema.output_names, self.schema),
         )
         validation.check_spec(spec)
         check_store(store)
         return CompiledGraph(GraphRegistry(spec, self.schema, dict(self._functions), dict(self._routers), store))
+
+    def _view_of(self, function: NodeFunction, parameters: NodeParameters, declared: Any = None) -> Any:
+        """Return the class of the state that a node or router takes, after its keys have become channels.
+
+        By default it is that of the function's parameter for the state; `None` stands for the graph's.
+        """
+        if declared is None:
+            declared = class_of_parameter(function, parameters.state)
+        if declared is not None:
+            self.schema.add(declared)
+        return declared
 
 
 def _unless_all(names: tuple[str, ...], schema: StateSchema) -> tuple[str, ...] | None:
@@ -286,10 +300,12 @@ def _seconds(node: str, option: str, value: Seconds) -> float:
     return seconds
 
 
-def _durability(owner: str, value: Any, task_queue: str | None = None) -> Durability | None:
+def _durability(owner: str, value: Any, task_queue: str | None = None, *, is_graph: bool = False) -> Durability | None:
     """Return the durability of a node or graph, if it is a valid one; ``owner`` names that in the message."""
-    if value not in (None, "sync", "async"):
-        raise GraphDefinitionError(f"{owner}: durability must be 'sync' or 'async', got {value!r}.")
+    allowed = (None, "sync", "async", *(("exit",) if is_graph else ()))
+    if value not in allowed:
+        names = " or ".join(map(repr, allowed[1:]))
+        raise GraphDefinitionError(f"{owner}: durability must be {names}, got {value!r}.")
     if value == "async" and task_queue is not None:
         raise GraphDefinitionError(
             f"{owner} cannot have durability='async' and a task_queue of its own: what is 'async' runs in one process "

@@ -11,10 +11,12 @@ import inspect
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Unpack
 
+from stepgraph.engine.spec import Durability
 from stepgraph.execution.registry import GraphRegistry
 from stepgraph.graph._drawing import Drawing
 from stepgraph.protocol.commands import OnBusy
 from stepgraph.protocol.config import Breaks, Config, RunnableConfig
+from stepgraph.protocol.invoke_result import OutputKeys
 from stepgraph.protocol.method_keywords import HistoryKeywords, InvokeKeywords, Supersteps
 from stepgraph.protocol.snapshot import StateSnapshot
 
@@ -49,8 +51,16 @@ class CompiledGraph:
         input: Any,
         config: Config | None = None,
         *,
+        context: Any = None,
+        stream_mode: str = "values",
+        print_mode: Any = (),
+        output_keys: OutputKeys = None,
         interrupt_before: Breaks = None,
         interrupt_after: Breaks = None,
+        durability: Durability | None = None,
+        control: None = None,
+        version: str = "v1",
+        debug: bool | None = None,
         on_busy: OnBusy = "refuse",
     ) -> dict[str, Any] | Any:
         """Run a thread until it is idle, and return its values.
@@ -62,9 +72,19 @@ class CompiledGraph:
                 thread's run is under way, perhaps of a process that was killed, `None` joins it: this process's worker
                 serves it, and the call returns, or raises, what the run gives. A `Command` answers the thread's
                 interrupts.
-            config: names the thread. With a checkpoint id, the thread runs again from that checkpoint.
+            config: names the thread. With a checkpoint id, the thread runs again from that checkpoint. An input without
+                a thread id gets a thread of its own.
+            context: what nodes find as ``runtime.context``: an instance of the graph's ``context_schema``, or a mapping
+                of its keys. It travels as JSON data.
+            stream_mode: ``"values"``, the only one here.
+            print_mode: has no effect.
+            output_keys: the keys to return, in place of those of ``output_schema``; for one key as a string, its value.
             interrupt_before: nodes to pause before, ``"*"`` for all; replaces the breakpoints given to ``compile``.
             interrupt_after: nodes to pause after, likewise.
+            durability: when this invoke's super-steps are recorded, in place of what was given to ``compile``.
+            control: must be `None`.
+            version: ``"v1"``, the only one here.
+            debug: has no effect: ``STEPGRAPH_LOG_LEVEL=debug`` tells more.
             on_busy: what to do with an input if the thread is running. ``"refuse"`` raises `ThreadBusyError`.
                 ``"enqueue"`` puts it at the end of the thread's input queue: it runs once the thread is idle and the
                 inputs before it have run. ``"cancel"`` stops the running nodes, keeps the results of finished ones, and
@@ -73,15 +93,25 @@ class CompiledGraph:
         Raises:
             NodeError: a node failed and is not retried. The error is also of the node's own exception type if that type
                 is imported here, so ``except ConnectionError`` works. Finished tasks keep their results.
-            InvalidInputError: the input does not fit the state; the message names the key.
+            InvalidInputError: the input does not fit the state; the message names the key. Or the context does not fit
+                its class, or another argument is unusable.
+            UnsupportedError: an argument asks for what LangGraph has and stepgraph has not.
             EmptyInputError: there is no input, and nothing to resume.
             ThreadBusyError: the thread is running, and the input was to be refused then; or its input queue is full.
             RunEndedError: the run was cancelled, terminated or timed out. Its input queue is lost.
             NoServerError: no Temporal server can be reached or started.
         """
         options: InvokeKeywords = {
+            "context": context,
+            "stream_mode": stream_mode,
+            "print_mode": print_mode,
+            "output_keys": output_keys,
             "interrupt_before": interrupt_before,
             "interrupt_after": interrupt_after,
+            "durability": durability,
+            "control": control,
+            "version": version,
+            "debug": debug,
             "on_busy": on_busy,
         }
         return _session().call(self.registry, lambda client: client.ainvoke(input, config, **options))

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from stepgraph.engine.constants import START
 from stepgraph.engine.record import Record
+from stepgraph.engine.spec import Durability
 from stepgraph.engine.thread_view import DEFAULT_RECURSION_LIMIT
 from stepgraph.protocol.message import Message
 
@@ -82,6 +83,10 @@ class ResumeCommand(Message):
     interrupt_before: tuple[str, ...] | None = None
     """Breakpoints from now on; `None` leaves those of the graph."""
     interrupt_after: tuple[str, ...] | None = None
+    config: dict[str, Any] | None = None
+    """Keys that replace those of what nodes have seen of the caller's config; `None` leaves all."""
+    durability: Durability | None = None
+    """When super-steps are recorded from now on; `None` leaves it as it is."""
 
 
 class InvokeOptions(Message):
@@ -90,10 +95,12 @@ class InvokeOptions(Message):
     recursion_limit: int = DEFAULT_RECURSION_LIMIT
     """Super-steps that the invoke may take."""
     config: dict[str, Any] = Field(default_factory=dict)
-    """The part of the caller's config that nodes see: ``configurable``, ``tags``, ``metadata``."""
+    """What nodes see of the caller's call: ``configurable``, ``tags`` and ``metadata`` of its config; ``context``."""
     interrupt_before: tuple[str, ...] | None = None
     """Breakpoints of this invoke; `None` leaves those of the graph."""
     interrupt_after: tuple[str, ...] | None = None
+    durability: Durability | None = None
+    """When the super-steps of this invoke are recorded; `None` leaves the graph's."""
     types: str = ""
     """The hash of the types under which the input was encoded; see `UpdateCommand.types`."""
 
@@ -112,6 +119,15 @@ class InvokeCommand(InvokeOptions):
         """Return the fork that an invoke at an earlier checkpoint is: with its input, or as a replay without one."""
         as_node = None if self.input is None else START
         return UpdateCommand(values=self.input, as_node=as_node, checkpoint_id=self.checkpoint_id, types=self.types)
+
+
+def config_after(command: object, config: dict[str, Any]) -> dict[str, Any]:
+    """Return what nodes see of a caller's config once a command has been applied. ``config`` is what they saw."""
+    if isinstance(command, InvokeCommand):
+        return command.config
+    if isinstance(command, ResumeCommand) and command.config is not None:
+        return {**config, **command.config}
+    return config
 
 
 ThreadCommand = UpdateCommand | ResumeCommand | InvokeCommand

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from typing import Any, Final, TypedDict
 
 from stepgraph.engine.thread_view import DEFAULT_RECURSION_LIMIT
 from stepgraph.errors import InvalidThreadError
@@ -26,6 +27,9 @@ class RunnableConfig(TypedDict, total=False):
     metadata: dict[str, Any]
     recursion_limit: int
 
+
+CONTEXT: Final = "context"
+"""The key of an invoke's context in what nodes see of a caller's config."""
 
 Breaks = str | Sequence[str] | None
 """The nodes of a breakpoint, as a caller passes them: one name, several, or ``"*"`` for every node."""
@@ -48,15 +52,35 @@ class RunConfig:
     checkpoint_id: str | None = None
     recursion_limit: int = DEFAULT_RECURSION_LIMIT
     node_config: dict[str, Any] = field(default_factory=dict)
-    """What nodes see of the config: ``configurable`` without the two ids, ``tags``, ``metadata``; as JSON data."""
+    """What nodes see of the config: ``configurable`` without the two ids, ``tags``, ``metadata``; as JSON data. With
+    the ``context`` of the invoke."""
+
+    def with_context(self, context: Any) -> RunConfig:
+        """Return the config with an invoke's context, which is JSON data.
+
+        Raises:
+            InvalidThreadError: both are too large together.
+        """
+        if context is None:
+            return self
+        node_config = {**self.node_config, CONTEXT: context}
+        if (problem := config_size_problem(json_size(node_config))) is not None:
+            raise InvalidThreadError(problem, thread_id=self.thread_id)
+        return replace(self, node_config=node_config)
 
 
-def parse_config(config: Mapping[str, Any] | None) -> RunConfig:
+def parse_config(config: Mapping[str, Any] | None, *, new_thread: bool = False) -> RunConfig:
     """Parse a config such as ``{"configurable": {"thread_id": "t1"}, "recursion_limit": 50}``.
+
+    Args:
+        config: what a caller passed.
+        new_thread: whether a config without a thread id stands for a new thread.
 
     Raises:
         InvalidThreadError: the config has no thread id, or a value that cannot be used.
     """
+    if new_thread:
+        config = _with_thread(config)
     if not isinstance(config, Mapping) or not isinstance(config.get("configurable", {}), Mapping):
         raise InvalidThreadError(
             f"A config names the thread: {{'configurable': {{'thread_id': 'some-id'}}}}; got {value_text(config)}."
@@ -89,6 +113,20 @@ def parse_config(config: Mapping[str, Any] | None) -> RunConfig:
     if (problem := config_size_problem(json_size(node_config))) is not None:
         raise InvalidThreadError(problem, thread_id=thread_id)
     return RunConfig(thread_id, None if checkpoint_id is None else str(checkpoint_id), limit, node_config)
+
+
+def _with_thread(config: Any) -> Any:
+    """Return a config with a thread id: its own, or a new one if it has none, nor a key that may be meant for one."""
+    if config is None:
+        config = {}
+    if not isinstance(config, Mapping) or "thread_id" in config:
+        return config
+    configurable = config.get("configurable") or {}
+    if not isinstance(configurable, Mapping):
+        return config
+    if get_close_matches("thread_id", [str(key).lower() for key in configurable], cutoff=0.8):
+        return config
+    return {**config, "configurable": {**configurable, "thread_id": str(uuid.uuid4())}}
 
 
 def parse_thread_id(value: Any) -> str:

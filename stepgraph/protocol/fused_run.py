@@ -7,6 +7,7 @@ from typing import Any
 from stepgraph.engine.changes import Change
 from stepgraph.engine.checkpoint import CheckpointData, TaskFailure, TaskResult
 from stepgraph.engine.folding import Applied
+from stepgraph.engine.spec import Durability
 from stepgraph.protocol.message import Message
 from stepgraph.serde.formats import Data
 
@@ -29,6 +30,8 @@ class FusedStepsRequest(Message):
     """The breakpoints before and after nodes."""
     passes_breakpoint: bool = False
     """Whether to continue from a breakpoint at the head."""
+    durability: Durability | None = None
+    """The durability of the invoke, in place of the graph's."""
     config: dict[str, Any] = {}
     """The part of the caller's config that nodes see."""
     max_steps: int

@@ -6,14 +6,16 @@ The client on Temporal and the in-memory runner both read arguments here, so bot
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
+from stepgraph.engine.spec import Durability
 from stepgraph.errors import InvalidInputError, InvalidUpdateError, ThreadError
 from stepgraph.protocol.commands import InvokeCommand, OnBusy, ResumeCommand, StateUpdate, UpdateCommand
 from stepgraph.protocol.config import Breaks, Config, RunConfig, parse_config
 from stepgraph.protocol.interrupts import Command
 from stepgraph.protocol.method_keywords import Supersteps
-from stepgraph.serde.error_text import type_name
+from stepgraph.protocol.unsupported import unsupported
+from stepgraph.serde.error_text import type_name, value_text
 from stepgraph.serde.plain_json import RoundTripError, as_json
 
 Encode = Callable[[Any], dict[str, Any] | None]
@@ -21,7 +23,13 @@ Encode = Callable[[Any], dict[str, Any] | None]
 
 
 def invoke_command(
-    config: RunConfig, input_data: dict[str, Any] | None, before: Breaks, after: Breaks, *, on_busy: OnBusy = "refuse"
+    config: RunConfig,
+    input_data: dict[str, Any] | None,
+    before: Breaks,
+    after: Breaks,
+    *,
+    on_busy: OnBusy = "refuse",
+    durability: Durability | None = None,
 ) -> InvokeCommand:
     """Return the command for `invoke`. The input is JSON data already; `None` continues or replays the thread."""
     return InvokeCommand(
@@ -32,13 +40,31 @@ def invoke_command(
         config=config.node_config,
         interrupt_before=_node_names(before),
         interrupt_after=_node_names(after),
+        durability=_durability(durability),
     )
 
 
-def resume_command(command: Command, before: Breaks, after: Breaks) -> ResumeCommand:
+def resume_command(
+    config: RunConfig, command: Command, before: Breaks, after: Breaks, *, durability: Durability | None = None
+) -> ResumeCommand:
     """Return the command that answers interrupts; raise `InvalidInputError` if the answer is not plain JSON data."""
-    answer = as_plain_json(command.resume, "An answer to an interrupt")
-    return ResumeCommand(resume=answer, interrupt_before=_node_names(before), interrupt_after=_node_names(after))
+    return ResumeCommand(
+        resume=as_plain_json(command.resume, "An answer to an interrupt"),
+        interrupt_before=_node_names(before),
+        interrupt_after=_node_names(after),
+        config=config.node_config or None,
+        durability=_durability(durability),
+    )
+
+
+def check_supported(*, stream_mode: Any = "values", control: Any = None, version: Any = "v1") -> None:
+    """Raise `UnsupportedError` for arguments of LangGraph's ``invoke`` that only make sense where it streams."""
+    if stream_mode != "values":
+        raise unsupported(f"invoke(stream_mode={value_text(stream_mode)})", "stream_mode", "invoke returns the values")
+    if control is not None:
+        raise unsupported("invoke(control=...)", "control", "Temporal cancels and drains runs")
+    if version != "v1":
+        raise unsupported(f"invoke(version={value_text(version)})", "version", "invoke returns the values")
 
 
 def update_command(
@@ -141,6 +167,14 @@ def _node_names(breaks: Breaks) -> tuple[str, ...] | None:
             f"A breakpoint is the name of a node, a list of names, or '*' for all; got {type_name(breaks)}."
         )
     return names
+
+
+def _durability(value: Any) -> Durability | None:
+    if value is not None and value not in get_args(Durability):
+        names = ", ".join(map(repr, get_args(Durability)))
+        raise InvalidInputError(f"durability must be one of {names}; got {value_text(value)}.")
+    durability: Durability | None = value
+    return durability
 
 
 def _is_list(value: Any) -> bool:

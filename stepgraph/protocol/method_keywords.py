@@ -11,23 +11,43 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
+from stepgraph.engine.spec import Durability
 from stepgraph.protocol.commands import OnBusy
 from stepgraph.protocol.config import Breaks, Config
+from stepgraph.protocol.invoke_result import OutputKeys
 
 Supersteps = Sequence[Sequence[tuple[Any, str | None]]]
 """Several updates by hand: for each super-step a list of ``(values, as_node)``, which are applied together."""
 
 
-class BreakpointKeywords(TypedDict, total=False):
-    """Breakpoints of one invocation, in place of those given to ``compile``. `None` leaves those of the graph."""
+class RunKeywords(TypedDict, total=False):
+    """The keywords of ``invoke``, in memory and on Temporal. The breakpoints and the durability are of one invocation,
+    in place of those given to ``compile``; `None` leaves those of the graph."""
 
+    context: Any
+    """What nodes find as ``runtime.context``: an instance of the graph's ``context_schema``, or a mapping of its keys.
+    It travels as JSON data."""
+    stream_mode: str
+    """``"values"``, the only one that ``invoke`` has here."""
+    print_mode: Any
+    """Has no effect."""
+    output_keys: OutputKeys
+    """The keys to return, in place of those of ``output_schema``; for one key as a string, its value."""
     interrupt_before: Breaks
     """Nodes before which the thread pauses: a name, several, or ``"*"`` for all."""
     interrupt_after: Breaks
     """Nodes after which the thread pauses: a name, several, or ``"*"`` for all."""
+    durability: Durability | None
+    """When super-steps are recorded: ``"sync"``, ``"async"`` or ``"exit"``."""
+    control: None
+    """LangGraph's control of a run; it must be `None`."""
+    version: str
+    """``"v1"``, the only form of a result here."""
+    debug: bool | None
+    """Has no effect: the log of level ``debug`` tells more."""
 
 
-class InvokeKeywords(BreakpointKeywords, total=False):
+class InvokeKeywords(RunKeywords, total=False):
     """The keywords of ``invoke`` on Temporal."""
 
     on_busy: OnBusy

@@ -29,7 +29,7 @@ from stepgraph.execution.retry import delay_after_error
 from stepgraph.execution.run_code import RunCode
 from stepgraph.execution.run_node import run_task
 from stepgraph.protocol.apply_writes_request import ApplyWritesRequest, ApplyWritesResult
-from stepgraph.protocol.commands import CommandKind, InvokeCommand, ThreadCommand, runs_nodes
+from stepgraph.protocol.commands import CommandKind, ThreadCommand, config_after, runs_nodes
 from stepgraph.protocol.config import RunnableConfig
 from stepgraph.protocol.opening import ReadRequest
 from stepgraph.protocol.snapshot import config_for
@@ -159,7 +159,7 @@ class MemoryRun:
 
     async def _apply(self, kind: CommandKind, command: ThreadCommand) -> RunnableConfig:
         """Apply one command; return the config of the thread's head after it."""
-        config = command.config if isinstance(command, InvokeCommand) else self._config
+        config = config_after(command, self._config)
         try:
             await apply_command(self.thread, config, kind, command, io=self._io)
         except StepgraphError as error:

@@ -13,22 +13,24 @@ from typing import Any, Unpack
 
 from stepgraph.drive.apply_command import check_command_on_closed
 from stepgraph.engine.record import Record, record_of, thread_from
+from stepgraph.engine.spec import Durability
 from stepgraph.engine.thread import Thread
 from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.protocol.commands import CommandKind, ThreadCommand
 from stepgraph.protocol.config import Breaks, Config, RunConfig, RunnableConfig, parse_config, parse_thread_id
 from stepgraph.protocol.interrupts import Command, Interrupt
-from stepgraph.protocol.invoke_result import OutputKeys, invoke_result
+from stepgraph.protocol.invoke_result import OutputKeys, check_output_keys, invoke_result
 from stepgraph.protocol.method_arguments import (
     bulk_update_command,
     check_filter,
     check_limit,
+    check_supported,
     checkpoint_before,
     invoke_command,
     resume_command,
     update_command,
 )
-from stepgraph.protocol.method_keywords import BreakpointKeywords, HistoryKeywords, Supersteps
+from stepgraph.protocol.method_keywords import HistoryKeywords, RunKeywords, Supersteps
 from stepgraph.protocol.opening import ReadRequest
 from stepgraph.protocol.snapshot import (
     StateSnapshot,
@@ -73,9 +75,7 @@ class MemoryRunner:
         self._types = graph.registry.schema.channels.types_hash
         self._runs: dict[str, list[MemoryRun]] = {}
 
-    def invoke(
-        self, input: Any, config: Config | None = None, **options: Unpack[BreakpointKeywords]
-    ) -> dict[str, Any] | Any:
+    def invoke(self, input: Any, config: Config | None = None, **options: Unpack[RunKeywords]) -> dict[str, Any] | Any:
         """Run a thread in memory until it is idle, and return its values. See `CompiledGraph.invoke`."""
         return run_blocking(self.ainvoke(input, config, **options))
 
@@ -84,24 +84,38 @@ class MemoryRunner:
         input: Any,
         config: Config | None = None,
         *,
+        context: Any = None,
+        stream_mode: str = "values",
+        print_mode: Any = (),
+        output_keys: OutputKeys = None,
         interrupt_before: Breaks = None,
         interrupt_after: Breaks = None,
+        durability: Durability | None = None,
+        control: None = None,
+        version: str = "v1",
+        debug: bool | None = None,
     ) -> dict[str, Any] | Any:
         """Awaitable version of `invoke`."""
-        run_config = parse_config(config)
+        check_supported(stream_mode=stream_mode, control=control, version=version)
+        schema = self.graph.registry.schema
+        output_keys = check_output_keys(output_keys, schema.channels.names)
+        run_config = parse_config(config, new_thread=input is not None and not isinstance(input, Command))
+        run_config = run_config.with_context(schema.context.encode(self.graph.name, context))
+        breaks = interrupt_before, interrupt_after
         thread_id = run_config.thread_id
         latest = self._latest(thread_id)
         if isinstance(input, Command):
             if latest is None:
                 raise no_such_thread(thread_id, NOTHING_WAITS)
-            return await self._run(run_config, "resume", resume_command(input, interrupt_before, interrupt_after))
+            resume = resume_command(run_config, input, *breaks, durability=durability)
+            return await self._run(run_config, "resume", resume, output_keys)
         input_data = self._encode(input)
         joins = input_data is None and run_config.checkpoint_id is None
         if latest is not None and latest.busy:
             if not joins:
                 raise thread_busy(thread_id, latest.thread.run_id)
             await latest.end()
-            return self._result(latest.thread)
+            return self._result(latest.thread, output_keys)
         if run_config.checkpoint_id is not None and latest is None:
             raise no_such_thread(thread_id, NOTHING_TO_REPLAY)
         if input_data is None and latest is None:
@@ -109,10 +123,10 @@ class MemoryRunner:
         if input_data is None and latest is not None and latest.thread.head is None:  # its first command was refused
             raise nothing_to_resume(thread_id)
         if joins and latest is not None and not latest.open and latest.thread.finished:
-            return self._result(latest.thread)
-        command = invoke_command(run_config, input_data, interrupt_before, interrupt_after)
+            return self._result(latest.thread, output_keys)
+        command = invoke_command(run_config, input_data, *breaks, durability=durability)
         command = command.model_copy(update={"types": self._types})
-        return await self._run(run_config, "invoke", command)
+        return await self._run(run_config, "invoke", command, output_keys)
 
     def update_state(
         self, config: Config, values: Any, as_node: str | None = None, task_id: str | None = None
@@ -249,10 +263,12 @@ class MemoryRunner:
         runs.append(MemoryRun(registry, thread, run_config.node_config, read=self._read))
         return runs[-1]
 
-    async def _run(self, run_config: RunConfig, kind: CommandKind, command: ThreadCommand) -> dict[str, Any] | Any:
+    async def _run(
+        self, run_config: RunConfig, kind: CommandKind, command: ThreadCommand, output_keys: OutputKeys = None
+    ) -> dict[str, Any] | Any:
         """Send a command that runs nodes, and return the values once the thread is idle."""
         run, _ = await self._send(run_config, kind, command)
-        return self._result(run.thread)
+        return self._result(run.thread, output_keys)
 
     async def _send(
         self, run_config: RunConfig, kind: CommandKind, command: ThreadCommand

@@ -409,7 +409,8 @@ async def test_results_too_large_for_one_activity_result_are_run_individually() 
 @pytest.mark.parametrize(
     ("node", "graph", "message"),
     [
-        ({}, {"durability": "exit"}, "Graph 'g': durability must be 'sync' or 'async', got 'exit'"),
+        ({}, {"durability": "x"}, "Graph 'g': durability must be 'sync' or 'async' or 'exit', got 'x'"),
+        ({"durability": "exit"}, {}, "Node 'a': durability must be 'sync' or 'async', got 'exit'"),
         ({"durability": True}, {}, "Node 'a': durability must be 'sync' or 'async', got True"),
         ({"durability": "async", "task_queue": "gpu"}, {}, "cannot have durability='async' and a task_queue"),
     ],

@@ -227,7 +227,8 @@ async def test_the_recursion_limit_and_reducer_errors_end_fused_steps(stage: Sta
         assert (await client.ainvoke(None, config))["n"] == 9
 
     builder = StateGraph(Picky)
-    builder.add_node("one", one).add_node("two", one).add_edge(START, "one").add_edge("one", "two").add_edge("two", END)
+    builder.add_node("one", lambda state: {"n": 1}).add_node("two", lambda state: {"n": 1})
+    builder.add_edge(START, "one").add_edge("one", "two").add_edge("two", END)
     summing = builder.compile(name="picky", durability="async")
     client, config = stage.use(summing), stage.thread()
     async with stage.serving(summing):

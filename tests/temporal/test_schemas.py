@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import pairwise
 from operator import add
 from typing import Annotated, Any
 
 import pytest
 from typing_extensions import TypedDict
 
-from stepgraph import END, START, GraphClient, StateGraph
+from stepgraph import END, START, Command, GraphClient, Runtime, StateGraph, interrupt
 from stepgraph.graph.compiled import CompiledGraph
 from tests.conftest import Stage
 
@@ -78,3 +80,71 @@ async def test_a_state_of_one_value_is_started_and_read_by_hand(stage: Stage) ->
         assert await without_code.ainvoke(["c"], config) == ["a", 1, "b", "c", 4]
         assert await stage.use(graph).ainvoke(["d"], config) == ["a", 1, "b", "c", 4, "d", 6]
     assert (await without_code.aget_state(config)).values == ["a", 1, "b", "c", 4, "d", 6]
+
+
+@dataclass
+class Reader:
+    name: str
+
+
+async def test_a_context_goes_to_every_task(stage: Stage) -> None:
+    """Nodes in other processes get it, fused ones, routers, and those after an answer; a queued input has its own."""
+
+    def greet(state: State, runtime: Runtime[Reader]) -> dict[str, Any]:
+        return {"log": [runtime.context.name]}
+
+    def ask(state: State, runtime: Runtime[Reader]) -> dict[str, Any]:
+        return {"log": [interrupt("?"), runtime.context.name]}
+
+    builder = StateGraph(State, Reader)
+    builder.add_node("greet", greet).add_node("fused", greet, durability="async").add_node("ask", ask)
+    builder.add_edge(START, "greet").add_edge("greet", "fused").add_edge("ask", END)
+    builder.add_conditional_edges("fused", lambda state, runtime: runtime.context.name, {"ann": "ask", "bob": END})
+    graph = builder.compile(name="greeting")
+    async with stage.serving(graph):
+        client, config = stage.use(graph), stage.thread()
+        await client.ainvoke({}, config, context={"name": "ann"})
+        answered = await client.ainvoke(Command(resume="yes"), config)
+        assert answered == {"log": ["ann", "ann", "yes", "ann"]}
+        assert await client.ainvoke({}, config, context=Reader("bob"), output_keys="log") == [
+            *answered["log"],
+            "bob",
+            "bob",
+        ]
+        without_code = GraphClient(stage.client, "greeting", task_queue=stage.task_queue)
+        assert (await without_code.ainvoke({}, stage.thread(), context={"name": "bob"}))["log"] == ["bob", "bob"]
+
+
+async def test_a_durability_of_the_invoke_replaces_that_of_the_graph(stage: Stage) -> None:
+    """With ``"exit"``, all super-steps up to the interrupt are one activity, and all after the answered task."""
+    names = ["a", "b", "c", "d", "e"]
+    builder = StateGraph(State)
+    for name in names:
+        asks = name == "c"
+        builder.add_node(name, lambda state, asks=asks, name=name: {"log": [interrupt("?") if asks else name]})
+    for source, target in pairwise([START, *names, END]):
+        builder.add_edge(source, target)
+    graph = builder.compile(name="letters")
+    async with stage.serving(graph):
+        client = stage.use(graph)
+        rows = {}
+        for durability in ("sync", "async", "exit"):
+            config = stage.thread()
+            await client.ainvoke({}, config, durability=durability)
+            await client.ainvoke(Command(resume="C"), config)
+            assert (await client.aget_state(config)).values == {"log": ["a", "b", "C", "d", "e"]}
+            assert len([each async for each in client.aget_state_history(config)]) == 7
+            rows[durability] = await activities(stage, config)
+    assert rows["exit"] == ["letters.steps", "letters.c", "letters.steps"]
+    assert rows["sync"] == [f"letters.{name}" for name in "abccde"]
+    assert set(rows["async"]) == {"letters.steps", "letters.c"}
+
+
+async def activities(stage: Stage, config: dict[str, Any]) -> list[str]:
+    """Return the activities of a thread's latest run by their types, in order."""
+    history = await stage.history((await stage.runs(config["configurable"]["thread_id"]))[0])
+    return [
+        event.activity_task_scheduled_event_attributes.activity_type.name
+        for event in history.events
+        if event.HasField("activity_task_scheduled_event_attributes")
+    ]

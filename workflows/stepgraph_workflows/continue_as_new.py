@@ -92,6 +92,7 @@ def next_start_options(
         config=config,
         interrupt_before=thread.breaks.before,
         interrupt_after=thread.breaks.after,
+        durability=thread.durability,
         continued=ContinuedRun(
             record=with_recent_history(record_of(thread), thread),
             steps_left=thread.steps_left,

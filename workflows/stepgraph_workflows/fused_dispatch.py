@@ -1,4 +1,4 @@
-"""Fused super-steps as one Temporal activity, for nodes whose durability is ``"async"``."""
+"""Fused super-steps as one Temporal activity, for nodes whose durability is ``"async"`` or ``"exit"``."""
 
 from __future__ import annotations
 
@@ -36,6 +36,10 @@ An activity that takes longer, because its nodes are retried, is attempted again
 of the one before it.
 """
 
+EXIT_TIME = timedelta(hours=1)
+"""How long super-steps are fused where durability is ``"exit"``: until the thread stands still, unless that takes
+longer than this, or their results have `MAX_RESULT_BYTES`."""
+
 REPLAY_COST = 0.25
 """What a fused super-step adds to the length of a run, in super-steps with activities of their own."""
 
@@ -43,19 +47,21 @@ REPLAY_COST = 0.25
 def can_fuse(thread: Thread, tasks: tuple[Task, ...]) -> bool:
     """Return whether the head's tasks may run together with later super-steps. None of them may have begun."""
     has_begun = thread.results or thread.failures or thread.interrupts
-    return not has_begun and all(thread.spec.fuses(task.node) for task in tasks)
+    return not has_begun and all(thread.spec.fuses(task.node, thread.durability) for task in tasks)
 
 
 async def run_fused(thread: Thread, settings: RunSettings, config: dict[str, Any], max_steps: int) -> FusedStepsResult:
     """Execute up to ``max_steps`` super-steps from the head. If the activity fails, every task of the head fails."""
-    nodes = [node for node in thread.spec.nodes if thread.spec.fuses(node.name)] or [START_NODE]
+    spec, durability = thread.spec, thread.durability
+    nodes = [node for node in spec.nodes if spec.fuses(node.name, durability)] or [START_NODE]
+    slowest = timedelta(seconds=max(node.timeout for node in nodes))
     try:
         answer = await workflow.execute_activity(
             steps_type(thread.spec.name),
             to_raw(to_activity_input(_request(thread, settings, config, max_steps))),
             result_type=RawValue,
             task_queue=settings.task_queue,
-            start_to_close_timeout=timedelta(seconds=max(node.timeout for node in nodes)) + GRACE,
+            start_to_close_timeout=slowest + GRACE + (EXIT_TIME if _is_exit(thread) else timedelta()),
             heartbeat_timeout=timedelta(seconds=min(node.heartbeat_timeout for node in nodes)),
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             retry_policy=RETRIES,
@@ -109,12 +115,18 @@ def _request(thread: Thread, settings: RunSettings, config: dict[str, Any], max_
         steps_left=thread.steps_left,
         breaks=thread.breaks,
         passes_breakpoint=thread.passes_breakpoint,
+        durability=thread.durability,
         config=config,
-        max_steps=min(settings.fused_steps, max_steps),
-        max_seconds=settings.fused_seconds,
+        max_steps=max_steps if _is_exit(thread) else min(settings.fused_steps, max_steps),
+        max_seconds=EXIT_TIME.total_seconds() if _is_exit(thread) else settings.fused_seconds,
         max_bytes=MAX_RESULT_BYTES,
         storage=settings.uses_external_storage,
     )
+
+
+def _is_exit(thread: Thread) -> bool:
+    """Return whether super-steps are recorded once the thread stands still."""
+    return (thread.durability or thread.spec.durability) == "exit"
 
 
 def _head(thread: Thread) -> Checkpoint:

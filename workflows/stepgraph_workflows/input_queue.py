@@ -87,6 +87,7 @@ class InputQueue:
             config=command.config,
             interrupt_before=command.interrupt_before,
             interrupt_after=command.interrupt_after,
+            durability=command.durability,
             types=command.types,
             fork=command.as_fork() if is_fork else None,
             continued=ContinuedRun(

@@ -19,7 +19,7 @@ from stepgraph.engine.failures import node_error
 from stepgraph.engine.record import RECORD_LIMIT
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import InvalidInputError, StepgraphError
-from stepgraph.protocol.commands import CommandKind, InvokeCommand, ThreadCommand, runs_nodes
+from stepgraph.protocol.commands import CommandKind, ThreadCommand, config_after, runs_nodes
 from stepgraph.protocol.start_options import ContinuedRun, StartOptions
 from stepgraph.protocol.thread_errors import fault_of, nothing_to_resume
 from stepgraph.serde.plain_json import json_size
@@ -106,6 +106,7 @@ class RunLoop:
             limit=options.recursion_limit,
         )
         thread.set_breakpoints(options.interrupt_before, options.interrupt_after)
+        thread.durability = options.durability
         if continued.within_step:
             self._begun_step = thread.head_id
         for command in continued.commands:
@@ -229,8 +230,7 @@ class RunLoop:
             pending = await state.commands.apply_next(thread, state.config, state.io)
             if pending.error is not None:
                 continue
-            if isinstance(pending.command, InvokeCommand):
-                state.config = pending.command.config
+            state.config = config_after(pending.command, state.config)
             state.phase = state.phase.after_command(runs=pending.runs)
             state.publish()
             state.publisher.log(f"{pending.kind} made", checkpoint_id=thread.head_id)
