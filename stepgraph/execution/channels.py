@@ -7,7 +7,6 @@ recorded in a run's spec; this module says which fold stands for a reducer, and 
 from __future__ import annotations
 
 import collections.abc
-import copy
 import hashlib
 import typing
 from collections.abc import Iterable, Mapping
@@ -40,7 +39,8 @@ from stepgraph.serde.equality import describe_loss, same
 from stepgraph.serde.error_text import first_line, type_name, type_text
 from stepgraph.serde.json_values import JsonValues
 from stepgraph.serde.message_list import MessageListCodec
-from stepgraph.serde.plain_json import RoundTripError, as_json
+from stepgraph.serde.plain_json import RoundTripError
+from stepgraph.serde.tagged_values import TaggedCodec
 from stepgraph.serde.type_codec import TypeCodec
 from stepgraph.serde.value_codec import ValueCodec
 
@@ -72,8 +72,8 @@ class Channel:
     codec: ValueCodec = field(repr=False)
     write_codec: ValueCodec = field(repr=False)
     """For what a node writes: of the channel's type, or of the reducer's second parameter if that is annotated."""
-    accepts_any_json: bool = False
-    """Whether a write may also be JSON data of another type, because the reducer does not declare what it accepts."""
+    any_codec: ValueCodec | None = field(default=None, repr=False)
+    """For a write of another type. `None` unless the reducer does not declare what it accepts."""
     empty: Any = NOTHING
     """JSON data of the type's empty value, for a channel with a reducer; `NOTHING` if the type has no empty value."""
     custom_fold: CustomFold | None = None
@@ -124,9 +124,9 @@ class Channel:
                 return {OVERWRITE: self.codec.encode(overwrite.value)}
             return self.write_codec.encode(value)
         except RoundTripError as error:
-            if self.accepts_any_json and overwrite is None:
+            if self.any_codec is not None and overwrite is None:
                 try:
-                    encoded = as_json(value)
+                    encoded = self.any_codec.encode(value)
                     if same(value, self.decode_write(encoded)):
                         return encoded
                 except RoundTripError:
@@ -145,8 +145,8 @@ class Channel:
         try:
             return self.write_codec.decode(encoded)
         except (ValidationError, RoundTripError):
-            if self.accepts_any_json:
-                return copy.deepcopy(encoded)
+            if self.any_codec is not None:
+                return self.any_codec.decode(encoded)
             raise
 
     def prove_write(self, encoded: Any, stamp: str | None) -> Any:
@@ -288,12 +288,14 @@ class Channels:
             return encoded
 
 
-def make_channel(name: str, annotation: Any) -> Channel:
+def make_channel(name: str, annotation: Any, classes: Iterable[type] = ()) -> Channel:
     """Return the channel for a key of the state.
 
     Args:
         name: the key.
         annotation: its type; ``Annotated[type, reducer]`` gives the channel a reducer.
+        classes: classes that values may have where the annotation says nothing of theirs, beside those that it
+            mentions.
 
     Raises:
         GraphDefinitionError: values of the type cannot become JSON and come back, or the reducer is async or does not
@@ -308,22 +310,23 @@ def make_channel(name: str, annotation: Any) -> Channel:
             annotation = inner if len(metadata) == 1 else Annotated[(inner, *metadata[:-1])]
     if reducer is not None:
         check_signature(name, reducer)
+    classes = (*classes, *classes_in(annotation))
     if reducer is not None and is_add_messages(reducer):
-        messages = MessageListCodec(classes_in(annotation), annotation=annotation)
+        messages = MessageListCodec(classes, annotation=annotation)
         return Channel(name, annotation, reducer, messages, messages, empty=[], custom_fold=PairwiseFold(reducer))
-    codec = _codec(name, annotation)
+    codec = _codec(name, annotation, classes)
     if reducer is None:
         return Channel(name, annotation, None, codec, codec)
     hint = update_annotation(reducer)
-    write_codec = codec if hint is None else _codec(name, Union[annotation, hint])  # noqa: UP007 (runtime values)
-    accepts_any_json = hint is None and accepts_any_update(reducer)
+    write_codec = codec if hint is None else _codec(name, Union[annotation, hint], classes)  # noqa: UP007 (runtime values)
+    any_codec = TaggedCodec(classes) if hint is None and accepts_any_update(reducer) else None
     empty = _empty(annotation, codec)
-    return Channel(name, annotation, reducer, codec, write_codec, accepts_any_json, empty, PairwiseFold(reducer))
+    return Channel(name, annotation, reducer, codec, write_codec, any_codec, empty, PairwiseFold(reducer))
 
 
-def _codec(key: str, annotation: Any) -> TypeCodec:
+def _codec(key: str, annotation: Any, classes: Iterable[type]) -> TypeCodec:
     try:
-        return TypeCodec(annotation)
+        return TypeCodec(annotation, classes)
     except (PydanticUserError, PydanticUndefinedAnnotation, SchemaError, RoundTripError) as error:
         raise GraphDefinitionError(
             f"State key {key!r} is declared {type_text(annotation)}, which cannot travel between processes: "

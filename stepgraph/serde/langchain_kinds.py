@@ -33,6 +33,7 @@ _MESSAGES: Final = {
     "ChatMessageChunk": "langchain_core.messages.chat.ChatMessageChunk",
     "FunctionMessageChunk": "langchain_core.messages.function.FunctionMessageChunk",
 }
+_BASE_MESSAGE: Final = "langchain_core.messages.base.BaseMessage"
 _OTHERS: Final = {
     "document": "langchain_core.documents.base.Document",
     "agent_action": "langchain_core.agents.AgentAction",
@@ -55,6 +56,11 @@ def langchain_kind_of(cls: Any) -> Kind | None:
     """Return the kind of one of LangChain's classes; `None` for any other class."""
     path = f"{cls.__module__}.{cls.__qualname__}"
     return model_kind(cls, _TAGS[path], without_defaults=True) if path in _TAGS and _class_at(path) is cls else None
+
+
+def is_message_class(cls: Any) -> bool:
+    """Return whether a class is that of a message, LangChain's or one derived from it."""
+    return any(f"{base.__module__}.{base.__qualname__}" == _BASE_MESSAGE for base in cls.__mro__)
 
 
 def langchain_kind(tag: Any, fields: Mapping[str, Any]) -> Kind | None:

@@ -7,7 +7,7 @@ workflow, tells messages apart by their ids and makes none.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from stepgraph.serde.error_text import first_line, value_text
@@ -26,18 +26,30 @@ def to_messages(value: Any) -> list[Any]:
     Raises:
         RoundTripError: a value is no message, or this process has no LangChain.
     """
-    items = value if isinstance(value, list) else [value]
     langchain = langchain_module("langchain_core.messages")
-    whole = (langchain.BaseMessage, langchain.BaseMessageChunk)
-    if not all(isinstance(item, whole[0]) and not isinstance(item, whole[1]) for item in items):
-        try:
-            items = [langchain.message_chunk_to_message(item) for item in langchain.convert_to_messages(items)]
-        except Exception as error:  # LangChain has several types of errors for it
-            raise RoundTripError(f"{value_text(value)} is no message: {first_line(error)}") from error
-    for message in items:
+    messages = as_messages(value if isinstance(value, list) else [value])
+    for place, message in enumerate(messages):
+        if isinstance(message, langchain.BaseMessageChunk):
+            message = messages[place] = langchain.message_chunk_to_message(message)
         if message.id is None:
             message.id = str(uuid.uuid4())
-    return list(items)
+    return messages
+
+
+def as_messages(values: Sequence[Any]) -> list[Any]:
+    """Return what stands for messages as message objects, without giving them ids.
+
+    Raises:
+        RoundTripError: a value is no message, or this process has no LangChain.
+    """
+    langchain = langchain_module("langchain_core.messages")
+    if all(isinstance(value, langchain.BaseMessage) for value in values):
+        return list(values)
+    try:
+        return list(langchain.convert_to_messages(values))
+    except Exception as error:  # LangChain has several types of errors for it
+        culprit = next((value for value in values if not isinstance(value, langchain.BaseMessage)), values)
+        raise RoundTripError(f"{value_text(culprit)} is no message: {first_line(error)}") from error
 
 
 MESSAGE_LIST: Final = "messages"

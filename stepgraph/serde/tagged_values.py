@@ -67,7 +67,7 @@ class TaggedCodec:
             text = to_json(data)  # raises for a str with surrogates, which is not valid UTF-8
         except Exception as error:
             raise RoundTripError(first_line(error)) from error
-        if _may_have_tags(text):  # what has no tag is JSON data, and equal to its copy
+        if may_have_tags(text):  # what has no tag is JSON data, and equal to its copy
             decoded = self.decode_text(text)
             if not same(value, decoded):
                 raise RoundTripError(f"{type_name(value)} would come back as {describe_difference(value, decoded)}")
@@ -102,7 +102,7 @@ class TaggedCodec:
     def decode_text(self, text: bytes) -> Any:
         """Return a new value from JSON text. Raises `RoundTripError` like `decode`."""
         data = from_json(text)
-        return self.decode(data) if _may_have_tags(text) else data
+        return self.decode(data) if may_have_tags(text) else data
 
     def coerce(self, value: Any) -> Any:
         """Return the value itself: no type is declared that it could be converted to."""
@@ -143,7 +143,7 @@ class TaggedCodec:
         if kind is None:
             raise RoundTripError(
                 f"{type_name(value)} is not among the classes that may travel. Mention the class in an annotation of "
-                "the state, or name it among the graph's classes"
+                "the state, or name it in adopt(types=[...])"
             )
         return {TAG: kind.tag, **kind.dump(value, self._dump)}
 
@@ -164,11 +164,11 @@ class TaggedCodec:
         if kind is None:
             raise RoundTripError(
                 f"its tag {tag!r} names no class that this code allows. Mention the class in an annotation of the "
-                "state, or name it among the graph's classes"
+                "state, or name it in adopt(types=[...])"
             )
         return kind.load(fields, self._load)
 
 
-def _may_have_tags(text: bytes) -> bool:
-    """Return whether JSON text may have the key of a tag; a key may also be written with an escape sequence."""
+def may_have_tags(text: bytes) -> bool:
+    """Return whether JSON text may have a tag, whose key may also be written with an escape sequence."""
     return b'"$type"' in text or b"\\u00" in text

@@ -14,17 +14,28 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pydantic import BaseModel, ConfigDict, RootModel, TypeAdapter, ValidationError
-from pydantic_core import from_json, to_json
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import CoreConfig, from_json, to_json
 from typing_extensions import TypeAliasType
 
 from stepgraph.serde.core_schema import NOT_DATA, is_json, mentions_set, plain_kind, schema_kind
 from stepgraph.serde.equality import describe_difference, describe_loss, same
 from stepgraph.serde.error_text import first_line, type_name, type_text
+from stepgraph.serde.open_schemas import (
+    is_open,
+    names_langchain,
+    serializer_of,
+    validator_of,
+    with_tags,
+    without_langchain,
+)
 from stepgraph.serde.plain_json import RoundTripError
+from stepgraph.serde.tagged_values import TaggedCodec, may_have_tags
 
 TYPE_ADAPTER_CONFIG = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
 
@@ -37,26 +48,41 @@ _BLOCK: Final = MAX_DIGITS // 2
 class TypeCodec:
     """Encodes and decodes values of one type.
 
+    Parts of the type that are open, such as `Any`, ``list`` and ``dict``, keep the classes of their values:
+    LangChain's, Python's own, and those of ``classes``. Values that are JSON data stay as they are.
+
+    Args:
+        annotation: the type.
+        classes: classes of the author's that open parts may have.
+
     Raises:
         RoundTripError: the type is not data; a callable, for example.
         PydanticUserError, PydanticUndefinedAnnotation, SchemaError: pydantic has no schema for the type.
     """
 
-    def __init__(self, annotation: Any) -> None:
+    def __init__(self, annotation: Any, classes: Iterable[type] = ()) -> None:
         self.annotation = annotation
         # Behind an alias, a dataclass or a TypedDict takes the config like any type; a model always brings its own.
         alias = TypeAliasType("alias", annotation)
         self._adapter: TypeAdapter[Any] = TypeAdapter(alias, config=TYPE_ADAPTER_CONFIG)
         if not self._adapter.pydantic_complete:
             self._adapter.rebuild()
-        kind = schema_kind(self._adapter.core_schema)
+        schema = self._adapter.core_schema
+        kind = schema_kind(schema)
         if kind in NOT_DATA:
             raise RoundTripError(f"it stands for {NOT_DATA[kind]}")
-        self._has_sets = mentions_set(self._adapter.core_schema)
-        self.plain_kind = plain_kind(self._adapter.core_schema)
+        self.plain_kind = plain_kind(schema)
         """``list``, ``dict``, ``int``, ...: the kind of a type without constraints, so that each concatenation of its
         lists is a list of the type, each union of its mappings a mapping of the type. Otherwise empty."""
-        self._is_json = is_json(self._adapter.core_schema)
+        self._is_json = is_json(schema)
+        has_sets = mentions_set(schema)
+        self._plain = _Conversion(self._adapter.validator, self._adapter.serializer, has_sets)
+        self._tagged: _Conversion | None = None
+        self._names_langchain = names_langchain(schema)
+        if is_open(schema):
+            tagged = with_tags(schema, TaggedCodec(classes))
+            config = cast(CoreConfig, TYPE_ADAPTER_CONFIG)
+            self._tagged = _Conversion(validator_of(tagged, config), serializer_of(tagged, config), has_sets)
 
     def fingerprint(self) -> str:
         """Return the type's JSON schema as JSON text, without titles and descriptions; its name if it has none.
@@ -64,7 +90,10 @@ class TypeCodec:
         It is the same in every process and in every version of Python.
         """
         try:
-            schema = self._adapter.json_schema(mode="serialization")
+            if self._names_langchain:
+                schema = GenerateJsonSchema().generate(without_langchain(self._adapter.core_schema), "serialization")
+            else:
+                schema = self._adapter.json_schema(mode="serialization")
         except Exception:  # pydantic's own error for a type without a JSON schema, or whatever a user's hook raises
             return type_text(self.annotation)
         return to_json(_without_texts(schema)).decode()
@@ -91,11 +120,25 @@ class TypeCodec:
         Raises:
             RoundTripError: decoding the data would not give an equal value of the same types.
         """
-        return self._round_trip(value)[0]
+        if self._is_json:
+            with suppress(Exception):  # the slow path below finds the same problem, and says what and where it is
+                plain = self._adapter.validate_python(value, strict=True)
+                if same(value, plain):
+                    text = to_json(plain)  # raises for a str with surrogates, which is not valid UTF-8
+                    if not _may_have_long_integer(text):
+                        return plain
+        if self._tagged is None:
+            return self._plain.round_trip(value)[0]
+        if not self._names_langchain:
+            with suppress(RoundTripError):  # a value that needs tags
+                encoded, text = self._plain.round_trip(value)
+                if not may_have_tags(text):  # a mapping of the user's has to be told from a tag
+                    return encoded
+        return self._tagged.round_trip(value)[0]
 
     def dump(self, value: Any) -> Any:
         """Return JSON data for a value that is known to be of the type."""
-        return self._serialize(value)[0]
+        return (self._tagged or self._plain).serialize(value)[0]
 
     def decode(self, encoded: Any) -> Any:
         """Return a new value from JSON data. Raises pydantic's `ValidationError` if the data does not fit the type."""
@@ -106,44 +149,51 @@ class TypeCodec:
 
     def decode_text(self, text: bytes) -> Any:
         """Return a new value from JSON text. Raises pydantic's `ValidationError` if the text does not fit the type."""
-        return self._adapter.validate_json(text)
+        if self._tagged is not None and (self._names_langchain or may_have_tags(text)):
+            return self._tagged.validator.validate_json(text)
+        return self._plain.validator.validate_json(text)
 
     def coerce(self, value: Any) -> Any:
         """Return a value converted to the type: a model from ``{"title": "x"}``, for example.
 
         Raises pydantic's `ValidationError` if the value does not fit the type.
         """
-        return self._adapter.validate_python(value)
+        conversion = self._tagged if self._tagged is not None and self._names_langchain else self._plain
+        return conversion.validator.validate_python(value)
 
-    def _round_trip(self, value: Any) -> tuple[Any, Any]:
-        """Return JSON data for a value, and the value that decoding the data gives."""
-        if self._is_json:
-            with suppress(Exception):  # the slow path below finds the same problem, and says what and where it is
-                plain = self._adapter.validate_python(value, strict=True)
-                if same(value, plain):
-                    text = to_json(plain)  # raises for a str with surrogates, which is not valid UTF-8
-                    if not _may_have_long_integer(text):
-                        return plain, plain
-        encoded, text = self._serialize(value)
+
+@dataclasses.dataclass(frozen=True)
+class _Conversion:
+    """Converts the values of one type, with tags in its open parts or without."""
+
+    validator: Any
+    serializer: Any
+    has_sets: bool
+
+    def round_trip(self, value: Any) -> tuple[Any, bytes]:
+        """Return a value as JSON data and as JSON text, after checking that it comes back unchanged."""
+        encoded, text = self.serialize(value)
         try:
-            decoded = self._adapter.validate_json(text)
+            decoded = self.validator.validate_json(text)
         except Exception as error:  # pydantic's, or whatever a validator of the user's raises
             raise RoundTripError(first_line(error)) from error
         if not same(value, decoded):
             raise RoundTripError(f"{type_name(value)} would come back as {describe_difference(value, decoded)}")
-        return encoded, decoded
+        return encoded, text
 
-    def _serialize(self, value: Any) -> tuple[Any, bytes]:
+    def serialize(self, value: Any) -> tuple[Any, bytes]:
         """Return a value as JSON data and as JSON text."""
         try:
-            encoded = self._adapter.dump_python(value, mode="json", warnings="error", round_trip=True, by_alias=True)
-            if self._has_sets:
+            encoded = self.serializer.to_python(value, mode="json", warnings="error", round_trip=True, by_alias=True)
+            if self.has_sets:
                 encoded = _with_sorted_sets(value, encoded)
             text = to_json(encoded)
             if b"NaN" in text or b"Infinity" in text:
                 text = to_json(encoded, inf_nan_mode="strings")
                 encoded = from_json(text)
         except Exception as error:  # pydantic's, or whatever a serializer of the user's raises
+            if isinstance(error.__cause__, RoundTripError):  # of an open part
+                raise error.__cause__ from error
             raise RoundTripError(first_line(error)) from error
         return encoded, text
 

@@ -17,12 +17,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from uuid import UUID
 
+import langchain_core.documents
 import pytest
+from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage
 from pydantic import AfterValidator, BaseModel, Field, InstanceOf, RootModel, StringConstraints, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import CoreConfig, to_json
 from typing_extensions import TypeAliasType, TypedDict
 
 from stepgraph.serde.core_schema import NOT_DATA, is_json, mentions_set, plain_kind, schema_kind
-from stepgraph.serde.type_codec import TYPE_ADAPTER_CONFIG
+from stepgraph.serde.error_text import type_text
+from stepgraph.serde.open_schemas import is_open, serializer_of, validator_of, with_tags, without_langchain
+from stepgraph.serde.tagged_values import TaggedCodec
+from stepgraph.serde.type_codec import TYPE_ADAPTER_CONFIG, TypeCodec
 
 
 class NoSchema:
@@ -31,6 +38,19 @@ class NoSchema:
 
 class Model(BaseModel):
     x: int
+
+
+class OpenModel(BaseModel):
+    anything: Any
+
+
+@dataclasses.dataclass
+class OpenData:
+    anything: list[Any]
+
+
+class Cell(TypedDict):
+    anything: Any
 
 
 class ModelWithSet(BaseModel):
@@ -334,3 +354,51 @@ def test_a_type_whose_values_are_json_already(annotation: Any, value: Any) -> No
 def test_a_type_whose_values_need_encoding_or_validation(annotation: Any) -> None:
     """A value of such a type may change on its way through JSON, or the type restricts its values further."""
     assert not is_json(schema_of(annotation))
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        Any,
+        list,
+        dict,
+        object,
+        dict[str, Any] | None,
+        Sequence[Any],
+        Iterable[Any] | int,
+        tuple[int, Any],
+        Cell,
+        OpenModel,
+        OpenData,
+        AnyMessage,
+        list[BaseMessage],
+        HumanMessage | None,
+        langchain_core.documents.Document,
+    ],
+    ids=type_text,
+)
+def test_a_type_with_open_parts(annotation: Any) -> None:
+    """Values of such parts are encoded with their class."""
+    assert is_open(schema_of(annotation))
+
+
+@pytest.mark.parametrize("annotation", [int, dict[str, int], Model, Data, Tree, Json, Literal["any"]], ids=str)
+def test_a_type_without_open_parts(annotation: Any) -> None:
+    """Each part says what its values are."""
+    assert not is_open(schema_of(annotation))
+
+
+def test_the_open_field_of_a_model_is_replaced() -> None:
+    """Pydantic takes a model's own validator and serializer, in which nothing is replaced, unless it is told not to."""
+    schema = with_tags(schema_of(OpenModel), TaggedCodec())
+    value = OpenModel(anything=[(1,)])
+    text = to_json(serializer_of(schema, CoreConfig()).to_python(value, mode="json"))
+    assert validator_of(schema, CoreConfig()).validate_json(text) == value
+
+
+def test_messages_have_one_name_in_every_version_of_langchain() -> None:
+    """So a value that was recorded with another version needs no proof."""
+    schema = GenerateJsonSchema().generate(without_langchain(schema_of(list[AnyMessage])), "serialization")
+    assert schema["items"] == {"const": "BaseMessage", "type": "string"}
+    assert "BaseMessage" in TypeCodec(list[AnyMessage]).fingerprint()
+    assert "content" not in TypeCodec(dict[str, AnyMessage | HumanMessage]).fingerprint()

@@ -10,6 +10,7 @@ import math
 import subprocess
 import sys
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -17,9 +18,11 @@ from time import perf_counter
 from typing import Annotated, Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
+import langchain_core.documents
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, RemoveMessage, ToolMessage
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, RootModel, SecretStr, computed_field
 from pydantic_core import to_json
 from typing_extensions import TypedDict
@@ -112,6 +115,17 @@ class Row(TypedDict, total=False):
     tags: set[str]
 
 
+class Anything(TypedDict):
+    any: Any
+    number: int
+
+
+CALL = {"name": "search", "args": {"q": 1}, "id": "c", "type": "tool_call"}
+MESSAGE = AIMessage("", id="1", tool_calls=[CALL], additional_kwargs={"at": (1, 2)})
+TOOL_MESSAGE = ToolMessage("found", tool_call_id="c", artifact={1, 2})
+DOCUMENT = langchain_core.documents.Document("text", id="1", metadata={"pages": (1, 2)})
+
+
 class Cell(NamedTuple):
     row: int
     text: str
@@ -169,6 +183,10 @@ LEAVES: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (Row, st.fixed_dictionaries({}, optional={"id": st.integers(), "point": points, "tags": st.sets(texts)})),
     (Cell, st.builds(Cell, st.integers(), texts)),
     (Any, json_values),
+    (Any, st.tuples(json_values, moments)),
+    (list, st.lists(json_values | st.just(MESSAGE) | st.just(DOCUMENT), max_size=3)),
+    (AnyMessage, st.sampled_from([MESSAGE, TOOL_MESSAGE])),
+    (Anything, st.fixed_dictionaries({"any": json_values | st.just(MESSAGE), "number": st.integers()})),
 ]
 HASHABLE: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (int, st.integers()),
@@ -234,27 +252,20 @@ def test_a_value_of_the_declared_type_survives_a_round_trip(typed: tuple[Any, An
 
 
 REFUSED: dict[str, tuple[Any, Any, str]] = {
-    "a dataclass in Any": (Any, Point(1.0), "test_type_codec.Point: .*come back as dict"),
-    "a dataclass in a bare list": (list, [Point(1.0)], "list: .*one with dict for .*Point"),
+    "a dataclass in Any": (Any, Point(1.0), "test_type_codec.Point is not among the classes"),
+    "a dataclass in a bare list": (list, [Point(1.0)], "test_type_codec.Point is not among the classes"),
     "a model in a dict of anything": (
         dict[str, Any],
         {"a": Document(title="x")},
-        "dict: .*one with dict for .*Document",
+        "test_type_codec.Document is not among the classes",
     ),
-    "a tuple in Any": (Any, (1, 2), "tuple: .*come back as list"),
-    "a tuple deep in Any": (Any, {"a": [{"b": (1,)}]}, "dict: .*one with list for tuple"),
-    "a set in a list of anything": (list[Any], [{1}], "list: .*one with list for set"),
-    "bytes in Any": (Any, b"x", "bytes: .*come back as str"),
-    "a date in Any": (Any, date(2024, 1, 1), "datetime.date: .*come back as str"),
-    "a str-Enum in Any": (Any, Mood.GLAD, "Mood: .*come back as str"),
-    "a str-Enum in a set of anything": (set[Any], {Mood.GLAD}, "set: .*other contents"),
-    "a str-Enum in a dataclass": (Plain, Plain(Mood.GLAD), "Plain: .*one with str for .*Mood"),
-    "a str-Enum in a model": (Open, Open(any=Mood.GLAD), "Open: .*one with str for .*Mood"),
+    "a str-Enum in Any": (Any, Mood.GLAD, "Mood is not among the classes"),
+    "a str-Enum in a set of anything": (set[Any], {Mood.GLAD}, "Mood is not among the classes"),
+    "a str-Enum in a dataclass": (Plain, Plain(Mood.GLAD), "Mood is not among the classes"),
+    "a str-Enum in a model": (Open, Open(any=Mood.GLAD), "Mood is not among the classes"),
     "a str-Enum for a str": (str, Mood.GLAD, "Mood: .*come back as str"),
     "an IntEnum for an int": (int, Level.LOW, "Level: .*come back as int"),
-    "an integer key in Any": (Any, {1: "a"}, "dict: .*one with str for int"),
-    "keys that become equal as JSON": (dict[Any, Any], {1: "a", "1": "b"}, "dict: .*other contents"),
-    "NaN in Any": (Any, math.nan, "float: .*come back as str"),
+    "an integer key in a mapping of texts": (dict[str, Any], {1: "a"}, "dict: "),
     "a dict subclass": (dict[str, int], collections.Counter("ab"), "collections.Counter: .*come back as dict"),
     "an OrderedDict": (dict[str, int], collections.OrderedDict(a=1), "OrderedDict: .*come back as dict"),
     "a list subclass": (list[int], type("Mine", (list,), {})([1]), "Mine: .*come back as list"),
@@ -287,10 +298,10 @@ REFUSED: dict[str, tuple[Any, Any, str]] = {
     "a length that is not allowed": (Annotated[list[int], Field(max_length=1)], [1, 2], "list: .*at most 1 item"),
     "a text that UTF-8 cannot encode": (str, "\ud800", "str: .*surrogates not allowed"),
     "a key that UTF-8 cannot encode": (dict[str, int], {"\ud800": 1}, "dict: "),
-    "a list that contains itself": (Any, circular := [], "list: Circular reference"),
-    "a list nested too deeply": (Any, deep := [], "list: .*depth"),
-    "an object": (Any, object(), "object: Unable to serialize unknown type: <class 'object'>"),
-    "a function": (Any, print, "builtin_function_or_method: Unable to serialize"),
+    "a list that contains itself": (Any, circular := [], "list contains itself"),
+    "a list nested too deeply": (Any, deep := [], "list contains itself, or is nested too deep"),
+    "an object": (Any, object(), "object is not among the classes"),
+    "a function": (Any, print, "builtin_function_or_method is not among the classes"),
 }
 secretive._secret = 5
 circular.append(circular)
@@ -335,6 +346,30 @@ ACCEPTED: dict[str, tuple[Any, Any, Any]] = {
     "a number beyond 64 bits": (Any, 10**40, repr),
     "negative zero": (float, -0.0, repr),
     "a null byte": (str, "\0", repr),
+    "a tuple in Any": (Any, (1, 2), repr),
+    "a tuple deep in Any": (Any, {"a": [{"b": (1,)}]}, repr),
+    "a tuple in a set of anything": (set[Any], {(1, 2)}, repr),
+    "a set in a list of anything": (list[Any], [{1}], repr),
+    "bytes in Any": (Any, b"x", repr),
+    "a date in a typed dict": (Anything, {"any": date(2024, 1, 1), "number": 1}, repr),
+    "a date in a dataclass": (Plain, Plain(date(2024, 1, 1)), vars),
+    "a date in a model": (Open, Open(any=date(2024, 1, 1)), repr),
+    "integer keys in a bare dict": (dict, {1: "a", "1": "b"}, repr),
+    "a mapping that looks like a tag": (dict[str, Any], {"a": {"$type": "tuple", "items": []}}, repr),
+    "a key that looks like a tag": (dict[str, Any], {"$type": "tuple", "items": []}, repr),
+    "NaN in Any": (Any, math.nan, repr),
+    "messages in Any": (Any, {"log": [MESSAGE, (TOOL_MESSAGE,)]}, repr),
+    "messages in a bare list": (list, [MESSAGE, TOOL_MESSAGE], repr),
+    "messages in a list of messages": (list[AnyMessage], [MESSAGE, TOOL_MESSAGE], repr),
+    "messages in a list of base messages": (list[BaseMessage], [MESSAGE, TOOL_MESSAGE, RemoveMessage("1")], repr),
+    "messages in a sequence": (Sequence[BaseMessage], [MESSAGE, TOOL_MESSAGE], repr),
+    "messages in a union": (list[BaseMessage] | BaseMessage | str | None, MESSAGE, repr),
+    "a message of a class": (AIMessage | None, MESSAGE, repr),
+    "messages in a mapping": (dict[str, Sequence[Any]], {"a": [MESSAGE]}, repr),
+    "a document": (langchain_core.documents.Document, DOCUMENT, repr),
+    "documents": (list[langchain_core.documents.Document], [DOCUMENT], repr),
+    "documents in Any": (Any, {"found": [DOCUMENT]}, repr),
+    "documents in a dataclass": (Plain, Plain(any=[DOCUMENT]), vars),
 }
 
 
