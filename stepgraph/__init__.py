@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stepgraph.client import GraphClient, GraphRun
     from stepgraph.engine.constants import END, START
     from stepgraph.execution.message_reducer import add_messages
+    from stepgraph.execution.node_timeout import TimeoutPolicy
     from stepgraph.execution.retry import RetryPolicy
     from stepgraph.execution.runtime import ExecutionInfo, Runtime
     from stepgraph.execution.scratchpad import interrupt
@@ -56,6 +57,7 @@ _MODULES = {
     "StateSnapshot": "stepgraph.protocol.snapshot",
     "StreamWriter": "stepgraph.execution.stream_writer",
     "TaskSnapshot": "stepgraph.protocol.snapshot",
+    "TimeoutPolicy": "stepgraph.execution.node_timeout",
     "add_messages": "stepgraph.execution.message_reducer",
     "get_config": "stepgraph.execution.task_context",
     "get_runtime": "stepgraph.execution.task_context",
@@ -88,6 +90,7 @@ __all__ = [
     "StateSnapshot",
     "StreamWriter",
     "TaskSnapshot",
+    "TimeoutPolicy",
     "add_messages",
     "adopt",
     "get_config",
@@ -98,7 +101,20 @@ __all__ = [
 ]
 
 
+_NOT_HERE = {
+    "CachePolicy": "Results of finished nodes are recorded; a cache across threads may be kept in a store.",
+    "TracePolicy": "Nodes are traced by Temporal and by the callbacks of the models that they call.",
+    "entrypoint": "Build the workflow with StateGraph.",
+    "task": "Build the workflow with StateGraph: each node is a task.",
+}
+"""LangGraph's names that have no counterpart, and what to do instead."""
+
+
 def __getattr__(name: str) -> Any:
+    if name in _NOT_HERE:  # no AttributeError: an import would replace its message
+        raise ImportError(
+            f"stepgraph has no {name}. {_NOT_HERE[name]} See docs/coming-from-langgraph.md.", name=__name__
+        )
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_MODULES[name]), name)

@@ -10,6 +10,7 @@
     │   ├── ChannelTypeError                  a recorded value does not fit the type of this code
     │   └── PayloadTooLargeError              a value is larger than Temporal carries
     ├── OutsideNodeError (RuntimeError)       a function for nodes was called outside one
+    ├── NodeTimeoutError                      an attempt exceeded its TimeoutPolicy
     ├── NodeError                             a node failed and is not retried at run time
     │   └── MissingNodeError                  no worker has the node's code
     ├── ReducerError                          a reducer raised                 at commit
@@ -132,6 +133,14 @@ class OutsideNodeError(StepgraphError, RuntimeError):
 
 class UnsupportedError(StepgraphError, NotImplementedError):
     """A call asks for what LangGraph has and stepgraph has not. Parts: ``feature``."""
+
+
+class NodeTimeoutError(StepgraphError):
+    """An attempt at a node took longer than the node's `TimeoutPolicy` allows. A retry policy retries it by default.
+
+    It is no `TimeoutError`, as in LangGraph. Parts: ``node``, ``kind`` (``"run"`` or ``"idle"``), ``timeout``,
+    ``run_timeout``, ``idle_timeout``, ``elapsed``, in seconds.
+    """
 
 
 class NodeError(StepgraphError):

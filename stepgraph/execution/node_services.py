@@ -1,4 +1,4 @@
-"""What the process around a graph's functions provides to them: a store, a stream, heartbeats.
+"""What the process around a graph's functions provides to them: a store, a stream.
 
 The activities and the in-memory runner pass it in with the graph's code (`stepgraph.execution.run_code`), because code
 of a graph must know neither Temporal nor settings.
@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from stepgraph.execution.runtime import no_heartbeat
 from stepgraph.execution.stream_writer import StreamSink
 
 
@@ -26,8 +25,6 @@ class NodeServices:
     """Returns the store of a graph that was compiled without one. Called when a node first asks for it."""
     stream: StreamSink | None = None
     """Takes what nodes write to their stream; `None` if nobody reads."""
-    heartbeat: Callable[[], None] = no_heartbeat
-    """Called when a node reports progress."""
     first_attempt_time: float | None = None
     """When the first attempt at the task started, in seconds since 1970."""
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from stepgraph.engine.spec import GraphSpec
 from stepgraph.errors import MissingNodeError
 from stepgraph.execution.node_parameters import STATE_ALONE, NodeParameters
+from stepgraph.execution.node_timeout import TimeoutPolicy
 from stepgraph.execution.retry import RetryPolicy
 from stepgraph.execution.state_schema import StateSchema
 from stepgraph.execution.task_code import TaskCode
@@ -38,6 +39,8 @@ class RegisteredNode:
     """What the function takes."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """What the node's author says of it; the node finds it in its config's metadata."""
+    timeout_policy: TimeoutPolicy | None = None
+    """How long an attempt may take, or be silent, until it has failed."""
     input_schema: Any = None
     """The class of the state that the function takes; `None` for the graph's."""
 

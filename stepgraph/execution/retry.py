@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from stepgraph.engine.spec import MAX_ATTEMPTS, RetrySpec
-from stepgraph.errors import StepgraphError
+from stepgraph.errors import NodeTimeoutError, StepgraphError
 
 MIN_SECONDS = 0.001
 MAX_SECONDS = 10 * 366 * 86_400.0
@@ -38,14 +38,14 @@ _NOT_RETRIED = (
 def default_retry_on(error: Exception) -> bool:
     """Return whether a policy without ``retry_on`` retries an exception. The rule is LangGraph's.
 
-    A `ConnectionError` is retried; of httpx's and requests' errors for an HTTP status, those for 5xx. Errors that the
-    program or its data causes are not, nor are `OSError` (so neither `TimeoutError`) and `RuntimeError`. Everything
-    else is.
+    A `ConnectionError` is retried, and a `NodeTimeoutError`; of httpx's and requests' errors for an HTTP status, those
+    for 5xx. Errors that the program or its data causes are not, nor are `OSError` (so neither `TimeoutError`) and
+    `RuntimeError`. Everything else is.
 
     As in LangGraph, a ``requests.HTTPError`` is also retried if its response is missing or false, and requests makes
     every response false whose status is 400 or more.
     """
-    if isinstance(error, ConnectionError):
+    if isinstance(error, ConnectionError | NodeTimeoutError):
         return True
     if _is_instance(error, "httpx", "HTTPStatusError"):
         return _is_server_error(error)

@@ -18,6 +18,7 @@ from stepgraph.errors import ReducerError
 from stepgraph.execution.call_function import RunSync, call_function
 from stepgraph.execution.custom_folds import changes_by
 from stepgraph.execution.node_output import NodeOutput, check_write_size, encode_update, output_of
+from stepgraph.execution.node_timeout import AttemptTimer
 from stepgraph.execution.routing import route
 from stepgraph.execution.run_code import RunCode
 from stepgraph.execution.run_task_code import run_task_code
@@ -74,8 +75,9 @@ async def run_task(
             node_state = schema.node_state(values, node.input_schema)
         token = current_scratchpad.set(Scratchpad(request.idempotency_key, request.answers))
         try:
-            context = task_context(code, request, attempt)
-            returned = await call_function(node.function, node.parameters, node_state, context, run_sync)
+            async with AttemptTimer(node.timeout_policy, request.node) as timer:
+                context = task_context(code, request, attempt, timer)
+                returned = await call_function(node.function, node.parameters, node_state, context, run_sync)
         except GraphInterrupt as interrupted:
             return TaskResult(interrupt=interrupted.request)
         finally:

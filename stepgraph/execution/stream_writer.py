@@ -40,12 +40,18 @@ def no_stream(value: Any) -> None:
     """Write a value that nobody reads."""
 
 
-def writer_to(sink: StreamSink | None, request: TaskRequest, attempt: int) -> StreamWriter:
-    """Return the writer of one attempt at a task; `no_stream` if there is no sink."""
-    if sink is None:
+def writer_to(
+    sink: StreamSink | None, request: TaskRequest, attempt: int, written: Callable[[], None] | None = None
+) -> StreamWriter:
+    """Return the writer of one attempt at a task. ``written`` is called at each value, also without a sink."""
+    if sink is None and written is None:
         return no_stream
 
     def write(value: Any) -> None:
+        if written is not None:
+            written()
+        if sink is None:
+            return
         sink(
             StreamedValue(
                 thread_id=request.thread_id,

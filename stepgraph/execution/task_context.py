@@ -14,8 +14,9 @@ from typing import Any
 
 from stepgraph.errors import OutsideNodeError
 from stepgraph.execution.node_config import node_config
+from stepgraph.execution.node_timeout import AttemptTimer
 from stepgraph.execution.run_code import RunCode
-from stepgraph.execution.runtime import ContextT, ExecutionInfo, Runtime, StoreOnDemand
+from stepgraph.execution.runtime import ContextT, ExecutionInfo, Runtime, StoreOnDemand, no_heartbeat
 from stepgraph.execution.stream_writer import StreamWriter, writer_to
 from stepgraph.protocol.config import CONTEXT, RunnableConfig
 from stepgraph.protocol.task_request import TaskRequest
@@ -46,16 +47,19 @@ class TaskContext:
                 return None
 
 
-def task_context(code: RunCode, request: TaskRequest, attempt: int) -> TaskContext:
-    """Return the context of one attempt at a task. The config is a copy, which the node may change."""
+def task_context(code: RunCode, request: TaskRequest, attempt: int, timer: AttemptTimer | None = None) -> TaskContext:
+    """Return the context of one attempt at a task. The config is a copy, which the node may change.
+
+    ``timer`` is told of the node's progress.
+    """
     services, registry = code.services, code.registry
     node = registry.nodes.get(request.node)
     config = node_config(code.spec, request, attempt, node.metadata if node is not None else {})
     runtime: Runtime[Any] = Runtime(
         context=registry.schema.context.decode(registry.name, request.config.get(CONTEXT)),
         store=registry.store if registry.store is not None else StoreOnDemand(services.open_store),
-        stream_writer=writer_to(services.stream, request, attempt),
-        heartbeat=services.heartbeat,
+        stream_writer=writer_to(services.stream, request, attempt, timer.written if timer is not None else None),
+        heartbeat=timer.heartbeat if timer is not None else no_heartbeat,
         execution_info=ExecutionInfo(
             checkpoint_id=request.checkpoint_id,
             checkpoint_ns=f"{request.node}:{request.task_id}",

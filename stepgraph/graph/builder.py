@@ -14,30 +14,34 @@ from stepgraph.engine.constants import END, START
 from stepgraph.engine.spec import BranchSpec, Durability, GraphSpec, JoinSpec, NodeSpec
 from stepgraph.errors import GraphDefinitionError
 from stepgraph.execution.node_parameters import NodeParameters, name_of
+from stepgraph.execution.node_timeout import TimeoutPolicy
 from stepgraph.execution.registry import GraphRegistry, RegisteredNode, RegisteredRouter
-from stepgraph.execution.retry import MAX_SECONDS, MIN_SECONDS, RetryPolicy
+from stepgraph.execution.retry import RetryPolicy
 from stepgraph.execution.state_class import class_of_parameter
 from stepgraph.execution.state_schema import StateSchema
 from stepgraph.graph import validation
 from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.graph.destinations import Destinations, PathMap, command_ends, router_ends
+from stepgraph.graph.node_defaults import NodeDefaults
 from stepgraph.graph.node_options import (
+    Seconds,
     check_store,
     check_task_queue,
     name_and_function,
     name_in_sequence,
     node_metadata,
     node_parameters,
+    node_timeout,
+    refuse,
     retry_policies,
     retry_spec,
+    seconds_of,
 )
 from stepgraph.protocol.task_request import HEARTBEAT_TIMEOUT
 
-Seconds = float | timedelta
 NodeFunction = Callable[..., Any]
 Router = Callable[..., Any]
 
-DEFAULT_TIMEOUT = timedelta(days=1)
 DEFAULT_HEARTBEAT_TIMEOUT = timedelta(seconds=HEARTBEAT_TIMEOUT)
 
 
@@ -74,6 +78,7 @@ class StateGraph:
         self._joins: list[JoinSpec] = []
         self._branches: list[BranchSpec] = []
         self._routers: dict[tuple[str, str], RegisteredRouter] = {}
+        self._defaults = NodeDefaults()
 
     def add_node(
         self,
@@ -83,12 +88,15 @@ class StateGraph:
         input_schema: Any = None,
         retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
         metadata: Mapping[str, Any] | None = None,
-        timeout: Seconds = DEFAULT_TIMEOUT,
+        timeout: Seconds | TimeoutPolicy | None = None,
         heartbeat_timeout: Seconds = DEFAULT_HEARTBEAT_TIMEOUT,
         task_queue: str | None = None,
         durability: Durability | None = None,
         destinations: Destinations | None = None,
         defer: bool = False,
+        error_handler: Any = None,
+        cache_policy: Any = None,
+        trace_policy: Any = None,
     ) -> Self:
         """Add a node: a function or a LangChain Runnable, alone or after its name. A function may be sync or async.
 
@@ -105,8 +113,9 @@ class StateGraph:
             retry_policy: the exceptions after which the node is retried; without a policy it fails at the first. Of
                 several policies the first one that the exception matches decides.
             metadata: what the node finds under ``metadata`` in its config, beside the caller's.
-            timeout: seconds, or a `timedelta`, that one attempt may take before another begins. With a retry policy,
-                such an attempt counts as a failed one.
+            timeout: seconds, or a `timedelta`, that one attempt may take before another begins; a day by default. With
+                a retry policy, such an attempt counts as a failed one. With a `TimeoutPolicy`, an attempt that exceeds
+                it raises `NodeTimeoutError`, as in LangGraph: the node has failed, unless its retry policy retries it.
             heartbeat_timeout: seconds, or a `timedelta`, without a heartbeat after which the worker counts as crashed
                 and Temporal starts another attempt. stepgraph sends heartbeats in the background while a node runs.
             task_queue: the task queue of this node, if it does not run with the rest of its graph.
@@ -115,21 +124,24 @@ class StateGraph:
                 from nodes to labels. By default these are taken from the return annotation,
                 ``Command[Literal["a", "b"]]``.
             defer: whether the node, when it is due, waits until nothing else is due.
+            error_handler, cache_policy, trace_policy: options of LangGraph's that are refused.
 
         Raises:
             GraphDefinitionError: the name or an option is unusable.
         """
         name, function = name_and_function(node, action)
+        refuse(name, error_handler=error_handler, cache_policy=cache_policy, trace_policy=trace_policy)
         validation.check_node(name, self._nodes, self.schema)
         parameters = node_parameters(f"Node {name!r}", name, function)
         policies, about = retry_policies(name, retry_policy), node_metadata(name, metadata)
         check_task_queue(name, task_queue)
+        seconds, timeout_policy = node_timeout(name, timeout)
         ends, labels = command_ends(name, function, destinations)
         view = self._view_of(function, parameters, input_schema)
         self._nodes[name] = NodeSpec(
             name=name,
-            timeout=_seconds(name, "timeout", timeout),
-            heartbeat_timeout=_seconds(name, "heartbeat_timeout", heartbeat_timeout),
+            timeout=seconds,
+            heartbeat_timeout=seconds_of(name, "heartbeat_timeout", heartbeat_timeout),
             task_queue=task_queue,
             retry=retry_spec(name, policies),
             durability=_durability(f"Node {name!r}", durability, task_queue),
@@ -137,7 +149,32 @@ class StateGraph:
             end_labels=labels,
             defer=bool(defer),
         )
-        self._functions[name] = RegisteredNode(function, policies, parameters, about, view)
+        self._functions[name] = RegisteredNode(
+            function, policies, parameters, about, input_schema=view, timeout_policy=timeout_policy
+        )
+        self._defaults.note(name, retry_policy, timeout)
+        return self
+
+    def set_node_defaults(
+        self,
+        *,
+        retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+        timeout: Seconds | TimeoutPolicy | None = None,
+        error_handler: Any = None,
+        cache_policy: Any = None,
+    ) -> Self:
+        """Set options for all nodes that have none of their own, also for those that are there already.
+
+        Args:
+            retry_policy: as in `add_node`.
+            timeout: as in `add_node`.
+            error_handler, cache_policy: options of LangGraph's that are refused.
+
+        Raises:
+            GraphDefinitionError: an option is unusable.
+        """
+        refuse("set_node_defaults", error_handler=error_handler, cache_policy=cache_policy)
+        self._defaults.set(retry_policy, timeout)
         return self
 
     def add_sequence(self, nodes: Sequence[NodeFunction | tuple[str, NodeFunction]]) -> Self:
@@ -250,10 +287,11 @@ class StateGraph:
         Raises:
             GraphDefinitionError: the graph cannot work; the message names the node or edge, and the fix.
         """
+        nodes, functions = self._defaults.apply(self._nodes, self._functions)
         spec = GraphSpec(
             name=validation.graph_name(name),
             channels=tuple(channel.spec for channel in self.schema.channels),
-            nodes=tuple(self._nodes[node] for node in sorted(self._nodes)),
+            nodes=tuple(nodes[node] for node in sorted(nodes)),
             edges=tuple(self._edges),
             joins=tuple(dict.fromkeys(self._joins)),
             branches=tuple(self._branches),
@@ -266,7 +304,7 @@ class StateGraph:
         )
         validation.check_spec(spec)
         check_store(store)
-        return CompiledGraph(GraphRegistry(spec, self.schema, dict(self._functions), dict(self._routers), store))
+        return CompiledGraph(GraphRegistry(spec, self.schema, functions, dict(self._routers), store))
 
     def _view_of(self, function: NodeFunction, parameters: NodeParameters, declared: Any = None) -> Any:
         """Return the class of the state that a node or router takes, after its keys have become channels.
@@ -283,21 +321,6 @@ class StateGraph:
 def _unless_all(names: tuple[str, ...], schema: StateSchema) -> tuple[str, ...] | None:
     """Return the names of channels; `None` if they are all that the graph has."""
     return None if names == schema.channels.names else names
-
-
-def _seconds(node: str, option: str, value: Seconds) -> float:
-    """Return a timeout in seconds; ``node`` and ``option`` name it in the message if it is out of range."""
-    try:
-        seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
-    except (TypeError, ValueError):
-        seconds = 0.0
-    if not MIN_SECONDS <= seconds <= MAX_SECONDS or isinstance(value, bool):
-        raise GraphDefinitionError(
-            f"Node {node!r}: {option} must be a positive number of seconds or a timedelta, from a millisecond to ten "
-            f"years; got {value!r}.",
-            node=node,
-        )
-    return seconds
 
 
 def _durability(owner: str, value: Any, task_queue: str | None = None, *, is_graph: bool = False) -> Durability | None:

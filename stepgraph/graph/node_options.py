@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from stepgraph.engine.spec import RetrySpec
 from stepgraph.errors import GraphDefinitionError
 from stepgraph.execution.node_parameters import NodeParameters, is_runnable, name_of, parameters_of
-from stepgraph.execution.retry import RetryPolicy
+from stepgraph.execution.node_timeout import TimeoutPolicy
+from stepgraph.execution.retry import MAX_SECONDS, MIN_SECONDS, RetryPolicy
 from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.serde.error_text import first_line
 
 TASK_QUEUE_MAX = 200
 """Characters of a task queue's name. Servers take 1,000 bytes, and a longer name fails workflow tasks for ever."""
+
+Seconds = float | timedelta
+DEFAULT_TIMEOUT = timedelta(days=1)
+
+INSTEAD = {
+    "error_handler": "catch the exception in the node, and return what the handler would; or lead on with a Command.",
+    "cache_policy": "results of finished nodes are recorded and never computed twice on a thread; for a cache across "
+    "threads, keep results in a store, by runtime.store.",
+    "trace_policy": "nodes are traced by Temporal and by the callbacks of the models that they call.",
+}
+"""What to do instead of each option that does not exist here."""
 
 PAGE = "docs/coming-from-langgraph.md"
 """Where the differences from LangGraph are listed, for messages."""
@@ -94,6 +107,47 @@ def retry_spec(node: str, policies: Sequence[RetryPolicy]) -> RetrySpec | None:
     except ValueError as error:
         raise GraphDefinitionError(f"Node {node!r}: {error}.", node=node) from error
     return max(specs, key=lambda spec: spec.max_attempts, default=None)
+
+
+def seconds_of(node: str, option: str, value: Seconds) -> float:
+    """Return a timeout in seconds; ``node`` and ``option`` name it in the message if it is out of range."""
+    try:
+        seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    except (TypeError, ValueError):
+        seconds = 0.0
+    if not MIN_SECONDS <= seconds <= MAX_SECONDS or isinstance(value, bool):
+        raise GraphDefinitionError(
+            f"Node {node!r}: {option} must be a positive number of seconds or a timedelta, from a millisecond to ten "
+            f"years; got {value!r}.",
+            node=node,
+        )
+    return seconds
+
+
+def node_timeout(node: str, value: Any) -> tuple[float, TimeoutPolicy | None]:
+    """Return the seconds after which another attempt begins, and the policy by which an attempt fails."""
+    if value is None:
+        return DEFAULT_TIMEOUT.total_seconds(), None
+    if not (hasattr(value, "run_timeout") and hasattr(value, "idle_timeout")):  # LangGraph's TimeoutPolicy has both
+        return seconds_of(node, "timeout", value), None
+    try:
+        policy = TimeoutPolicy(
+            run_timeout=value.run_timeout, idle_timeout=value.idle_timeout, refresh_on=value.refresh_on
+        ).checked()
+    except ValueError as error:
+        raise GraphDefinitionError(f"Node {node!r}: {error}.", node=node) from error
+    return max(DEFAULT_TIMEOUT.total_seconds(), float(policy.run_timeout or 0)), policy  # type: ignore[arg-type]  # checked
+
+
+def refuse(owner: str, **options: Any) -> None:
+    """Refuse options of LangGraph's that do not exist here; ``owner`` is the node, or the method, that has them."""
+    for name, value in options.items():
+        if value is not None:
+            raise GraphDefinitionError(
+                f"{owner!r} has {name}={value!r}, an option of LangGraph's that stepgraph does not have: "
+                f"{INSTEAD[name]} See {PAGE}.",
+                node=owner,
+            )
 
 
 def check_task_queue(node: str, value: Any) -> None:

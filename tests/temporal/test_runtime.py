@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from operator import add
 from typing import Annotated, Any
 
@@ -12,8 +13,9 @@ from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
 from typing_extensions import TypedDict
 
-from stepgraph import END, START, RetryPolicy, Runtime, StateGraph, StreamWriter, get_runtime, get_store
+from stepgraph import END, START, RetryPolicy, Runtime, StateGraph, StreamWriter, TimeoutPolicy, get_runtime, get_store
 from stepgraph.engine.spec import Durability
+from stepgraph.errors import NodeTimeoutError
 from stepgraph.protocol.config import parse_config
 from tests.conftest import Stage
 
@@ -85,3 +87,42 @@ async def test_the_first_retry_policy_that_matches_decides(stage: Stage, durabil
         with pytest.raises(ConnectionError):
             await stage.use(graph).ainvoke({}, stage.thread())
         assert [info.node_attempt for info in infos] == [1, 2]
+
+
+@pytest.mark.parametrize("durability", ["sync", "async"])
+@pytest.mark.parametrize("kind", ["thread", "event loop"])
+async def test_an_attempt_that_exceeds_its_timeout_policy_is_a_failure_of_the_node(
+    stage: Stage, durability: Durability, kind: str
+) -> None:
+    """It fails at once without a retry policy; a retry policy's default retries it. A function on a thread is ended."""
+    attempts: list[int] = []
+
+    def on_thread(runtime: Runtime[Any]) -> dict[str, Any]:
+        attempts.append(runtime.execution_info.node_attempt if runtime.execution_info else 0)
+        while len(attempts) == 1:
+            time.sleep(0.001)
+        return {"log": ["done"]}
+
+    async def on_loop(runtime: Runtime[Any]) -> dict[str, Any]:
+        attempts.append(runtime.execution_info.node_attempt if runtime.execution_info else 0)
+        if len(attempts) == 1:
+            await asyncio.Event().wait()
+        return {"log": ["done"]}
+
+    builder = StateGraph(State).add_node(
+        "slow",
+        on_thread if kind == "thread" else on_loop,
+        timeout=TimeoutPolicy(run_timeout=0.2),
+        retry_policy=RetryPolicy(initial_interval=0.0),
+    )
+    graph = builder.add_edge(START, "slow").add_edge("slow", END).compile(name="slow", durability=durability)
+    async with stage.serving(graph):
+        assert await stage.use(graph).ainvoke({}, stage.thread()) == {"log": ["done"]}
+        assert attempts == [1, 2]
+    attempts.clear()
+    builder = StateGraph(State).add_node("slow", on_loop, timeout=TimeoutPolicy(idle_timeout=0.2))
+    graph = builder.add_edge(START, "slow").add_edge("slow", END).compile(name="fails", durability=durability)
+    async with stage.serving(graph):
+        with pytest.raises(NodeTimeoutError, match="made no progress for longer than its idle_timeout of 0.2 seconds"):
+            await stage.use(graph).ainvoke({}, stage.thread())
+        assert attempts == [1]
