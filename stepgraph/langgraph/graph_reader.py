@@ -5,7 +5,7 @@ All of it is taken from the builder that LangGraph keeps. What cannot be taken o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from langgraph.types import RetryPolicy as LangGraphRetryPolicy
@@ -67,8 +67,6 @@ def retry_policies_of(graph: Compiled, node: str) -> tuple[RetryPolicy, ...]:
 
 def _node(graph: Compiled, name: str, node: str) -> NodeSpec:
     spec = graph.builder.nodes[node]
-    if spec.defer:
-        raise _refused(name, node, "is deferred", "lead a join to it: add_edge([...], node)")
     if spec.cache_policy is not None:
         raise _refused(name, node, "has a cache policy", "remove it, or cache inside of the node")
     if spec.error_handler_node is not None or spec.is_error_handler:
@@ -80,6 +78,9 @@ def _node(graph: Compiled, name: str, node: str) -> NodeSpec:
         name=node,
         timeout=NODE_TIMEOUT,
         heartbeat_timeout=HEARTBEAT_TIMEOUT,
+        ends=_ends(spec.ends) if spec.ends else None,
+        end_labels=_labels(spec.ends) if isinstance(spec.ends, Mapping) else None,
+        defer=spec.defer,
         retry=max(policies, key=lambda policy: policy.max_attempts).spec() if policies else None,
     )
 
@@ -94,7 +95,9 @@ def _refused(graph: str, node: str, has: str, mend: str) -> GraphDefinitionError
 
 
 def _ends(ends: Any) -> tuple[str, ...] | None:
-    return None if ends is None else tuple(dict.fromkeys(ends.values()))
+    if ends is None:
+        return None
+    return tuple(dict.fromkeys(ends.values() if isinstance(ends, Mapping) else ends))
 
 
 def _labels(ends: Any) -> tuple[str, ...] | None:

@@ -44,6 +44,19 @@ def map_reduce() -> Any:
 
 
 @program({"log": []})
+def a_deferred_node() -> Any:
+    """A node that waits until nothing else is due, and sent tasks that lead on meanwhile."""
+
+    def first(state: Log) -> Any:
+        return Command(update={"log": ["first"]}, goto=[Send("sent", 1), Send("sent", 2), "last"])
+
+    builder = StateGraph(Log).add_node("first", first).add_node("sent", lambda number: {"log": [f"sent {number}"]})
+    builder.add_node("after", lambda state: {"log": ["after"]})
+    builder.add_node("last", lambda state: {"log": [f"last of {len(state['log'])}"]}, defer=True)
+    return builder.add_edge(START, "first").add_edge("sent", "after").compile()
+
+
+@program({"log": []})
 def commands() -> Any:
     """Nodes that say by a command where the graph goes: to a node, to a task of its own, to the end."""
 

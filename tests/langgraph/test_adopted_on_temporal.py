@@ -5,17 +5,19 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import Stage
-from tests.langgraph import agents, control_flow, states
+from tests.langgraph import agents, control_flow, states, surroundings
 from tests.langgraph.programs import Program
 
-SERVED = [
-    *(control_flow.programs.by_name[name] for name in ("map_reduce", "commands", "interrupts", "entry_routers")),
-    *(states.programs.by_name[name] for name in ("channels", "a_custom_reducer", "messages", "a_pydantic_state")),
-    *(agents.programs.by_name[name] for name in ("agent_by_hand", "agent_whose_tools_ask")),
-]
+SERVED = {
+    control_flow: ("map_reduce", "commands", "a_deferred_node", "interrupts", "entry_routers"),
+    states: ("channels", "a_custom_reducer", "messages", "a_pydantic_state"),
+    surroundings: ("a_store", "config_and_runtime", "retries"),
+    agents: ("agent_by_hand", "agent_with_middleware", "agent_whose_tools_ask"),
+}
+PROGRAMS = [param for module, names in SERVED.items() for param in module.programs.params() if param.id in names]
 
 
-@pytest.mark.parametrize("program", [pytest.param(program, id=program.name) for program in SERVED])
+@pytest.mark.parametrize("program", PROGRAMS)
 async def test_a_program_does_on_temporal_what_it_does_in_langgraph(program: Program, stage: Stage) -> None:
     """The same results, interrupts and checkpoints; every history is replayed."""
     theirs = await program.in_langgraph()
