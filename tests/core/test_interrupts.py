@@ -8,6 +8,7 @@ from datetime import timedelta
 from operator import add
 from typing import Annotated, Any
 
+import langgraph.types
 import pytest
 from typing_extensions import TypedDict
 
@@ -92,6 +93,13 @@ def test_an_interrupt_makes_no_checkpoint_and_the_thread_waits() -> None:
     assert (harness.next, harness.steps) == (("ask",), [1, 0])
     assert harness.answer("so") == {"log": ["ask so", "last"]}
     assert (harness.runs, harness.steps, harness.interrupts) == ({"ask": 2, "last": 1}, [3, 2, 1, 0], ())
+
+
+def test_langgraphs_own_command_answers_an_interrupt() -> None:
+    """A caller's ``langgraph.types.Command(resume=...)`` is taken like ours."""
+    harness = Harness(*ONE_INTERRUPT)
+    harness.invoke({})
+    assert harness.runner.invoke(langgraph.types.Command(resume="so"), THREAD) == {"log": ["ask so", "last"]}
 
 
 @pytest.mark.parametrize("answer", [None, False, 0, "", [], {}, {"ok": True}, [1, {"a": None}]])
