@@ -53,6 +53,17 @@ class Program:
 
 
 OUTCOMES = {
+    "agent_with_middleware": Program(
+        answer="Log: disk_usage atlas; disk_usage borea; delete_logs atlas",
+        silent_at="tool delete_logs: ",
+        actions_before=3,
+        typed_before="keep 7\n",
+    ),
+    "corrective_rag": Program(
+        answer="Pages: 23, 24",
+        silent_at="human: Answer",
+        actions_before=4,
+    ),
     "human_review": Program(
         answer="Published on a branch: The stairs only, on Tuesday.",
         silent_at="Wishes: a short one",
@@ -70,6 +81,17 @@ OUTCOMES = {
         answer="Answer: Mill: 7000 against 8550.",
         silent_at="human: Revise.*- Mill per head",
         actions_before=9,
+    ),
+    "react_agent": Program(
+        answer="Agent: Bergen: it stays dry there, while Oslo has rain. Your seat on R61, Saturday: coach 4, seat 5.",
+        silent_at="tool reserve_seat: ",
+        actions_before=4,
+    ),
+    "support_bot": Program(
+        answer="Bot: Cancelled B-204; 38 euros come back to you.",
+        silent_at="tool cancel_booking: ",
+        actions_before=4,
+        typed_before="yes\n",
     ),
 }
 
