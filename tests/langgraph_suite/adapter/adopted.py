@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 import langgraph.graph
 import langgraph.prebuilt
+from adapter.presentation import zeros_of
 from adapter.surface import INSIDE, Surface
 from langgraph.graph.state import CompiledStateGraph
 
@@ -20,7 +21,10 @@ _ADOPTED: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 class AdoptedGraph(CompiledStateGraph):
     """A graph compiled by LangGraph. Outside of a node, stepgraph runs it; inside, LangGraph does, as a node's body."""
 
-    zeros: Mapping[str, Any] = {}
+    @property
+    def zeros(self) -> Mapping[str, Any]:
+        """What LangGraph shows of the state before anything is written."""
+        return zeros_of(self.builder)
 
     @property
     def compiled(self) -> Any:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+import langgraph.graph
 from adapter.not_applicable import not_applicable
 from adapter.presentation import zeros_of
 from adapter.server_runner import SERVER
@@ -34,7 +35,7 @@ class StateGraph(stepgraph.StateGraph):
 
     def __init__(self, state_schema: Any, *arguments: Any, **options: Any) -> None:
         super().__init__(state_schema, *arguments, **options)
-        self._zeros = zeros_of(state_schema)
+        self._zeros = zeros_of(langgraph.graph.StateGraph(state_schema))
 
     def add_node(self, node: Any, action: Any = None, **options: Any) -> Any:
         """Add a node, unless it is a graph itself."""

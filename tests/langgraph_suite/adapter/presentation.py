@@ -100,10 +100,9 @@ def _shown_task(task: Any) -> PregelTask:
     return PregelTask(task.id, task.name, task.path, task.error, interrupts, task.state, task.result)
 
 
-def zeros_of(schema: Any) -> dict[str, Any]:
+def zeros_of(builder: langgraph.graph.StateGraph) -> dict[str, Any]:
     """Return the values that LangGraph gives to a state's keys before anything is written."""
-    channels = langgraph.graph.StateGraph(schema).channels
-    return {key: channel.get() for key, channel in channels.items() if channel.is_available()}
+    return {key: channel.get() for key, channel in builder.channels.items() if channel.is_available()}
 
 
 def our_filter(filter: Any) -> Any:

@@ -60,9 +60,11 @@ def chunks(
             yield "values", snapshot.values
     finished = [task for task in head.tasks if task.result is not None]
     yield from _updates(modes, [task for task in finished if task.id not in _finished(before)])
-    if head.next:
-        shown = [mode for mode in sorted(modes) if head.interrupts or mode == "updates"]  # updates, then values
-        yield from ((mode, {"__interrupt__": head.interrupts}) for mode in shown)
+    interrupted = {"__interrupt__": head.interrupts}
+    if head.next and "updates" in modes:
+        yield "updates", interrupted
+    if head.interrupts and "values" in modes:
+        yield "values", {**after[-1].values, **interrupted}
 
 
 def _updates(modes: Sequence[str], tasks: Sequence[Any]) -> Iterator[tuple[str, Any]]:
