@@ -242,8 +242,7 @@ def test_a_program_without_messages_needs_no_langchain() -> None:
         sys.modules["langchain_core"] = None  # as if it were not installed
         from typing import TypedDict
         from stepgraph import END, START, StateGraph
-        from stepgraph.serde.error_text import type_text
-from stepgraph.testing import MemoryRunner
+        from stepgraph.testing import MemoryRunner
 
         class State(TypedDict):
             a: int
