@@ -18,9 +18,11 @@ from stepgraph.client.invocations import invoke_thread, resume_thread
 from stepgraph.client.server_errors import server_errors
 from stepgraph.client.thread_reader import read_checkpoint, read_current_head, read_history
 from stepgraph.client.update_commands import fork_thread, fork_to_new_thread, update_thread
+from stepgraph.engine.checkpoint import Send as SentTask
 from stepgraph.engine.spec import Durability
 from stepgraph.errors import InvalidInputError
 from stepgraph.execution.context_schema import ContextSchema
+from stepgraph.execution.sent_input import encode_send
 from stepgraph.execution.state_schema import StateSchema
 from stepgraph.protocol.commands import OnBusy
 from stepgraph.protocol.config import Breaks, Config, RunnableConfig, parse_config, parse_thread_id
@@ -39,6 +41,7 @@ from stepgraph.protocol.method_arguments import (
 )
 from stepgraph.protocol.method_keywords import InvokeKeywords, Supersteps
 from stepgraph.protocol.names import task_queue_of
+from stepgraph.protocol.send import Send
 from stepgraph.protocol.snapshot import StateSnapshot, config_for, empty_snapshot, snapshot_from
 from stepgraph.serde.error_text import value_text
 from stepgraph.serde.sizes import size_limit
@@ -127,7 +130,8 @@ class GraphClient:
                 raise InvalidInputError(f"on_busy must be one of {allowed}; got {value_text(on_busy)}.")
             breaks = interrupt_before, interrupt_after
             if isinstance(input, Command):
-                resume = resume_command(run_config, input, *breaks, durability=durability)
+                encoders = self._encode_update, self._encode_send
+                resume = resume_command(run_config, input, *breaks, *encoders, types=self._types, durability=durability)
                 run = await resume_thread(self._threads, run_config, resume)
             else:
                 input_data = self._encode(input)
@@ -261,6 +265,9 @@ class GraphClient:
     def _encode_context(self, context: Any) -> Any:
         """Encode an invoke's context as JSON data; without the graph's code, it must be JSON data already."""
         return (self._schema.context if self._schema is not None else ContextSchema()).encode(self.graph, context)
+
+    def _encode_send(self, send: Send) -> SentTask:
+        return encode_send(self._schema, "The Command", send)
 
     def _encode_update(self, values: Any) -> dict[str, Any] | None:
         return self._encode(values, is_update=True)

@@ -14,11 +14,12 @@ from stepgraph.drive.check_values import check_answer, check_config, check_value
 from stepgraph.drive.thread_io import ThreadIO, apply_unfolded, apply_writes_request
 from stepgraph.engine.checkpoint import Checkpoint, TaskResult
 from stepgraph.engine.commit import values_before
-from stepgraph.engine.constants import END, START
+from stepgraph.engine.constants import COPY, END, INPUT, START
 from stepgraph.engine.record import checkpoint_from, outcomes_from
 from stepgraph.engine.spec import GraphSpec
 from stepgraph.engine.state_update import (
     NO_CHECKPOINT,
+    PlannedUpdate,
     Update,
     UpdateSource,
     author_of,
@@ -29,6 +30,7 @@ from stepgraph.engine.state_update import (
 from stepgraph.engine.task_outcomes import TaskOutcomes
 from stepgraph.engine.thread import Thread
 from stepgraph.engine.thread_view import ThreadView
+from stepgraph.errors import InvalidUpdateError, suggest
 from stepgraph.protocol.apply_writes_request import AuthorWrites
 from stepgraph.protocol.commands import (
     CommandKind,
@@ -39,6 +41,9 @@ from stepgraph.protocol.commands import (
     UpdateCommand,
 )
 from stepgraph.protocol.opening import ReadRequest
+from stepgraph.protocol.thread_errors import nothing_to_resume
+from stepgraph.serde.plain_json import json_size
+from stepgraph.serde.sizes import check_size, size_limit
 
 
 async def apply_command(
@@ -57,10 +62,7 @@ async def apply_command(
         StepgraphError: the command is refused; the thread is unchanged.
     """
     if isinstance(command, ResumeCommand):
-        check_answer(thread.thread_id, command.resume)
-        check_config(command.config or {})
-        if thread.waiting_interrupts or not thread.paused:
-            thread.answer(command.resume)
+        await _resume(thread, config, command, io)
         thread.set_breakpoints(command.interrupt_before, command.interrupt_after)
         thread.durability = command.durability or thread.durability
         thread.reset_steps()
@@ -86,7 +88,13 @@ async def apply_command(
 
 
 async def accept_input(
-    thread: Thread, config: Mapping[str, Any], input_data: Any, *, types: str, io: ThreadIO
+    thread: Thread,
+    config: Mapping[str, Any],
+    input_data: Any,
+    *,
+    types: str,
+    io: ThreadIO,
+    parent: Checkpoint | None = None,
 ) -> Checkpoint:
     """Make a checkpoint from an input, coerced to the declared types unless the caller has done so.
 
@@ -96,6 +104,7 @@ async def accept_input(
         input_data: the input, as JSON data.
         types: the hash of the types under which it was encoded; see `UpdateCommand.types`.
         io: reaches the graph's code.
+        parent: the checkpoint that it follows; the head by default.
 
     Raises:
         InvalidInputError: the input does not fit the state; the thread is unchanged.
@@ -108,7 +117,7 @@ async def accept_input(
         request = apply_writes_request(thread, thread.head or NO_CHECKPOINT, {}, [author], config)
         applied = (await io.apply_writes(thread, request)).to_applied()
         input_data, stamps = applied.results[START].writes[0], applied.results[START].stamps
-    return thread.accept_input(input_data, stamps)
+    return thread.accept_input(input_data, stamps, parent=parent)
 
 
 def check_command(thread: ThreadView, kind: CommandKind, command: ThreadCommand) -> None:
@@ -120,6 +129,7 @@ def check_command(thread: ThreadView, kind: CommandKind, command: ThreadCommand)
     if isinstance(command, ResumeCommand):
         check_answer(thread.thread_id, command.resume)
         check_config(command.config or {})
+        _check_leads(thread, command)
     if isinstance(command, InvokeCommand):
         check_config(command.config)
         if command.input is not None:
@@ -161,6 +171,56 @@ def _source(kind: CommandKind) -> UpdateSource:
     return "fork" if kind == "fork" else "update"
 
 
+def _check_leads(thread: ThreadView, command: ResumeCommand) -> None:
+    """Check the values that a resume writes, and the nodes to which it leads."""
+    spec = thread.spec
+    for values in command.update:
+        _check(thread, values, command.types)
+    for name in (*command.goto, *(send.node for send in command.sends)):
+        if not spec.has_node(name) and not (name == END and name in command.goto):
+            raise InvalidUpdateError(
+                f"The Command leads to {name!r}, which is not a node of graph {spec.name!r}."
+                f"{suggest(name, spec.node_names)}",
+                nodes=[name],
+            )
+    limit = size_limit(uses_external_storage=thread.uses_external_storage)
+    check_size("The Command", {f"Send to {send.node}": json_size(send.input) for send in command.sends}, limit=limit)
+
+
+async def _resume(thread: Thread, config: Mapping[str, Any], command: ResumeCommand, io: ThreadIO) -> None:
+    """Write what the command writes and plan what it leads to, as a checkpoint of its own; then answer interrupts."""
+    check_answer(thread.thread_id, command.resume)
+    check_config(command.config or {})
+    savepoint = thread.savepoint()
+    try:
+        if command.leads:
+            _check_leads(thread, command)
+            if thread.head is None:
+                raise nothing_to_resume(thread.thread_id)
+            result = TaskResult(writes=command.update, goto=command.goto, sends=command.sends)
+            updates = await _completed(thread, config, thread.head, [Update(INPUT, result)], command.types, io)
+            await _make_checkpoint(thread, config, thread.plan_update(thread.head, updates), "update", io)
+        if command.answers and (thread.waiting_interrupts or not thread.paused):
+            thread.answer(command.resume)
+    except BaseException:  # also when the run is cancelled meanwhile
+        thread.roll_back(savepoint)
+        raise
+
+
+async def _make_checkpoint(
+    thread: Thread,
+    config: Mapping[str, Any],
+    planned: PlannedUpdate,
+    source: UpdateSource,
+    io: ThreadIO,
+    *,
+    forked_from: str | None = None,
+) -> Checkpoint:
+    """Have the graph's code fold where only it can, and make the checkpoint of updates. Return the head."""
+    applied = await apply_unfolded(thread, planned.target, unfolded_by(thread.spec, planned), config, io)
+    return thread.update(planned, applied, source=source, forked_from=forked_from)
+
+
 async def _apply_updates(
     thread: Thread, config: Mapping[str, Any], kind: UpdateSource, command: UpdateCommand, io: ThreadIO
 ) -> None:
@@ -170,16 +230,38 @@ async def _apply_updates(
     savepoint = thread.savepoint()
     try:
         for super_step in command.steps(kind):
-            updates = [_update(thread, target, update, command.types) for update in super_step]
-            updates = await _completed(thread, config, target, updates, command.types, io)
-            planned = thread.plan_update(target, updates, target_outcomes)
-            unfolded = unfolded_by(thread.spec, planned)
-            applied = await apply_unfolded(thread, planned.target, unfolded, config, io)
-            target = thread.update(planned, applied, source=kind, forked_from=forked_from)
+            if any(update.as_node in (INPUT, COPY) for update in super_step):
+                (update,) = _alone(super_step)
+                target = await _copy_or_input(thread, config, target, update, command.types, io)
+            else:
+                updates = [_update(thread, target, update, command.types) for update in super_step]
+                updates = await _completed(thread, config, target, updates, command.types, io)
+                planned = thread.plan_update(target, updates, target_outcomes)
+                target = await _make_checkpoint(thread, config, planned, kind, io, forked_from=forked_from)
             forked_from, target_outcomes = None, None
     except BaseException:  # also when the run is cancelled meanwhile
         thread.roll_back(savepoint)
         raise
+
+
+def _alone(super_step: Sequence[StateUpdate]) -> Sequence[StateUpdate]:
+    if len(super_step) > 1:
+        raise InvalidUpdateError(f"An update as {INPUT!r} or {COPY!r} is the only one of its super-step.")
+    return super_step
+
+
+async def _copy_or_input(
+    thread: Thread, config: Mapping[str, Any], target: Checkpoint | None, update: StateUpdate, types: str, io: ThreadIO
+) -> Checkpoint:
+    """Copy a checkpoint, or make one from an input that is not run yet. Return the head."""
+    if update.as_node == INPUT:
+        if update.values is None:
+            raise InvalidUpdateError(f"An update as {INPUT!r} has values: the input.")
+        return await accept_input(thread, config, update.values, types=types, io=io, parent=target)
+    if target is None:
+        raise InvalidUpdateError(f"Thread {thread.thread_id!r} has no checkpoint to copy.")
+    planned = replace(thread.plan_update(target, []), copies=True)
+    return thread.update(planned, source="fork", forked_from=target.forked_from)
 
 
 async def _find_target(

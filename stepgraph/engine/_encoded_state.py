@@ -35,21 +35,26 @@ class EncodedState:
         """Bytes of the values as JSON."""
         return self.values.size
 
-    def set_values(self, values: Mapping[str, Any], previous: Mapping[str, Any]) -> None:
+    def set_values(self, values: Mapping[str, Any], previous: Mapping[str, Any], *, sent: int = 0) -> None:
         """Replace the values.
 
         Args:
             values: the new values.
             previous: the values that are encoded now. Channels whose value is the same object are not encoded again.
+            sent: bytes of the inputs of sent tasks, which must fit beside the values.
 
         Raises:
-            PayloadTooLargeError: the new values are too large; the previous ones stay.
+            PayloadTooLargeError: they are too large; the previous values stay.
         """
         encoded = JsonValues(
             {name: self._text(name, value, previous.get(name, NOTHING)) for name, value in values.items()}
         )
+        if sent:
+            beside = "the inputs of sent tasks"
+            check_size(f"{self._subject} with {beside}", {**encoded.sizes, beside: sent}, limit=self._limit)
         check_size(self._subject, encoded.sizes, limit=self._limit)
         self.values = encoded
+        self.bytes_encoded += sent
 
     def check_input_size(self, input_data: Mapping[str, Any]) -> None:
         """Check that the state and an input fit into the limit together, and add the input to `bytes_encoded`.

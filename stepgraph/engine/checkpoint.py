@@ -12,6 +12,7 @@ from stepgraph.engine.changes import Change, Written
 from stepgraph.engine.constants import START
 from stepgraph.engine.ids import task_id
 from stepgraph.serde.formats import Data
+from stepgraph.serde.plain_json import json_size
 
 Source = Literal["input", "loop", "update", "fork"]
 """Why a checkpoint was made."""
@@ -119,6 +120,11 @@ class Checkpoint:
     def nodes(self) -> tuple[str, ...]:
         """The nodes of the tasks, in order; one that is due several times is listed several times."""
         return tuple(task.node for task in self.tasks)
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes of JSON of the inputs that the tasks were sent."""
+        return sum(json_size(task.input) for task in self.tasks if task.sent)
 
     @property
     def takes_input(self) -> bool:

@@ -8,6 +8,12 @@ START: Final = "__start__"
 END: Final = "__end__"
 """The virtual node where a branch of a graph ends."""
 
+INPUT: Final = "__input__"
+"""LangGraph's author of what a caller writes: by `Command` in place of an input, or by ``update_state`` as an input."""
+
+COPY: Final = "__copy__"
+"""LangGraph's author of an update that copies a checkpoint."""
+
 RESERVED: Final = (START, END)
 """Names that no declared node may have."""
 

@@ -77,6 +77,23 @@ def plan(
     return Plan(new_tasks(checkpoint_id, [*kept, *triggers], sends), progress, deferred)
 
 
+def with_tasks_led_to(
+    spec: GraphSpec, tasks: Sequence[Task], deferred: Sequence[str], leading: Sequence[Entry], *, checkpoint_id: str
+) -> tuple[tuple[Task, ...], tuple[str, ...]]:
+    """Return tasks that are due with those that a caller's command leads to in addition, and what is deferred then.
+
+    A node that is due by its edges runs once all the same.
+    """
+    due = {task.node for task in tasks if not task.sent}
+    led_to = [name for entry in leading for name in entry.result.goto if name != END]
+    sends = [send for entry in leading for send in entry.result.sends]
+    added = new_tasks(checkpoint_id, [name for name in led_to if name not in due and not spec.defers(name)], sends)
+    triggered = sorted((task for task in (*tasks, *added) if not task.sent), key=lambda task: task.node)
+    sent = (task for task in (*tasks, *added) if task.sent)
+    waiting = (edge_key(name) for name in led_to if name not in due and spec.defers(name))
+    return (*triggered, *sent), tuple(dict.fromkeys((*deferred, *waiting)))
+
+
 def joins_after(
     joins: Mapping[str, tuple[str, ...]], ran: Container[str], deferred: Container[str] = ()
 ) -> dict[str, tuple[str, ...]]:

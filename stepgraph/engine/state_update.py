@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 from stepgraph.engine.checkpoint import Checkpoint, Task, TaskResult, planned_anew
 from stepgraph.engine.commit import commit, unfolded_at, values_before, with_applied, writes_by_node
-from stepgraph.engine.constants import END, START
+from stepgraph.engine.constants import COPY, END, INPUT, START
 from stepgraph.engine.folding import Applied, Entry, Unfolded, fold, next_stamps, next_versions, unfolded
-from stepgraph.engine.plan import incomplete_joins, joins_after, plan
+from stepgraph.engine.plan import incomplete_joins, joins_after, plan, with_tasks_led_to
 from stepgraph.engine.spec import GraphSpec
 from stepgraph.engine.task_outcomes import TaskOutcomes, complete
 from stepgraph.errors import InvalidUpdateError, suggest
@@ -54,6 +54,8 @@ class PlannedUpdate:
     """The outcomes of the target's tasks; with the updates as the results of ``tasks``."""
     at_head: bool
     """Whether the target is the thread's head."""
+    copies: bool = False
+    """Whether the new checkpoint is a copy of the target: it has the target's parent."""
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -86,7 +88,7 @@ def author_of(spec: GraphSpec, checkpoint: Checkpoint | None, as_node: str | Non
             one that the graph does not have any more.
     """
     if as_node is not None:
-        known = (*spec.node_names, *spec.authors, START, END)
+        known = (*spec.node_names, *spec.authors, START, END, INPUT, COPY)
         if as_node not in known:
             raise InvalidUpdateError(
                 f"Graph {spec.name!r} has no node {as_node!r} to make an update as."
@@ -95,7 +97,7 @@ def author_of(spec: GraphSpec, checkpoint: Checkpoint | None, as_node: str | Non
             )
         return as_node
     writers = list((checkpoint.writes if checkpoint else None) or {START: None})
-    unknown = [writer for writer in writers if writer not in (*spec.node_names, *spec.authors, START, END)]
+    unknown = [writer for writer in writers if writer not in (*spec.node_names, *spec.authors, START, END, INPUT)]
     if unknown:
         raise InvalidUpdateError(
             f"{unknown[0]!r} wrote last, which graph {spec.name!r} does not have any more. "
@@ -112,8 +114,8 @@ def author_of(spec: GraphSpec, checkpoint: Checkpoint | None, as_node: str | Non
 
 
 def is_virtual_author(spec: GraphSpec, author: str) -> bool:
-    """Return whether an author is not a node. Its updates change values, but not the nodes that are due."""
-    return author in spec.authors
+    """Return whether an author is not a node. Its updates change values, and drop none of the tasks that are due."""
+    return author == INPUT or author in spec.authors
 
 
 def remaining_input(spec: GraphSpec, checkpoint: Checkpoint | None, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -197,6 +199,8 @@ def branch(
     if planned.tasks:
         tasks, outcomes = _carried_over(planned, fields.id)
         return replace(target, **own, tasks=tasks), outcomes
+    if planned.copies:
+        own["parent_id"] = target.parent_id
     if not planned.updates:
         return replace(target, **own, tasks=planned_anew(fields.id, target.tasks)), TaskOutcomes()
     entries = with_applied(planned.entries, applied)
@@ -211,7 +215,8 @@ def branch(
     nodes = [entry for entry in entries if not is_virtual_author(spec, entry.node)]
     if not nodes:
         tasks, outcomes = _carried_over(planned, fields.id)
-        return replace(target, **own, tasks=tasks), outcomes
+        tasks, deferred = with_tasks_led_to(spec, tasks, target.deferred, entries, checkpoint_id=fields.id)
+        return replace(target, **own, tasks=tasks, deferred=deferred), outcomes
     if any(entry.node == END for entry in nodes):
         return Checkpoint(**own, joins=incomplete_joins(target.joins)), TaskOutcomes()
     authors = [entry.node for entry in nodes]

@@ -91,17 +91,26 @@ class Thread(ThreadView):
         """Allow as many super-steps again as the recursion limit says."""
         self._steps_left = self._step_limit
 
-    def accept_input(self, input_data: Mapping[str, Any], stamps: Mapping[str, str] | None = None) -> Checkpoint:
+    def accept_input(
+        self,
+        input_data: Mapping[str, Any],
+        stamps: Mapping[str, str] | None = None,
+        *,
+        parent: Checkpoint | None = None,
+    ) -> Checkpoint:
         """Make a checkpoint from an input, which becomes the head. Pending writes at the old head are dropped.
 
         Args:
             input_data: JSON data that fits the state.
             stamps: the stamps of its values that differ from those of the run's spec.
+            parent: the checkpoint that the new one follows; the head by default.
 
         Raises:
             PayloadTooLargeError: the input does not fit into the state's size limit.
         """
-        head = self.head
+        head = parent or self.head
+        if parent is not None and self.head is not None:
+            self._encoded.set_values(parent.values, self.head.values)
         self._encoded.check_input_size(input_data)
         id = self._next_id()
         checkpoint = Checkpoint(
@@ -222,7 +231,7 @@ class Thread(ThreadView):
             created_at=created_at or self._clock(),
             source=source,
         )
-        self._set_values(checkpoint, head.values)
+        self._encoded.set_values(checkpoint.values, head.values, sent=checkpoint.bytes_sent)
         self._head_outcomes.results = results
         if not head.takes_input and source == "loop":
             self._steps_left -= 1
@@ -285,7 +294,7 @@ class Thread(ThreadView):
             return self._update_head(planned, applied, source)
         fields = BranchFields(self._next_id(), self._clock(), source, forked_from)
         branched, pending = branch(self.spec, planned, applied, fields)
-        self._set_values(branched, head.values if head else {})
+        self._encoded.set_values(branched.values, head.values if head else {}, sent=branched.bytes_sent)
         self._outcomes[branched.id] = pending
         self.checkpoints.append(branched)
         return branched
@@ -324,18 +333,6 @@ class Thread(ThreadView):
             return self.commit(applied, source=source)
         except StepgraphError:  # the update is refused: the head must keep its tasks as they were
             self.roll_back(savepoint)
-            raise
-
-    def _set_values(self, checkpoint: Checkpoint, previous: Mapping[str, Any]) -> None:
-        """Encode a new checkpoint's values. `PayloadTooLargeError` if they, or what was sent beside, do not fit."""
-        self._encoded.set_values(checkpoint.values, previous)
-        sent = sum(json_size(task.input) for task in checkpoint.tasks if task.sent)
-        if not sent:
-            return
-        try:
-            self._encoded.check_beside("the inputs of sent tasks", sent)
-        except PayloadTooLargeError:
-            self._encoded.set_values(previous, checkpoint.values)
             raise
 
     def _check_interrupts(self, interrupts: Mapping[str, TaskInterrupts]) -> None:

@@ -15,6 +15,7 @@ from stepgraph.protocol.send import Send
 from stepgraph.serde.error_text import first_line, type_name
 from stepgraph.serde.formats import Data
 from stepgraph.serde.plain_json import RoundTripError
+from stepgraph.serde.tagged_values import TaggedCodec
 
 
 class SentInput(Data):
@@ -47,10 +48,16 @@ def encode_sends(
                 f"{sender} sends to {send.node!r}, which is not a node.{suggest(str(send.node), nodes)}",
                 nodes=[str(send.node)],
             )
-    return tuple(
-        checkpoint.Send(node=send.node, input=_encode(schema, sender, send).model_dump(exclude_defaults=True))
-        for send in sends
-    )
+    return tuple(encode_send(schema, sender, send) for send in sends)
+
+
+def encode_send(schema: StateSchema | None, sender: str, send: Send) -> checkpoint.Send:
+    """Return a `Send` as JSON data, to whatever node. Raises `SerializationError` like `encode_sends`.
+
+    Without the graph's schema, the input is JSON data, or has values whose classes any codec knows.
+    """
+    data = _encode(schema, sender, send).model_dump(exclude_defaults=True)
+    return checkpoint.Send(node=send.node, input=data)
 
 
 def decode_input(schema: StateSchema, node: str, data: Any) -> Any:
@@ -79,17 +86,18 @@ def decode_input(schema: StateSchema, node: str, data: Any) -> Any:
         ) from error
 
 
-def _encode(schema: StateSchema, sender: str, send: Send) -> SentInput:
+def _encode(schema: StateSchema | None, sender: str, send: Send) -> SentInput:
     """Return the input of a `Send` as JSON data; values of the state's keys under their declared types if need be."""
+    any_codec = TaggedCodec() if schema is None else schema.any_codec
     try:
-        return SentInput(value=schema.any_codec.encode(send.arg))
+        return SentInput(value=any_codec.encode(send.arg))
     except RoundTripError as error:
-        if not isinstance(send.arg, dict) or not all(isinstance(name, str) for name in send.arg):
+        if schema is None or not isinstance(send.arg, dict) or not all(isinstance(name, str) for name in send.arg):
             raise _does_not_travel(sender, send, error) from error
     encoded, typed = {}, []
     for name, value in send.arg.items():
         try:
-            encoded[name] = schema.any_codec.encode(value)
+            encoded[name] = any_codec.encode(value)
         except RoundTripError as error:
             if name not in schema.channels:
                 raise _does_not_travel(sender, send, f"{name!r}: {error}") from error

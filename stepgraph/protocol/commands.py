@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from stepgraph.engine.checkpoint import Send
 from stepgraph.engine.constants import START
 from stepgraph.engine.record import Record
 from stepgraph.engine.spec import Durability
@@ -77,9 +79,20 @@ class UpdateCommand(Message):
 
 
 class ResumeCommand(Message):
-    """What `RESUME` carries: ``{"resume": "yes"}``, or ``{"resume": {"<interrupt id>": "yes"}}``."""
+    """What `RESUME` carries: ``{"resume": "yes"}``, or ``{"resume": {"<interrupt id>": "yes"}}``.
+
+    Beside an answer, or without one, it may write values and lead to nodes: ``{"update": {...}, "goto": "review"}``.
+    """
 
     resume: Any = None
+    update: tuple[dict[str, Any], ...] = ()
+    """Values that are written before, as JSON data, in order."""
+    goto: tuple[str, ...] = ()
+    """Nodes that run in addition to those that are due."""
+    sends: tuple[Send, ...] = ()
+    """Nodes that run in addition, with an input of their own."""
+    types: str = ""
+    """The hash of the types under which the values were encoded; see `UpdateCommand.types`."""
     interrupt_before: tuple[str, ...] | None = None
     """Breakpoints from now on; `None` leaves those of the graph."""
     interrupt_after: tuple[str, ...] | None = None
@@ -87,6 +100,21 @@ class ResumeCommand(Message):
     """Keys that replace those of what nodes have seen of the caller's config; `None` leaves all."""
     durability: Durability | None = None
     """When super-steps are recorded from now on; `None` leaves it as it is."""
+
+    @field_validator("update", "goto", mode="before")
+    @classmethod
+    def _as_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, Mapping | str) else value
+
+    @property
+    def leads(self) -> bool:
+        """Whether it writes values, or leads to nodes."""
+        return bool(self.update or self.goto or self.sends)
+
+    @property
+    def answers(self) -> bool:
+        """Whether it answers an interrupt; an answer of `None` stands alone."""
+        return self.resume is not None or not self.leads
 
 
 class InvokeOptions(Message):

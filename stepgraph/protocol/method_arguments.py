@@ -8,18 +8,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, get_args
 
+from stepgraph.engine.checkpoint import Send as SentTask
 from stepgraph.engine.spec import Durability
 from stepgraph.errors import InvalidInputError, InvalidUpdateError, ThreadError
 from stepgraph.protocol.commands import InvokeCommand, OnBusy, ResumeCommand, StateUpdate, UpdateCommand
 from stepgraph.protocol.config import Breaks, Config, RunConfig, parse_config
 from stepgraph.protocol.interrupts import Command
+from stepgraph.protocol.langgraph_objects import own
 from stepgraph.protocol.method_keywords import Supersteps
+from stepgraph.protocol.send import Send
 from stepgraph.protocol.unsupported import unsupported
 from stepgraph.serde.error_text import type_name, value_text
 from stepgraph.serde.plain_json import RoundTripError, as_json
 
 Encode = Callable[[Any], dict[str, Any] | None]
 """Turns a caller's values into JSON data that fits the state; raises `InvalidInputError` if they do not fit."""
+
+EncodeSend = Callable[[Send], SentTask]
+"""Turns what a `Send` carries into JSON data; raises `SerializationError` if it would not come back as what it is."""
 
 
 def invoke_command(
@@ -45,11 +51,37 @@ def invoke_command(
 
 
 def resume_command(
-    config: RunConfig, command: Command, before: Breaks, after: Breaks, *, durability: Durability | None = None
+    config: RunConfig,
+    command: Command,
+    before: Breaks,
+    after: Breaks,
+    encode: Encode,
+    encode_send: EncodeSend,
+    *,
+    types: str,
+    durability: Durability | None = None,
 ) -> ResumeCommand:
-    """Return the command that answers interrupts; raise `InvalidInputError` if the answer is not plain JSON data."""
+    """Return what a `Command` in place of an input asks for: answers, values and further nodes.
+
+    Raises:
+        InvalidInputError: the answer is not plain JSON data, or the values do not fit the state.
+        InvalidUpdateError: it is for the graph around this one, or leads to something else than nodes.
+        SerializationError: what it sends would not come back as what it is.
+    """
+    if command.graph == Command.PARENT:
+        raise InvalidUpdateError("There is no parent graph: leave 'graph' out of the Command.")
+    pairs = isinstance(command.update, list | tuple) and all(_is_pair(item) for item in command.update)
+    updates = [{name: value} for name, value in command.update] if pairs else [command.update]
+    goto = [own(item) for item in (command.goto if isinstance(command.goto, list | tuple) else (command.goto,))]
+    for item in goto:
+        if not isinstance(item, str | Send):
+            raise InvalidUpdateError(f"A Command's goto names nodes, or has Sends; got {type_name(item)}.")
     return ResumeCommand(
         resume=as_plain_json(command.resume, "An answer to an interrupt"),
+        update=tuple(data for update in updates if update is not None and (data := encode(update))),
+        goto=tuple(item for item in goto if isinstance(item, str)),
+        sends=tuple(encode_send(item) for item in goto if isinstance(item, Send)),
+        types=types if command.update is not None else "",
         interrupt_before=_node_names(before),
         interrupt_after=_node_names(after),
         config=config.node_config or None,
@@ -179,6 +211,10 @@ def _durability(value: Any) -> Durability | None:
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
 
 
 def _check_text(argument: str, value: Any, meaning: str) -> None:

@@ -12,9 +12,11 @@ from datetime import UTC, datetime
 from typing import Any, Unpack
 
 from stepgraph.drive.apply_command import check_command_on_closed
+from stepgraph.engine.checkpoint import Send as SentTask
 from stepgraph.engine.record import Record, record_of, thread_from
 from stepgraph.engine.spec import Durability
 from stepgraph.engine.thread import Thread
+from stepgraph.execution.sent_input import encode_send
 from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.protocol.commands import CommandKind, ThreadCommand
 from stepgraph.protocol.config import Breaks, Config, RunConfig, RunnableConfig, parse_config, parse_thread_id
@@ -33,6 +35,7 @@ from stepgraph.protocol.method_arguments import (
 )
 from stepgraph.protocol.method_keywords import HistoryKeywords, RunKeywords, Supersteps
 from stepgraph.protocol.opening import ReadRequest
+from stepgraph.protocol.send import Send
 from stepgraph.protocol.snapshot import (
     StateSnapshot,
     config_for,
@@ -109,7 +112,8 @@ class MemoryRunner:
         if isinstance(input, Command):
             if latest is None:
                 raise no_such_thread(thread_id, NOTHING_WAITS)
-            resume = resume_command(run_config, input, *breaks, durability=durability)
+            encoders = self._encode_update, self._encode_send
+            resume = resume_command(run_config, input, *breaks, *encoders, types=self._types, durability=durability)
             return await self._run(run_config, "resume", resume, output_keys)
         input_data = self._encode(input)
         joins = input_data is None and run_config.checkpoint_id is None
@@ -303,6 +307,9 @@ class MemoryRunner:
     def _encode(self, values: Any) -> dict[str, Any] | None:
         """Encode a caller's input as JSON data that fits the state."""
         return None if values is None else self.graph.registry.schema.encode_input(self.graph.name, values)
+
+    def _encode_send(self, send: Send) -> SentTask:
+        return encode_send(self.graph.registry.schema, "The Command", send)
 
     def _encode_update(self, values: Any) -> dict[str, Any] | None:
         """Encode the values of an update, which may set any channel."""

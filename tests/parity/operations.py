@@ -91,8 +91,14 @@ def answer_each(**answers: Any) -> Operation:
     return operation
 
 
-def answer_by_id(values: list[Any], answer: Any = "yes") -> Operation:
-    """Run ``Command(resume={id: answer})`` for the waiting interrupts of these values, each as often as it is named."""
+def answer_by_id(values: list[Any], answer: Any = "yes", **parts: Any) -> Operation:
+    """Run ``Command(resume={id: answer})`` for the waiting interrupts of these values, each as often as it is named.
+
+    Args:
+        values: which interrupts are answered.
+        answer: the answer to all of them.
+        parts: other arguments of the `Command`; ``sends`` are ``(node, arg)`` that its ``goto`` has beside names.
+    """
 
     async def operation(thread: ParityThread) -> Any:
         interrupts, left = (await thread.graph.aget_state(thread.config)).interrupts, list(values)
@@ -101,7 +107,10 @@ def answer_by_id(values: list[Any], answer: Any = "yes") -> Operation:
             if interrupt.value in left:
                 left.remove(interrupt.value)
                 ids.append(interrupt.id)
-        return await _run(thread, thread.library.Command(resume=dict.fromkeys(ids, answer)), thread.config)
+        sends = [thread.library.Send(*each) for each in parts.get("sends", ())]
+        given = {"update": parts.get("update"), "goto": [*parts.get("goto", ()), *sends]}
+        resume = dict.fromkeys(ids, answer) or None
+        return await _run(thread, thread.library.Command(resume=resume, **given), thread.config)
 
     return operation
 

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import Stage
 from tests.parity.cases import Case, Cases, failing_once, nodes, observe_both
 from tests.parity.libraries import Library
-from tests.parity.operations import answer, invoke, replay, resume, update
+from tests.parity.operations import Operation, answer, answer_by_id, invoke, replay, resume, update
 
 pytestmark = pytest.mark.filterwarnings("ignore::stepgraph.errors.GraphWarning")
 """Some nodes are reached by commands without annotations."""
@@ -159,3 +159,32 @@ def a_deferred_node_beside_sent_tasks(lib: Library) -> Any:
         return lib.Command(goto=["z", lib.Send("work", {"item": 1})])
 
     return deferring(lib, "START > plan, work > after, after > z", "z", plan=plan, work=work, **nodes("after z"))
+
+
+def commanded(**parts: Any) -> Operation:
+    """Run a `Command` in place of an input; ``sends`` are ``(node, arg)`` that its ``goto`` has beside names."""
+    return answer_by_id(parts.pop("answering", []), **parts)
+
+
+COMMANDS = {
+    "leads on and writes at an interrupt": commanded(answering=["?"], goto=["z"], update={"log": ["u"]}),
+    "sends at an interrupt": commanded(answering=["?"], sends=[("work", {"item": 7}), ("work", {"item": 6})]),
+    "writes what nodes read": commanded(answering=["?"], update={"n": 5}),
+}
+
+
+@pytest.mark.parametrize("operation", COMMANDS.values(), ids=COMMANDS.keys())
+async def test_a_command_as_input_leads_on_as_in_langgraph(operation: Operation, stage: Stage) -> None:
+    """It returns the same, and leaves the same head. stepgraph has a checkpoint of its own for what it writes."""
+    case = Case(asks_and_goes_on.build, (invoke({"log": ["in"]}), operation, commanded(goto=["z"]), invoke({"n": 2})))
+    ours, theirs = await observe_both(case, stage)
+    assert ours.returned == theirs.returned
+    assert ours.heads == theirs.heads
+
+
+@case(invoke({"log": ["in"]}), answer("yes"))
+def asks_and_goes_on(lib: Library) -> Any:
+    def ask(state: Any) -> Any:
+        return {"log": [f"ask {state.get('n')} {lib.interrupt('?')}"]}
+
+    return lib.build(Log, "START > ask, ask > after", ask=ask, work=work, **nodes("after z"))
