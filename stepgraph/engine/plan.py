@@ -18,7 +18,8 @@ from typing import NamedTuple
 from stepgraph.engine.checkpoint import Checkpoint, CheckpointData, Task, as_shown, new_tasks
 from stepgraph.engine.constants import END, START
 from stepgraph.engine.folding import Entry
-from stepgraph.engine.spec import GraphSpec, JoinSpec, edge_key, is_join_key, join_of_key, node_of_edge_key
+from stepgraph.engine.joins import JoinSpec, edge_key, is_join_key, join_of_key, node_of_edge_key
+from stepgraph.engine.spec import GraphSpec
 
 
 class Plan(NamedTuple):

@@ -11,7 +11,8 @@ from itertools import pairwise
 from typing import Any, Self
 
 from stepgraph.engine.constants import END, START
-from stepgraph.engine.spec import BranchSpec, Durability, GraphSpec, JoinSpec, NodeSpec
+from stepgraph.engine.joins import JoinSpec
+from stepgraph.engine.spec import BranchSpec, Durability, GraphSpec, NodeSpec
 from stepgraph.errors import GraphDefinitionError
 from stepgraph.execution.node_parameters import NodeParameters, name_of
 from stepgraph.execution.node_timeout import TimeoutPolicy

@@ -10,7 +10,8 @@ from typing import Any
 
 from langgraph.types import RetryPolicy as LangGraphRetryPolicy
 
-from stepgraph.engine.spec import BranchSpec, Durability, GraphSpec, JoinSpec, NodeSpec
+from stepgraph.engine.joins import JoinSpec
+from stepgraph.engine.spec import BranchSpec, Durability, GraphSpec, NodeSpec
 from stepgraph.errors import GraphDefinitionError
 from stepgraph.execution.channels import Channel
 from stepgraph.execution.retry import RetryPolicy

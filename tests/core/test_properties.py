@@ -14,9 +14,10 @@ from stepgraph.engine.checkpoint import Checkpoint, InterruptRequest, Send, Task
 from stepgraph.engine.commit import commit as next_checkpoint
 from stepgraph.engine.commit import unfolded_at, values_before
 from stepgraph.engine.folding import Entry
+from stepgraph.engine.joins import JoinSpec
 from stepgraph.engine.plan import joins_after, plan
 from stepgraph.engine.record import record_of
-from stepgraph.engine.spec import GraphSpec, JoinSpec
+from stepgraph.engine.spec import GraphSpec
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import InvalidUpdateError
 from stepgraph.protocol.snapshot import head_in_record, snapshot_data
