@@ -194,7 +194,7 @@ class StateSchema:
             if known.declared is declared or known.declared == declared:
                 return known
         added = StateClass(declared)
-        classes = classes_in(*added.annotations.values())
+        classes = classes_in(*(each.declared for each in self._classes), declared)
         made = [make_channel(name, hint, classes) for name, hint in added.annotations.items()]
         for channel in made:
             if channel.name in self.channels and not _may_share(self.channels[channel.name], channel):
