@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stepgraph.graph.adopting import adopt
     from stepgraph.graph.builder import StateGraph
     from stepgraph.graph.compiled import CompiledGraph
-    from stepgraph.graph.messages import REMOVE_ALL_MESSAGES, MessagesState
+    from stepgraph.graph.messages import REMOVE_ALL_MESSAGES, MessagesState, push_message
     from stepgraph.hosting.plugin import GraphPlugin
     from stepgraph.protocol.config import RunnableConfig
     from stepgraph.protocol.interrupts import Command, Interrupt
@@ -65,6 +65,7 @@ _MODULES = {
     "get_stream_writer": "stepgraph.execution.task_context",
     "adopt": "stepgraph.graph.adopting",
     "interrupt": "stepgraph.execution.scratchpad",
+    "push_message": "stepgraph.graph.messages",
 }
 """The module that defines each public name."""
 
@@ -98,6 +99,7 @@ __all__ = [
     "get_store",
     "get_stream_writer",
     "interrupt",
+    "push_message",
 ]
 
 

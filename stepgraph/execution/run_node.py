@@ -83,7 +83,8 @@ async def run_task(
         finally:
             current_scratchpad.reset(token)
         output = output_of(schema, nodes, request.node, returned)
-        writes = tuple(encode_update(schema, request.node, update) for update in output.updates)
+        updates = (*context.pushed, *output.updates)
+        writes = tuple(encode_update(schema, request.node, update) for update in updates)
     sends = encode_sends(schema, nodes, f"Node {request.node!r}", output.sends)
     check_write_size(request.node, writes, limit, sends=sends)
     proves = stamps is not None and request.node != START and not request.sent

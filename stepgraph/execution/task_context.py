@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from contextvars import ContextVar, Token
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from stepgraph.errors import OutsideNodeError
@@ -31,6 +31,8 @@ class TaskContext:
 
     config: dict[str, Any]
     runtime: Runtime[Any]
+    pushed: list[dict[str, Any]] = field(default_factory=list)
+    """What the node wrote while it ran, by `push`: updates that come before what it returns."""
 
     def value(self, name: str) -> Any:
         """Return what a function takes beside the state, by the names of `NodeParameters`."""
@@ -139,6 +141,19 @@ def get_stream_writer() -> StreamWriter:
         OutsideNodeError: called outside a node and a router.
     """
     return _context_of("get_stream_writer()").runtime.stream_writer
+
+
+def push(update: dict[str, Any], call: str) -> None:
+    """Write an update while the node runs.
+
+    Args:
+        update: values by channel.
+        call: what the node called, for the error.
+
+    Raises:
+        OutsideNodeError: called outside a node and a router.
+    """
+    _context_of(call).pushed.append(update)
 
 
 def _context_of(call: str) -> TaskContext:

@@ -73,15 +73,18 @@ def model_kind(cls: type[BaseModel], tag: str, *, without_defaults: bool = False
     defaults = {name: _default_of_field(field) for name, field in fields.items()}
     left_out = {name: _fresh(default) for name, default in defaults.items() if default is not _REQUIRED}
     left_out = {name: default for name, default in left_out.items() if without_defaults and name != "type"}
+    names = sorted(fields, key=lambda name: name != "type")  # a message is read from its type on
     template = cls.model_construct(**{name: None for name, default in defaults.items() if default is _REQUIRED})
 
     def dump(value: Any, part: Convert) -> Mapping[str, Any]:
-        data = {}
-        for name, item in vars(value).items():
-            if name in left_out and type(item) is type(left_out[name]) and item == left_out[name]:
+        data, attributes = {}, vars(value)
+        for name in names:
+            item = attributes.get(name, _REQUIRED)
+            if item is _REQUIRED or (
+                name in left_out and type(item) is type(left_out[name]) and item == left_out[name]
+            ):
                 continue
-            if name in fields:
-                data[name] = item if type(item) is str else part(item)
+            data[name] = item if type(item) is str else part(item)
         for name, item in (value.__pydantic_extra__ or {}).items():
             if name == TAG:
                 raise RoundTripError(f"a {tag} has an extra field {TAG!r}, the key that says what a mapping stands for")

@@ -113,6 +113,33 @@ def test_run_by_address_starts_its_own_worker(project: Project, address: str) ->
     assert {pid for _, _, pid in project.notes(thread)} == {running.pid}
 
 
+CHAT = """
+from langchain_core.messages import AIMessage
+from stepgraph import END, START, MessagesState, StateGraph
+
+builder = StateGraph(MessagesState)
+builder.add_node("answer", lambda state: {"messages": AIMessage(f"You said {state['messages'][-1].text}")})
+builder.add_edge(START, "answer")
+builder.add_edge("answer", END)
+graph = builder.compile(name="chat")
+"""
+
+
+def test_messages_are_read_and_printed_as_json(served: Project) -> None:
+    """The input may have messages as model providers write them. Each is printed from its type on."""
+    served.write("chat.py", CHAT)
+    thread, input_data = served.thread(), {"messages": [{"role": "user", "content": "hi"}]}
+    ended = served.starter("run", "chat.py:graph", "--input", json.dumps(input_data), "--thread", thread, "--json")
+    assert (ended.status, ended.err) == (0, "")
+    for printed in (json.loads(ended.out), json.loads(served.starter("state", thread, "--json").out)):
+        messages = printed["values"]["messages"]
+        assert [[*message.items()][:2] for message in messages] == [
+            [("$type", "message"), ("type", "human")],
+            [("$type", "message"), ("type", "ai")],
+        ]
+        assert [message["content"] for message in messages] == ["hi", "You said hi"]
+
+
 def test_the_input_may_come_from_a_file_or_from_standard_input(served: Project) -> None:
     """`run --input @FILE` reads a file, and `run --input -` standard input."""
     text = '{"log": ["déjà \\u20ac"]}'

@@ -25,9 +25,9 @@ from langchain_core.messages import (
 )
 
 import stepgraph
-from stepgraph import END, REMOVE_ALL_MESSAGES, START, MessagesState, StateGraph, add_messages
+from stepgraph import END, REMOVE_ALL_MESSAGES, START, MessagesState, StateGraph, add_messages, push_message
 from stepgraph.engine.folds import CUSTOM, MESSAGES
-from stepgraph.errors import InvalidInputError, NodeError, ReducerError
+from stepgraph.errors import InvalidInputError, NodeError, OutsideNodeError, ReducerError
 from stepgraph.execution.channels import make_channel
 from stepgraph.serde.error_text import type_text
 from stepgraph.testing import MemoryRunner
@@ -265,6 +265,31 @@ def test_a_program_without_messages_needs_no_langchain() -> None:
     ]
 
 
+def test_a_node_may_push_messages_while_it_runs() -> None:
+    """They come before what it returns, by which they can be replaced; a message without a key is not recorded."""
+
+    def node(state: Any) -> Any:
+        assert push_message({"role": "ai", "content": "thinking", "id": "1"}).id == "1"
+        push_message(AIMessage("a hint", id="2"))
+        push_message(AIMessage("not for the record", id="3"), state_key=None)
+        return {"messages": AIMessage("done", id="1")}
+
+    runner = MemoryRunner(graph(MessagesState, "START > a, a > END", a=node))
+    assert described(runner.invoke({"messages": "hi"}, THREAD)["messages"]) == [
+        ("human", "hi"),
+        ("ai", "done"),
+        ("ai", "a hint"),
+    ]
+
+
+def test_a_pushed_message_needs_an_id_and_a_node() -> None:
+    """As in LangGraph."""
+    with pytest.raises(ValueError, match="takes a message with an id"):
+        push_message("hi")
+    with pytest.raises(OutsideNodeError, match="push_message\\(\\) was called outside a node"):
+        push_message(AIMessage("hi", id="1"))
+
+
 def test_the_names_are_public() -> None:
     """Users import them from the package itself."""
-    assert {"MessagesState", "add_messages", "REMOVE_ALL_MESSAGES"} <= set(stepgraph.__all__)
+    assert {"MessagesState", "REMOVE_ALL_MESSAGES", "add_messages", "push_message"} <= set(stepgraph.__all__)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+import operator
+from typing import Annotated, Any
 
+from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage, ToolMessage
+from typing_extensions import TypedDict
 
 from stepgraph import END, START, GraphClient, MessagesState, StateGraph, interrupt
 from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.protocol.interrupts import Command
 from tests.conftest import Stage
+
+
+@dataclasses.dataclass
+class Plan:
+    steps: list[str]
 
 
 def agent(turns: int = 1) -> CompiledGraph:
@@ -96,3 +105,41 @@ async def test_an_update_while_a_person_is_asked_may_bring_messages(stage: Stage
         result = await client.ainvoke(Command(resume="go on"), config)
     assert [message.content for message in result["messages"]] == ["hi", "wait", "go on"]
     assert all(message.id for message in result["messages"])
+
+
+class Open(TypedDict):
+    """A state as programs of LangGraph declare it: with annotations that say little."""
+
+    found: list
+    notes: Annotated[list, operator.add]
+    latest: Any
+    plan: Plan
+
+
+async def test_open_annotations_keep_classes_on_the_way_through_a_server(stage: Stage) -> None:
+    """Messages, documents, tuples and the classes that the state mentions come back from `list` and `Any`."""
+    document = Document("text", metadata={"pages": (1, 2)})
+    seen: list[Any] = []
+
+    def write(state: Open) -> dict[str, Any]:
+        return {"found": [document], "notes": [AIMessage("a", id="1"), {"$type": "x"}], "latest": Plan(["a"])}
+
+    def read(state: Open) -> dict[str, Any]:
+        seen.append(dict(state))
+        return {"notes": [("b", 2)], "latest": {1: state["found"][0]}}
+
+    builder = StateGraph(Open)
+    builder.add_node("write", write)
+    builder.add_node("read", read)
+    builder.add_edge(START, "write")
+    builder.add_edge("write", "read")
+    builder.add_edge("read", END)
+    graph = builder.compile(name="open")
+    client, config = stage.use(graph), stage.thread()
+    async with stage.serving(graph):
+        result = await client.ainvoke({"latest": HumanMessage("hi", id="0"), "plan": Plan([])}, config)
+        head = await client.aget_state(config)
+    notes = [AIMessage("a", id="1"), {"$type": "x"}]
+    assert seen == [{"found": [document], "notes": notes, "latest": Plan(["a"]), "plan": Plan([])}]
+    assert result == {"found": [document], "notes": [*notes, ("b", 2)], "latest": {1: document}, "plan": Plan([])}
+    assert head.values == result
