@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import langgraph.graph.message
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import (
     AIMessage,
@@ -192,12 +192,14 @@ def outcome(function: Any, *arguments: Any) -> Any:
         return str(error)
 
 
+@settings(deadline=None)
 @given(st.lists(MESSAGE, max_size=4), st.lists(CHANGE, max_size=4))
 def test_add_messages_gives_what_langgraphs_gives(left: list[Any], right: list[Any]) -> None:
     """For direct callers; errors included."""
     assert outcome(add_messages, left, right) == outcome(LANGGRAPHS, left, right)
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(CHANGE, max_size=4), max_size=4))
 def test_a_conversation_is_what_langgraphs_reducer_makes_of_its_writes(writes: list[list[Any]]) -> None:
     """Through encoding, the fold on JSON data, and decoding."""

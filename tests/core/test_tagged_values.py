@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Annotated, Any, NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.agents import AgentAction, AgentFinish
 from langchain_core.documents import Document
@@ -161,6 +161,7 @@ python_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(json_values)
 def test_json_data_stays_as_it_is(value: Any) -> None:
     """JSON data without the key ``$type`` has no tag, so that people can read it in the Web UI."""
@@ -168,6 +169,7 @@ def test_json_data_stays_as_it_is(value: Any) -> None:
     assert same(CODEC.decode(value), value)
 
 
+@settings(deadline=None)
 @given(python_values)
 def test_nested_values_come_back_as_what_they_were(value: Any) -> None:
     """Whatever a user's mappings have as keys, they are never taken for tags."""
