@@ -29,7 +29,6 @@ FUSING: Final = ("async", "exit")
 MAX_STAMP_TEXT = 80
 """Characters of a type's text in a stamp. Each checkpoint has the stamps of its channels."""
 
-
 MAX_ATTEMPTS = 2**31 - 1
 """The largest number of attempts that Temporal's 32-bit field holds."""
 
@@ -194,8 +193,8 @@ class GraphSpec(Format):
 
     def input_of(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return those of some values that an input sets."""
-        names = self.input_channels
-        return {name: value for name, value in values.items() if names is None or name in names}
+        names = self.input_channels if self.input_channels is not None else tuple(values)
+        return {name: value for name, value in values.items() if name in names}
 
     def is_built_in(self, channel: str) -> bool:
         """Return whether a channel has a built-in fold."""
@@ -255,11 +254,8 @@ class GraphSpec(Format):
         return self._targets.get(source, ())
 
     def fuses(self, name: str, durability: Durability | None = None) -> bool:
-        """Return whether a task of a node may run in one activity with other super-steps.
-
-        Its durability must be ``"async"`` or ``"exit"``, and it must run on the graph's own task queue. ``durability``
-        is that of the invoke, if it has one of its own.
-        """
+        """Return whether a task of a node may run in one activity with other super-steps: on the graph's own task
+        queue, and if its durability says so. ``durability`` is that of the invoke, if it has one of its own."""
         otherwise = durability or self.durability
         if name == START:
             return otherwise in FUSING

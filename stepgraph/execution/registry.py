@@ -71,6 +71,8 @@ class GraphRegistry:
     """The store that the graph was compiled with: any `BaseStore` of ``langgraph-checkpoint``."""
     task_code: TaskCode | None = None
     """What runs the tasks in place of ``nodes`` and ``routers``, if another library does."""
+    cache: Any = None
+    """The cache that it was compiled with: any `BaseCache` of ``langgraph-checkpoint``."""
 
     @property
     def name(self) -> str:

@@ -49,6 +49,16 @@ class StateSchema:
         self._output = self._added(declared if output_schema is None else output_schema)
 
     @property
+    def input_class(self) -> Any:
+        """The class of an input."""
+        return self._input.declared
+
+    @property
+    def output_class(self) -> Any:
+        """The class of a result."""
+        return self._output.declared
+
+    @property
     def input_names(self) -> tuple[str, ...]:
         """The channels that an input may set, in order."""
         return tuple(self._input.annotations)
@@ -57,6 +67,10 @@ class StateSchema:
     def output_names(self) -> tuple[str, ...]:
         """The channels that a result shows, in order."""
         return tuple(self._output.annotations)
+
+    def names_unless_all(self, names: tuple[str, ...]) -> tuple[str, ...] | None:
+        """Return the names of channels as a spec has them: `None` if they are all that the graph has."""
+        return None if names == self.channels.names else names
 
     @property
     def is_root(self) -> bool:

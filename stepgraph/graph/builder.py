@@ -21,8 +21,10 @@ from stepgraph.execution.retry import RetryPolicy
 from stepgraph.execution.state_class import class_of_parameter
 from stepgraph.execution.state_schema import StateSchema
 from stepgraph.graph import validation
+from stepgraph.graph.compile_options import breakpoints, check_checkpointer, check_transformers
 from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.graph.destinations import Destinations, PathMap, command_ends, router_ends
+from stepgraph.graph.file_name import name_of_calling_file, remember
 from stepgraph.graph.node_defaults import NodeDefaults
 from stepgraph.graph.node_options import (
     Seconds,
@@ -261,33 +263,45 @@ class StateGraph:
 
     def compile(
         self,
+        checkpointer: bool | None = None,
         *,
-        name: str,
-        authors: Sequence[str] = ("human",),
-        interrupt_before: str | Sequence[str] = (),
-        interrupt_after: str | Sequence[str] = (),
-        durability: Durability = "sync",
+        cache: Any = None,
         store: Any = None,
+        interrupt_before: str | Sequence[str] | None = None,
+        interrupt_after: str | Sequence[str] | None = None,
+        debug: bool = False,
+        name: str | None = None,
+        transformers: None = None,
+        authors: Sequence[str] = ("human",),
+        durability: Durability = "sync",
     ) -> CompiledGraph:
         """Check the graph and make it ready to run.
 
         Args:
-            name: the graph's name in Temporal: the workflow type of its runs and the prefix of its activity types.
-            authors: virtual authors: names that may sign an update without being nodes. Such an update changes values,
-                not the nodes that run next.
+            checkpointer: `True`, `False` or `None`: what they say is for subgraphs. The graph that is invoked keeps its
+                checkpoints in Temporal in any case, so a saver is refused.
+            store: what nodes find as ``store``: a `BaseStore` of ``langgraph-checkpoint``. By default they find the
+                store of the worker's process, which STEPGRAPH_STORE names.
             interrupt_before: breakpoints: nodes before which a thread pauses until it is resumed; ``"*"`` for all.
             interrupt_after: nodes after which a thread pauses; ``"*"`` for all.
+            cache, debug, transformers: options of LangGraph's; the first two have no effect, the last is refused.
+            name: the graph's name in Temporal: the workflow type of its runs and the prefix of its activity types. By
+                default it is that of the file or notebook that calls ``compile``, or of a package's folder.
+            authors: virtual authors: names that may sign an update without being nodes. Such an update changes values,
+                not the nodes that run next.
             durability: ``"sync"`` records each super-step in Temporal's history before the next one starts. ``"async"``
                 runs super-steps one after another in one activity, and records them together, twice a second and
                 whenever the thread is idle. That is many times as fast; after a crash, super-steps that were not
                 recorded run again. ``"exit"`` does the same, and records them when the thread stands still: at its end,
                 an interrupt, a breakpoint or an error; or before, once an hour or every 250 KB of results.
-            store: what nodes find as ``store``: a `BaseStore` of ``langgraph-checkpoint``. By default they find the
-                store of the worker's process, which STEPGRAPH_STORE names.
 
         Raises:
             GraphDefinitionError: the graph cannot work; the message names the node or edge, and the fix.
         """
+        checkpointer = check_checkpointer(checkpointer)
+        check_transformers(transformers)
+        check_store(store)
+        name, file = (name, None) if name is not None else name_of_calling_file()
         nodes, functions = self._defaults.apply(self._nodes, self._functions)
         spec = GraphSpec(
             name=validation.graph_name(name),
@@ -297,15 +311,18 @@ class StateGraph:
             joins=tuple(dict.fromkeys(self._joins)),
             branches=tuple(self._branches),
             authors=tuple(authors),
-            interrupt_before=(interrupt_before,) if isinstance(interrupt_before, str) else tuple(interrupt_before),
-            interrupt_after=(interrupt_after,) if isinstance(interrupt_after, str) else tuple(interrupt_after),
+            interrupt_before=breakpoints("interrupt_before", interrupt_before),
+            interrupt_after=breakpoints("interrupt_after", interrupt_after),
             durability=_durability(f"Graph {name!r}", durability, is_graph=True) or "sync",
-            input_channels=_unless_all(self.schema.input_names, self.schema),
-            output_channels=_unless_all(self.schema.output_names, self.schema),
+            input_channels=self.schema.names_unless_all(self.schema.input_names),
+            output_channels=self.schema.names_unless_all(self.schema.output_names),
         )
         validation.check_spec(spec)
-        check_store(store)
-        return CompiledGraph(GraphRegistry(spec, self.schema, functions, dict(self._routers), store))
+        registry = GraphRegistry(spec, self.schema, functions, dict(self._routers), store, cache=cache)
+        graph = CompiledGraph(registry, checkpointer=checkpointer, debug=debug)
+        if file is not None:
+            remember(graph, file)
+        return graph
 
     def _view_of(self, function: NodeFunction, parameters: NodeParameters, declared: Any = None) -> Any:
         """Return the class of the state that a node or router takes, after its keys have become channels.
@@ -317,11 +334,6 @@ class StateGraph:
         if declared is not None:
             self.schema.add(declared)
         return declared
-
-
-def _unless_all(names: tuple[str, ...], schema: StateSchema) -> tuple[str, ...] | None:
-    """Return the names of channels; `None` if they are all that the graph has."""
-    return None if names == schema.channels.names else names
 
 
 def _durability(owner: str, value: Any, task_queue: str | None = None, *, is_graph: bool = False) -> Durability | None:

@@ -8,43 +8,60 @@ tested without Temporal.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Unpack
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from stepgraph.engine.spec import Durability
 from stepgraph.execution.registry import GraphRegistry
-from stepgraph.graph._drawing import Drawing
+from stepgraph.graph.batch import Configs, invoke_all
+from stepgraph.graph.description import GraphDescription
+from stepgraph.graph.missing_methods import missing_attribute
 from stepgraph.protocol.commands import OnBusy
-from stepgraph.protocol.config import Breaks, Config, RunnableConfig
+from stepgraph.protocol.config import Breaks, Config, RunnableConfig, merge_configs
 from stepgraph.protocol.invoke_result import OutputKeys
 from stepgraph.protocol.method_keywords import HistoryKeywords, InvokeKeywords, Supersteps
 from stepgraph.protocol.snapshot import StateSnapshot
 
 if TYPE_CHECKING:
+    from stepgraph.client import GraphClient
     from stepgraph.hosting.session import Session
 
 
-class CompiledGraph:
+class CompiledGraph(GraphDescription):
     """A graph that runs on Temporal. `StateGraph.compile` makes it.
 
     ``config`` is LangGraph's: ``{"configurable": {"thread_id": "t1"}, "recursion_limit": 50}``. Nodes find the other
     keys of ``configurable``, and ``tags`` and ``metadata``, in their own ``config``; these must be plain JSON.
     """
 
-    def __init__(self, registry: GraphRegistry) -> None:
+    def __init__(
+        self,
+        registry: GraphRegistry,
+        *,
+        checkpointer: bool | None = None,
+        debug: bool = False,
+        config: Config | None = None,
+    ) -> None:
         self.registry = registry
+        self.checkpointer = checkpointer
+        self.debug = debug
+        self.config: Config | None = config
+        """What each call's own config is merged into; see `with_config`."""
 
-    @property
-    def name(self) -> str:
-        """The graph's name, which is the workflow type of its runs."""
-        return self.registry.name
+    def __getattr__(self, name: str) -> Any:
+        raise missing_attribute(name)
 
-    def __repr__(self) -> str:
-        return f"<CompiledGraph {self.name!r} of {len(self.registry.nodes)} nodes, spec {self.registry.spec.hash}>"
+    def with_config(self, config: Config | None = None, **keys: Any) -> CompiledGraph:
+        """Return a copy of the graph whose calls begin with a config: LangChain's way to preset tags, a limit, a user.
 
-    def get_graph(self) -> Drawing:
-        """Return the graph for drawing: ``graph.get_graph().draw_mermaid()``."""
-        return Drawing(self.registry.spec)
+        A call's own config is merged into it: tags are added, metadata and ``configurable`` by key.
+        """
+        merged = merge_configs(self.config, config, keys)
+        return CompiledGraph(self.registry, checkpointer=self.checkpointer, debug=self.debug, config=merged)
+
+    def merged_config(self, config: Config | None) -> Config:
+        """Return a call's config, merged into that of the graph; without one there, as it is."""
+        return cast(Config, config) if self.config is None else merge_configs(self.config, config)
 
     def invoke(
         self,
@@ -114,6 +131,7 @@ class CompiledGraph:
             "debug": debug,
             "on_busy": on_busy,
         }
+        config = self.merged_config(config)
         return _session().call(self.registry, lambda client: client.ainvoke(input, config, **options))
 
     async def ainvoke(
@@ -121,7 +139,50 @@ class CompiledGraph:
     ) -> dict[str, Any] | Any:
         """Awaitable version of `invoke`."""
         inspect.signature(self.invoke).bind(input, config, **options)  # a wrong keyword must not start a server first
+        config = self.merged_config(config)
         return await _session().acall(self.registry, lambda client: client.ainvoke(input, config, **options))
+
+    def batch(
+        self,
+        inputs: Sequence[Any],
+        config: Configs = None,
+        *,
+        return_exceptions: bool = False,
+        **options: Unpack[InvokeKeywords],
+    ) -> list[Any]:
+        """Invoke the graph on several inputs at once, and return the results in order.
+
+        Args:
+            inputs: the inputs. Those whose config names no thread get a thread each.
+            config: the config of all of them, or a list with one for each. At most ``max_concurrency`` run at once.
+            return_exceptions: whether an error is returned in its place instead of raised.
+            options: those of `invoke`, for all inputs.
+        """
+        inspect.signature(self.invoke).bind(None, None, **options)
+        return _session().call(self.registry, self._batch_call(inputs, config, options, return_exceptions))
+
+    async def abatch(
+        self,
+        inputs: Sequence[Any],
+        config: Configs = None,
+        *,
+        return_exceptions: bool = False,
+        **options: Unpack[InvokeKeywords],
+    ) -> list[Any]:
+        """Awaitable version of `batch`."""
+        inspect.signature(self.invoke).bind(None, None, **options)
+        return await _session().acall(self.registry, self._batch_call(inputs, config, options, return_exceptions))
+
+    def _batch_call(
+        self, inputs: Sequence[Any], config: Configs, options: InvokeKeywords, return_exceptions: bool
+    ) -> Callable[[GraphClient], Coroutine[Any, Any, list[Any]]]:
+        def call(client: GraphClient) -> Coroutine[Any, Any, list[Any]]:
+            async def invoke(input: Any, own_config: Config | None) -> Any:
+                return await client.ainvoke(input, self.merged_config(own_config), **options)
+
+            return invoke_all(invoke, inputs, config, return_exceptions=return_exceptions)
+
+        return call
 
     def update_state(
         self, config: Config, values: Any, as_node: str | None = None, task_id: str | None = None
@@ -146,15 +207,15 @@ class CompiledGraph:
                 and ``as_node`` is missing; or the node is due several times and ``task_id`` is missing.
             CheckpointNotFoundError: the thread has no such checkpoint.
         """
-        return _session().call(self.registry, lambda client: client.aupdate_state(config, values, as_node, task_id))
+        own = self.merged_config(config)
+        return _session().call(self.registry, lambda client: client.aupdate_state(own, values, as_node, task_id))
 
     async def aupdate_state(
         self, config: Config, values: Any, as_node: str | None = None, task_id: str | None = None
     ) -> RunnableConfig:
         """Awaitable version of `update_state`."""
-        return await _session().acall(
-            self.registry, lambda client: client.aupdate_state(config, values, as_node, task_id)
-        )
+        own = self.merged_config(config)
+        return await _session().acall(self.registry, lambda client: client.aupdate_state(own, values, as_node, task_id))
 
     def bulk_update_state(self, config: Config, supersteps: Supersteps) -> RunnableConfig:
         """Apply several updates, all or none, and return the config of the last checkpoint that this makes.
@@ -168,11 +229,13 @@ class CompiledGraph:
             InvalidInputError: there is no super-step, or one without an update.
             InvalidUpdateError: one of the updates is refused, as in `update_state`.
         """
-        return _session().call(self.registry, lambda client: client.abulk_update_state(config, supersteps))
+        own = self.merged_config(config)
+        return _session().call(self.registry, lambda client: client.abulk_update_state(own, supersteps))
 
     async def abulk_update_state(self, config: Config, supersteps: Supersteps) -> RunnableConfig:
         """Awaitable version of `bulk_update_state`."""
-        return await _session().acall(self.registry, lambda client: client.abulk_update_state(config, supersteps))
+        own = self.merged_config(config)
+        return await _session().acall(self.registry, lambda client: client.abulk_update_state(own, supersteps))
 
     def fork(
         self, config: Config, values: Any = None, as_node: str | None = None, thread_id: Any = None
@@ -192,28 +255,32 @@ class CompiledGraph:
             ThreadError: the new thread exists already, or there is no checkpoint to fork.
             StepgraphError: what `update_state` and `invoke` raise.
         """
-        return _session().call(self.registry, lambda client: client.afork(config, values, as_node, thread_id))
+        own = self.merged_config(config)
+        return _session().call(self.registry, lambda client: client.afork(own, values, as_node, thread_id))
 
     async def afork(
         self, config: Config, values: Any = None, as_node: str | None = None, thread_id: Any = None
     ) -> dict[str, Any] | Any:
         """Awaitable version of `fork`."""
-        return await _session().acall(self.registry, lambda client: client.afork(config, values, as_node, thread_id))
+        own = self.merged_config(config)
+        return await _session().acall(self.registry, lambda client: client.afork(own, values, as_node, thread_id))
 
-    def get_state(self, config: Config) -> StateSnapshot:
+    def get_state(self, config: Config, *, subgraphs: bool = False) -> StateSnapshot:
         """Return the snapshot of a thread's head, or of the checkpoint that the config names.
 
-        The snapshot of a thread that does not exist is empty.
+        The snapshot of a thread that does not exist is empty. ``subgraphs`` has no effect yet: there are none.
 
         Raises:
             CheckpointNotFoundError: the thread has no such checkpoint.
             CheckpointExpiredError: retention has removed the run that made the checkpoint.
         """
-        return _session().call(self.registry, lambda client: client.aget_state(config))
+        own = self.merged_config(config)
+        return _session().call(self.registry, lambda client: client.aget_state(own))
 
-    async def aget_state(self, config: Config) -> StateSnapshot:
+    async def aget_state(self, config: Config, *, subgraphs: bool = False) -> StateSnapshot:
         """Awaitable version of `get_state`."""
-        return await _session().acall(self.registry, lambda client: client.aget_state(config))
+        own = self.merged_config(config)
+        return await _session().acall(self.registry, lambda client: client.aget_state(own))
 
     def get_state_history(
         self,
@@ -232,12 +299,14 @@ class CompiledGraph:
             limit: the largest number of checkpoints to return.
         """
         options: HistoryKeywords = {"filter": filter, "before": before, "limit": limit}
-        return _session().stream(self.registry, lambda client: client.aget_state_history(config, **options))
+        own = self.merged_config(config)
+        return _session().stream(self.registry, lambda client: client.aget_state_history(own, **options))
 
     def aget_state_history(self, config: Config, **options: Unpack[HistoryKeywords]) -> AsyncIterator[StateSnapshot]:
         """Asynchronous iterator version of `get_state_history`."""
         inspect.signature(self.get_state_history).bind(config, **options)  # as in `ainvoke`
-        return _session().astream(self.registry, lambda client: client.aget_state_history(config, **options))
+        own = self.merged_config(config)
+        return _session().astream(self.registry, lambda client: client.aget_state_history(own, **options))
 
 
 def _session() -> Session:

@@ -69,6 +69,22 @@ class RunConfig:
         return replace(self, node_config=node_config)
 
 
+def merge_configs(*configs: Config | None) -> dict[str, Any]:
+    """Return one config of several, as LangGraph does: tags in turn, metadata and ``configurable`` by key, the last
+    value of everything else."""
+    merged: dict[str, Any] = {}
+    for config in configs:
+        for key, value in (config or {}).items():
+            before = merged.get(key)
+            if key == "tags" and before and isinstance(value, Sequence):
+                merged[key] = [*before, *value]
+            elif key in ("metadata", "configurable") and isinstance(before, Mapping) and isinstance(value, Mapping):
+                merged[key] = {**before, **value}
+            elif value or key not in merged:
+                merged[key] = value
+    return merged
+
+
 def parse_config(config: Mapping[str, Any] | None, *, new_thread: bool = False) -> RunConfig:
     """Parse a config such as ``{"configurable": {"thread_id": "t1"}, "recursion_limit": 50}``.
 

@@ -104,6 +104,7 @@ class MemoryRunner:
         schema = self.graph.registry.schema
         output_keys = check_output_keys(output_keys, schema.channels.names)
         input = own(input)
+        config = self.graph.merged_config(config)
         run_config = parse_config(config, new_thread=input is not None and not isinstance(input, Command))
         run_config = run_config.with_context(schema.context.encode(self.graph.name, context))
         breaks = interrupt_before, interrupt_after
@@ -144,7 +145,7 @@ class MemoryRunner:
         self, config: Config, values: Any, as_node: str | None = None, task_id: str | None = None
     ) -> RunnableConfig:
         """Awaitable version of `update_state`."""
-        run_config = parse_config(config)
+        run_config = parse_config(self.graph.merged_config(config))
         command = update_command(run_config, values, as_node, self._encode_update, types=self._types, task_id=task_id)
         return (await self._send(run_config, "update", command))[1]
 
@@ -154,7 +155,7 @@ class MemoryRunner:
 
     async def abulk_update_state(self, config: Config, supersteps: Supersteps) -> RunnableConfig:
         """Awaitable version of `bulk_update_state`."""
-        run_config = parse_config(config)
+        run_config = parse_config(self.graph.merged_config(config))
         command = bulk_update_command(run_config, supersteps, self._encode_update, types=self._types)
         return (await self._send(run_config, "update", command))[1]
 
@@ -168,7 +169,7 @@ class MemoryRunner:
         self, config: Config, values: Any = None, as_node: str | None = None, thread_id: Any = None
     ) -> dict[str, Any] | Any:
         """Awaitable version of `fork`."""
-        run_config = parse_config(config)
+        run_config = parse_config(self.graph.merged_config(config))
         source_id = run_config.thread_id
         source = self._latest(source_id)
         command = update_command(run_config, values, as_node, self._encode_update, types=self._types)
@@ -191,7 +192,7 @@ class MemoryRunner:
 
     def get_state(self, config: Config) -> StateSnapshot:
         """Return a snapshot of a thread in memory. See `CompiledGraph.get_state`."""
-        run_config = parse_config(config)
+        run_config = parse_config(self.graph.merged_config(config))
         thread_id, checkpoint_id = run_config.thread_id, run_config.checkpoint_id
         schema = self.graph.registry.schema
         for run in reversed(self._runs.get(thread_id, [])):
@@ -219,7 +220,7 @@ class MemoryRunner:
         limit: int | None = None,
     ) -> Iterator[StateSnapshot]:
         """Yield the checkpoints of a thread in memory, newest first. See `CompiledGraph.get_state_history`."""
-        run_config = parse_config(config)
+        run_config = parse_config(self.graph.merged_config(config))
         if run_config.checkpoint_id is not None:
             yield self.get_state(config)
             return

@@ -62,6 +62,21 @@ async def test_a_plain_script_invokes_reads_and_ends(replayed: Project) -> None:
     assert {pid for _, _, pid in replayed.notes()} == {running.pid}
 
 
+def test_a_batch_runs_each_input_on_a_thread_of_its_own(project: Project) -> None:
+    """Results are in the order of the inputs, errors in their place or raised; `with_config` reaches all of them."""
+    script = """
+inputs = [{'wait': False}, {'wat': 1}, {'wait': False}]
+results = graph.with_config(max_concurrency=2).batch(inputs, return_exceptions=True)
+print([type(result).__name__ for result in results])
+print(len(graph.batch(inputs[:1] * 3, [config() for _ in range(3)], output_keys="log")[0]))
+try:
+    asyncio.run(graph.abatch(inputs))
+except ValueError as error:
+    print(type(error).__name__)
+"""
+    assert printed(project, script) == ["['dict', 'InvalidInputError', 'dict']", "4", "InvalidInputError"]
+
+
 def test_scripts_that_end_after_their_first_call_end_without_an_error(project: Project) -> None:
     """Several scripts are run, because the end of a process seldom coincides with the last answer of the server."""
     script = BEGIN + "graph.get_state(config())"

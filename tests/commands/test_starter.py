@@ -443,7 +443,7 @@ def test_graph_prints_a_drawing_without_a_server(served: Project) -> None:
         *(("graph", "steps:graph"), ("graph", "steps.py", "--json"), ("graph", "both"), ("graph", "both", "--json")),
         TEMPORAL_ADDRESS="127.0.0.1:1",
     )
-    assert (drawn.status, drawn.out.splitlines()[0]) == (0, "flowchart TD")
+    assert (drawn.status, drawn.out.splitlines()[0]) == (0, "---")
     assert (spec.json["name"], sorted(node["name"] for node in spec.json["nodes"])) == (served.graph, sorted(STEPS))
     assert [line for line in drawings.out.splitlines() if line.startswith("%%")] == ["%% a", "%% b"]
     assert [spec["name"] for spec in specs.json] == ["a", "b"]
@@ -710,4 +710,4 @@ def test_the_command_works_without_its_script(served: Project, server: WorkflowE
     ended = subprocess.run(
         [command, "graph", "steps:graph"], cwd=served.folder, env=served.env, capture_output=True, text=True, check=True
     )
-    assert ended.stdout.startswith("flowchart TD")
+    assert ended.stdout.startswith("---\nconfig:")

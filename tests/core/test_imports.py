@@ -18,7 +18,7 @@ class State(TypedDict):
     x: int
 builder = StateGraph(State).add_node("n", lambda state: None, retry_policy=RetryPolicy())
 graph = builder.add_edge(START, "n").add_edge("n", END).compile(name="g")
-assert "n_n" in graph.get_graph().draw_mermaid()
+assert "n(n)" in graph.get_graph().draw_mermaid()
 """,
     "testing a graph": """
 from typing_extensions import TypedDict

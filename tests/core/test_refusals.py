@@ -108,7 +108,7 @@ def test_a_graph_needs_nodes_and_an_entry_point() -> None:
         build(State, "search > END", {"search": node}).compile(name="g")
 
 
-@pytest.mark.parametrize("name", ["", " ", "a b", "a.b", "-a", "a" * 101, "é", None, 5, "a\n"])
+@pytest.mark.parametrize("name", ["", " ", "a b", "a.b", "-a", "a" * 101, "é", 5, "a\n"])
 def test_a_graph_whose_name_cannot_be_a_workflow_type_is_refused(name: Any) -> None:
     """A graph's name is part of workflow types, activity types and task queue names."""
     with pytest.raises(GraphDefinitionError, match=r"A graph's name must be 1 to 100 letters.*; got " + repr(name)[0]):
