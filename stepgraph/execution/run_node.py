@@ -17,6 +17,7 @@ from stepgraph.engine.folding import Entry, Write, writes_of
 from stepgraph.errors import ReducerError
 from stepgraph.execution.call_function import RunSync, call_function
 from stepgraph.execution.custom_folds import changes_by
+from stepgraph.execution.langgraph_interrupts import own_interrupt
 from stepgraph.execution.node_output import NodeOutput, check_write_size, encode_update, output_of
 from stepgraph.execution.node_timeout import AttemptTimer
 from stepgraph.execution.routing import route
@@ -73,12 +74,16 @@ async def run_task(
         else:
             values = schema.channels.zero_values() | schema.channels.decode(state, stamps)
             node_state = schema.node_state(values, node.input_schema)
-        token = current_scratchpad.set(Scratchpad(request.idempotency_key, request.answers))
+        scratchpad = Scratchpad(request.idempotency_key, request.answers)
+        token = current_scratchpad.set(scratchpad)
         try:
             async with AttemptTimer(node.timeout_policy, request.node) as timer:
                 context = task_context(code, request, attempt, timer)
                 returned = await call_function(node.function, node.parameters, node_state, context, run_sync)
-        except GraphInterrupt as interrupted:
+        except Exception as error:
+            interrupted = error if isinstance(error, GraphInterrupt) else own_interrupt(error, scratchpad)
+            if interrupted is None:
+                raise
             return TaskResult(interrupt=interrupted.request)
         finally:
             current_scratchpad.reset(token)

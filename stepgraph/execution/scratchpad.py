@@ -8,10 +8,12 @@ same calls in the same order. Knows nothing of how an interrupt reaches a human 
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from stepgraph.engine.checkpoint import InterruptRequest
@@ -31,6 +33,17 @@ class GraphInterrupt(Exception):
         self.request = request
 
 
+def _interrupt_class() -> type[GraphInterrupt]:
+    """Return the class to raise. If LangGraph is loaded, its `ToolNode` takes it for no error of a tool."""
+    bubble_up = getattr(sys.modules.get("langgraph.errors"), "GraphBubbleUp", None)
+    return GraphInterrupt if bubble_up is None else _class_that_bubbles_up(bubble_up)
+
+
+@cache
+def _class_that_bubbles_up(bubble_up: type[Exception]) -> type[GraphInterrupt]:
+    return type("GraphInterrupt", (GraphInterrupt, bubble_up), {})
+
+
 @dataclass
 class Scratchpad:
     """The answers of one attempt at a task, and how many calls of `interrupt` the node has made."""
@@ -41,16 +54,26 @@ class Scratchpad:
 
     def next_answer(self, value: Any, timeout: float | None, default: Any) -> Any:
         """Return the answer to the next call; raise `GraphInterrupt` if there is none yet."""
-        index = self.calls
-        self.calls += 1
+        index = self.next_call()
         if index < len(self.answers):
             return self.answers[index]
+        raise self.interrupt_at(index, value, timeout, default)
+
+    def next_call(self) -> int:
+        """Return the number of the call that is made now; the first is 0."""
+        self.calls += 1
+        return self.calls - 1
+
+    def interrupt_at(
+        self, index: int, value: Any, timeout: float | None = None, default: Any = NO_DEFAULT
+    ) -> GraphInterrupt:
+        """Return what ends the node at a call without an answer."""
         request = InterruptRequest(
             id=interrupt_id(self.idempotency_key, index), value=_as_json("value", value), timeout=timeout
         )
         if default is not NO_DEFAULT:
             request = request.model_copy(update={"default": _as_json("default", default), "has_default": True})
-        raise GraphInterrupt(request)
+        return _interrupt_class()(request)
 
 
 current_scratchpad: ContextVar[Scratchpad] = ContextVar("stepgraph_scratchpad")

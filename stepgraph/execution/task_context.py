@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stepgraph.errors import OutsideNodeError
+from stepgraph.execution.langgraph_interrupts import keys_for_interrupts
 from stepgraph.execution.node_config import node_config
 from stepgraph.execution.node_timeout import AttemptTimer
 from stepgraph.execution.run_code import RunCode
 from stepgraph.execution.runtime import ContextT, ExecutionInfo, Runtime, StoreOnDemand, no_heartbeat
+from stepgraph.execution.scratchpad import current_scratchpad
 from stepgraph.execution.stream_writer import StreamWriter, writer_to
 from stepgraph.protocol.config import CONTEXT, RunnableConfig
 from stepgraph.protocol.task_request import TaskRequest
@@ -73,6 +75,9 @@ def task_context(code: RunCode, request: TaskRequest, attempt: int, timer: Attem
         ),
     )
     config["configurable"][LANGGRAPH_RUNTIME] = runtime
+    scratchpad = current_scratchpad.get(None)
+    if scratchpad is not None:  # a node, not a router
+        config["configurable"] |= keys_for_interrupts(scratchpad, f"{request.node}:{request.task_id}")
     return TaskContext(config, runtime)
 
 

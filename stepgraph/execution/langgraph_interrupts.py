@@ -1,0 +1,49 @@
+"""LangGraph's own ``interrupt`` in a node of stepgraph: a tool of another library may call it.
+
+Owns what that function looks for in the config, and how its exception becomes stepgraph's. Both functions count their
+calls together, so answers match by the order of all calls. LangGraph is not imported: who calls its function has done
+that.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from stepgraph.execution.scratchpad import GraphInterrupt, Scratchpad
+
+
+class _LangGraphScratchpad:
+    """The counter and the answers, by the names that LangGraph's ``interrupt`` uses."""
+
+    def __init__(self, scratchpad: Scratchpad) -> None:
+        self._scratchpad = scratchpad
+        self.resume = list(scratchpad.answers)
+
+    def interrupt_counter(self) -> int:
+        """Return the number of this call."""
+        return self._scratchpad.next_call()
+
+    def get_null_resume(self, consume: bool = False) -> None:
+        """Return `None`: answers that name no interrupt are among the others here."""
+
+
+def keys_for_interrupts(scratchpad: Scratchpad, namespace: str) -> dict[str, Any]:
+    """Return the keys of ``configurable`` that LangGraph's ``interrupt`` needs."""
+    return {
+        "__pregel_scratchpad": _LangGraphScratchpad(scratchpad),
+        "__pregel_send": _ignore,
+        "checkpoint_ns": namespace,
+    }
+
+
+def own_interrupt(error: Exception, scratchpad: Scratchpad) -> GraphInterrupt | None:
+    """Return stepgraph's exception for one of LangGraph's that asks for an answer; `None` for any other."""
+    theirs = getattr(sys.modules.get("langgraph.errors"), "GraphInterrupt", None)
+    if theirs is None or not isinstance(error, theirs) or not error.args or not error.args[0]:
+        return None
+    return scratchpad.interrupt_at(len(scratchpad.answers), error.args[0][0].value)
+
+
+def _ignore(writes: Any) -> None:
+    """Take what LangGraph's ``interrupt`` would record of the answers: they are recorded already."""
