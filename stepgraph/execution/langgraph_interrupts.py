@@ -24,16 +24,24 @@ class _LangGraphScratchpad:
         """Return the number of this call."""
         return self._scratchpad.next_call()
 
-    def get_null_resume(self, consume: bool = False) -> None:
-        """Return `None`: answers that name no interrupt are among the others here."""
+    def get_null_resume(self, consume: bool = False) -> Any:
+        """Return the next answer, for a graph of LangGraph's that the node calls; `None` if there is none yet."""
+        index = self._scratchpad.calls
+        if index >= len(self._scratchpad.answers):
+            return None
+        return self._scratchpad.answers[self._scratchpad.next_call() if consume else index]
 
 
-def keys_for_interrupts(scratchpad: Scratchpad, namespace: str) -> dict[str, Any]:
-    """Return the keys of ``configurable`` that LangGraph's ``interrupt`` needs."""
+def keys_for_interrupts(scratchpad: Scratchpad, node: str, task_id: str) -> dict[str, Any]:
+    """Return the keys of ``configurable`` that LangGraph's ``interrupt`` needs.
+
+    By the task's id, a graph that the node calls sees that it is not the outermost, and raises its interrupts.
+    """
     return {
         "__pregel_scratchpad": _LangGraphScratchpad(scratchpad),
         "__pregel_send": _ignore,
-        "checkpoint_ns": namespace,
+        "__pregel_task_id": task_id,
+        "checkpoint_ns": f"{node}:{task_id}",
     }
 
 

@@ -77,7 +77,7 @@ def task_context(code: RunCode, request: TaskRequest, attempt: int, timer: Attem
     config["configurable"][LANGGRAPH_RUNTIME] = runtime
     scratchpad = current_scratchpad.get(None)
     if scratchpad is not None:  # a node, not a router
-        config["configurable"] |= keys_for_interrupts(scratchpad, f"{request.node}:{request.task_id}")
+        config["configurable"] |= keys_for_interrupts(scratchpad, request.node, request.task_id)
     return TaskContext(config, runtime)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
+import langgraph.graph
 import langgraph.types
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
@@ -107,3 +108,25 @@ def test_a_tool_may_return_langgraphs_command() -> None:
         return langgraph.types.Command(update={"messages": [ToolMessage("changed", tool_call_id="1")]})
 
     assert runner_of(change).invoke(calling(change), THREAD)["messages"][-1].content == "changed"
+
+
+@pytest.mark.parametrize("way", ["as the node", "in a node"])
+def test_a_graph_of_langgraph_in_a_node_waits_and_goes_on(way: str) -> None:
+    """It runs whole in the node. Its interrupts are the node's, and with each answer it runs from its beginning."""
+
+    def ask(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [AIMessage(f"{langgraph.types.interrupt('1st')} {langgraph.types.interrupt('2nd')}")]}
+
+    inner = (
+        langgraph.graph.StateGraph(MessagesState).add_node(ask).add_edge(START, "ask").add_edge("ask", END).compile()
+    )
+
+    def call(state: MessagesState) -> Any:
+        return inner.invoke({"messages": []})
+
+    builder = StateGraph(MessagesState).add_node("n", inner if way == "as the node" else call)
+    runner = MemoryRunner(builder.add_edge(START, "n").add_edge("n", END).compile(name="g"))
+    values = [each.value for each in runner.invoke({"messages": []}, THREAD)["__interrupt__"]]
+    values += [each.value for each in runner.invoke(Command(resume="a"), THREAD)["__interrupt__"]]
+    assert values == ["1st", "2nd"]
+    assert runner.invoke(Command(resume="b"), THREAD)["messages"][-1].content == "a b"

@@ -213,7 +213,7 @@ def test_nodes_and_routers_with_a_config_parameter_receive_the_config() -> None:
     MemoryRunner(builder.compile(name="g")).invoke({}, config)
     for name in ("plain", "router"):  # functions of LangGraph look for these
         assert isinstance(configs[name]["configurable"].pop("__pregel_runtime"), Runtime)
-    for key in ("__pregel_scratchpad", "__pregel_send", "checkpoint_ns"):
+    for key in ("__pregel_scratchpad", "__pregel_send", "__pregel_task_id", "checkpoint_ns"):
         assert configs["plain"]["configurable"].pop(key)
     assert configs["plain"] == {
         "configurable": {"user": "ada", "thread_id": "t1", "checkpoint_id": "run-0001.000002"},
