@@ -202,6 +202,8 @@ class InterruptRequest(Data):
     has_default: bool = False
     deadline: str | None = None
     """When the timeout ends: ISO 8601, UTC."""
+    nested: Any = None
+    """What graphs inside of the node have done so far, as JSON data that the node's code understands."""
 
 
 class TaskInterrupts(Data):
@@ -209,6 +211,16 @@ class TaskInterrupts(Data):
 
     requests: tuple[InterruptRequest, ...] = ()
     answers: tuple[Any, ...] = ()
+
+    @property
+    def nested(self) -> Any:
+        """What graphs inside of the node had done when it was last interrupted."""
+        return self.requests[-1].nested if self.requests else None
+
+    def with_request(self, request: InterruptRequest) -> TaskInterrupts:
+        """Return a copy with one more request, which alone says what graphs inside of the node have done."""
+        before = (each if each.nested is None else each.model_copy(update={"nested": None}) for each in self.requests)
+        return self.model_copy(update={"requests": (*before, request)})
 
     @property
     def waiting(self) -> InterruptRequest | None:

@@ -54,7 +54,7 @@ class TaskOutcomes:
             deadline = datetime.fromisoformat(now) + timedelta(seconds=request.timeout)
             request = request.model_copy(update={"deadline": deadline.isoformat()})
         interrupts = self.interrupts.get(task.id, TaskInterrupts())
-        self.interrupts[task.id] = interrupts.model_copy(update={"requests": (*interrupts.requests, request)})
+        self.interrupts[task.id] = interrupts.with_request(request)
 
     def finish(self, task: Task, result: TaskResult) -> None:
         """Record a task's result. Its interrupts stay as a record of the super-step."""

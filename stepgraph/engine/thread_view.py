@@ -12,7 +12,7 @@ from typing import Any
 from stepgraph.engine._breakpoints import Breakpoints, breakpoints_for
 from stepgraph.engine._encoded_state import EncodedState
 from stepgraph.engine._step_errors import checkpoint_not_found_error
-from stepgraph.engine.checkpoint import Checkpoint, InterruptRequest, TaskFailure, TaskInterrupts, TaskResult
+from stepgraph.engine.checkpoint import Checkpoint, InterruptRequest, Task, TaskFailure, TaskInterrupts, TaskResult
 from stepgraph.engine.commit import entries_of, unfolded_at, values_before
 from stepgraph.engine.folding import Applied, Unfolded, next_stamps, pending_values
 from stepgraph.engine.spec import Durability, GraphSpec
@@ -170,6 +170,10 @@ class ThreadView:
     def waiting_interrupts(self) -> tuple[InterruptRequest, ...]:
         """The interrupts at the head that wait for an answer, in the order in which snapshots list their tasks."""
         return self._head_outcomes.waiting_interrupts(self.head) if self.head else ()
+
+    def nested(self, task: Task) -> Any:
+        """Return what graphs inside of a task's node had done when it was last interrupted."""
+        return self._head_outcomes.interrupts.get(task.id, TaskInterrupts()).nested
 
     def waiting_by_task(self) -> dict[str, InterruptRequest]:
         """Return the interrupts at the head that wait for an answer, by task id."""

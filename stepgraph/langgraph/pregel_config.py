@@ -25,6 +25,7 @@ from stepgraph.execution.runtime import Runtime as OwnRuntime
 from stepgraph.execution.task_code import CodeTask
 from stepgraph.langgraph import private_names as names
 from stepgraph.langgraph.channel_folds import AnyChannel
+from stepgraph.langgraph.nested_graphs import NestedGraphs
 from stepgraph.langgraph.value_classes import Compiled
 
 T = TypeVar("T")
@@ -52,8 +53,8 @@ def task_config(
     channels: Mapping[str, AnyChannel],
     written: TaskWrites,
     *,
-    answers: Sequence[Any],
-    nested: Mapping[str, Any],
+    scratchpad: names.PregelScratchpad,
+    nested: NestedGraphs,
 ) -> RunnableConfig:
     """Return the config for one attempt at a task.
 
@@ -62,12 +63,11 @@ def task_config(
         task: the task.
         channels: the graph's channels, with the values at the task's checkpoint.
         written: takes what the task writes.
-        answers: the answers to the node's own interrupts.
-        nested: keys for graphs that the node calls.
+        scratchpad: of `scratchpad_for`.
+        nested: the graphs that the node calls.
     """
     request, node = task.request, graph.nodes[task.request.node]
     namespace = f"{request.node}{names.NS_END}{request.task_id}"
-    scratchpad = _scratchpad(task, answers)
     reader = partial(read_channels, scratchpad, dict(channels), dict(graph.builder.managed), written)
     configurable = {
         names.SEND: written.writes.extend,
@@ -79,7 +79,7 @@ def task_config(
         "thread_id": request.thread_id,
         "checkpoint_ns": namespace,
         "checkpoint_id": None,
-        **nested,
+        **nested.config(),
     }
     own: RunnableConfig = {
         "metadata": task.config.get("metadata", {}),
@@ -147,13 +147,32 @@ def call_inline(function: Callable[..., Any], arguments: tuple[Any, Any], **_opt
     return call
 
 
-def _scratchpad(task: CodeTask, answers: Sequence[Any]) -> names.PregelScratchpad:
+class Counter:
+    """Counts calls; LangGraph calls it for each interrupt."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self) -> int:
+        """Return the number of the call, from 0."""
+        self.calls += 1
+        return self.calls - 1
+
+
+def scratchpad_for(task: CodeTask, answers: Sequence[Any], interrupts: Counter) -> names.PregelScratchpad:
+    """Return what LangGraph's `interrupt` and its managed values look at.
+
+    Args:
+        task: the task.
+        answers: the answers to the node's own interrupts.
+        interrupts: counts these.
+    """
     step = task.request.step
     return names.PregelScratchpad(
         step=step,
         stop=step + task.request.steps_left - 1,  # LangGraph counts the start node's super-step, too
         call_counter=itertools.count().__next__,
-        interrupt_counter=itertools.count().__next__,
+        interrupt_counter=interrupts,
         subgraph_counter=itertools.count().__next__,
         resume=list(answers),
         get_null_resume=lambda consume=False: None,

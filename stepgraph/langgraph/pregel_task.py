@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -22,13 +23,25 @@ from stepgraph.errors import InvalidUpdateError, SerializationError
 from stepgraph.execution.scratchpad import interrupt_id
 from stepgraph.execution.task_code import CodeTask, TaskOutput
 from stepgraph.langgraph import private_names as names
-from stepgraph.langgraph.channel_folds import AnyChannel, restored
-from stepgraph.langgraph.pregel_config import PendingWrite, TaskWrites, task_config
+from stepgraph.langgraph.channel_folds import restored
+from stepgraph.langgraph.nested_graphs import NestedGraphs
+from stepgraph.langgraph.pregel_config import Counter, PendingWrite, TaskWrites, scratchpad_for, task_config
 from stepgraph.langgraph.value_classes import Compiled
 from stepgraph.serde.plain_json import RoundTripError
 from stepgraph.serde.tagged_values import TaggedCodec
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What one attempt at a task works with."""
+
+    config: RunnableConfig
+    written: TaskWrites
+    nested: NestedGraphs
+    interrupts: Counter
+    """Counts the interrupts of the node itself."""
 
 
 class PregelTaskCode:
@@ -45,37 +58,39 @@ class PregelTaskCode:
 
     async def run(self, task: CodeTask) -> TaskOutput:
         """Run a task. Raises whatever its node, its routers or its writers raise."""
-        written = TaskWrites(task.request.node)
-        channels = self._channels(task)
-        config = self._config(task, channels, written)
+        attempt = self._attempt(task)
         node = self._graph.nodes[task.request.node]
         try:
             if task.request.node == START:
-                await self._write(node, self._input_of_start(task), config)
+                await self._write(node, self._input_of_start(task), attempt.config)
             else:
-                await self._call(node, self._input_of(task, node, config), config, task)
+                await self._call(node, self._input_of(task, node, attempt.config), attempt, task)
         except GraphInterrupt as interrupted:
-            return TaskOutput(interrupt=self._interrupt(task, interrupted.args[0][0]))
+            return TaskOutput(interrupt=self._interrupt(task, attempt, interrupted.args[0][0]))
         except ParentCommand as parent:
-            await self._write(node, self._own_command(task, parent.args[0], config), config)
-        return self._output(task, written.writes)
+            command = self._own_command(task, parent.args[0])
+            attempt.written.writes.clear()
+            await self._write(node, command, attempt.config)
+        return self._output(task, attempt.written.writes)
 
     async def route(self, task: CodeTask, update: Mapping[str, Any]) -> TaskOutput:
         """Return where a node leads whose output is the update."""
-        written = TaskWrites(task.request.node)
-        config = self._config(task, self._channels(task), written)
+        attempt = self._attempt(task)
         output = update[names.ROOT] if names.ROOT in update else dict(update)
-        await self._write(self._graph.nodes[task.request.node], output, config)
-        return self._output(task, written.writes)
+        await self._write(self._graph.nodes[task.request.node], output, attempt.config)
+        return self._output(task, attempt.written.writes)
 
-    def _channels(self, task: CodeTask) -> dict[str, AnyChannel]:
-        """Return the graph's channels with the values at the task's checkpoint."""
-        channels = self._graph.builder.channels
-        return {name: restored(channel, task.values.get(name, NOTHING)) for name, channel in channels.items()}
-
-    def _config(self, task: CodeTask, channels: Mapping[str, AnyChannel], written: TaskWrites) -> RunnableConfig:
-        answers = [self._codec.decode(answer) for answer in task.request.answers]
-        return task_config(self._graph, task, channels, written, answers=answers, nested={})
+    def _attempt(self, task: CodeTask) -> Attempt:
+        """Return what an attempt at a task works with. The channels have the values at the task's checkpoint."""
+        request, builder = task.request, self._graph.builder
+        written = TaskWrites(request.node)
+        channels = {name: restored(each, task.values.get(name, NOTHING)) for name, each in builder.channels.items()}
+        answers = [self._codec.decode(answer) for answer in request.answers]
+        nested = NestedGraphs(request.thread_id, self._codec, answers, request.nested)
+        interrupts = Counter()
+        scratchpad = scratchpad_for(task, nested.own_answers, interrupts)
+        config = task_config(self._graph, task, channels, written, scratchpad=scratchpad, nested=nested)
+        return Attempt(config, written, nested, interrupts)
 
     def _input_of_start(self, task: CodeTask) -> Any:
         values = task.request.input or {}
@@ -88,23 +103,23 @@ class PregelTaskCode:
         value = config["configurable"][names.READ](node.channels, False)
         return value if node.mapper is None else node.mapper(value)
 
-    async def _call(self, node: Any, value: Any, config: RunnableConfig, task: CodeTask) -> None:
+    async def _call(self, node: Any, value: Any, attempt: Attempt, task: CodeTask) -> None:
         """Run a node and its writers: a plain function with plain routers on a thread, everything else on the loop.
 
         LangChain has objects that run in one of both ways only, an agent's middleware for example, and say so by a
         `NotImplementedError` before they do anything. They are then run in the other way.
         """
         runnable: Runnable[Any, Any] = node.node
-        in_thread = partial(runnable.invoke, value, config)
+        in_thread = partial(runnable.invoke, value, attempt.config)
         if runs_on_thread(node):
             await task.run_sync(in_thread)
             return
         try:
-            await runnable.ainvoke(value, config)
+            await runnable.ainvoke(value, attempt.config)
         except NotImplementedError as error:
             if not _is_raised_by_langchain(error):
                 raise
-            config["configurable"][names.SEND].__self__.clear()
+            attempt.written.writes.clear()
             await task.run_sync(in_thread)
 
     async def _write(self, node: Any, output: Any, config: RunnableConfig) -> None:
@@ -112,7 +127,7 @@ class PregelTaskCode:
         writers = node.copy({"bound": RunnableLambda(lambda _: output)}).node
         await writers.ainvoke(None, config)
 
-    def _own_command(self, task: CodeTask, command: Command[Any], config: RunnableConfig) -> Command[Any]:
+    def _own_command(self, task: CodeTask, command: Command[Any]) -> Command[Any]:
         """Return the command that a graph in the node's body sent to this graph, its parent."""
         if command.graph == Command.PARENT:
             raise InvalidUpdateError(
@@ -120,13 +135,20 @@ class PregelTaskCode:
                 "graph=Command.PARENT out.",
                 nodes=[task.request.node],
             )
-        config["configurable"][names.SEND].__self__.clear()
         return Command(update=command.update, goto=command.goto)
 
-    def _interrupt(self, task: CodeTask, interrupt: Interrupt[Any]) -> InterruptRequest:
+    def _interrupt(self, task: CodeTask, attempt: Attempt, interrupt: Interrupt[Any]) -> InterruptRequest:
+        """Return the request for an answer: to the node's own interrupt, or to the first one of a graph inside of it.
+
+        Of several interrupts of such a graph, the others are requested when the first has been answered.
+        """
         request = task.request
-        value = self._encoded(f"The interrupt of node {request.node!r}", interrupt.value)
-        return InterruptRequest(id=interrupt_id(request.idempotency_key, len(request.answers)), value=value)
+        is_own = attempt.interrupts.calls > len(attempt.nested.own_answers)
+        return InterruptRequest(
+            id=interrupt_id(request.idempotency_key, len(request.answers)),
+            value=self._encoded(f"The interrupt of node {request.node!r}", interrupt.value),
+            nested=attempt.nested.export(request.node, None if is_own else interrupt.id),
+        )
 
     def _output(self, task: CodeTask, writes: Sequence[PendingWrite]) -> TaskOutput:
         """Sort what the writers sent."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from langchain_core.runnables import Runnable
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph, StateGraph
 from langgraph.pregel import Pregel
+from langgraph.types import Command, Interrupt, Overwrite, Send, TimeoutPolicy
 
 from stepgraph.engine.spec import Durability
 from stepgraph.errors import GraphDefinitionError
@@ -26,6 +27,9 @@ from stepgraph.serde.tagged_values import TaggedCodec
 
 _UNNAMED = "LangGraph"
 """The name that LangGraph gives to a graph that was compiled without one."""
+
+_OF_LANGGRAPH: Final = (Command, Interrupt, Overwrite, Send, TimeoutPolicy)
+"""The classes of LangGraph's whose instances may travel: graphs inside of nodes have them in their checkpoints."""
 
 
 def is_langgraph(value: Any, *, compiled: bool = False) -> bool:
@@ -104,7 +108,8 @@ def registry_of(
         output_names=spec.output_channels or (),
         writes_of=_writes_of(graph),
     )
-    return GraphRegistry(spec, schema, nodes, store=graph.store, task_code=PregelTaskCode(graph, TaggedCodec(classes)))
+    task_code = PregelTaskCode(graph, TaggedCodec([*classes, *_OF_LANGGRAPH]))
+    return GraphRegistry(spec, schema, nodes, store=graph.store, task_code=task_code)
 
 
 def _is_factory(graph: Any) -> bool:

@@ -21,9 +21,22 @@ def value_classes(graph: Compiled, types: Iterable[type] = ()) -> tuple[type, ..
     They are found in the schemas of the state, the nodes and the context, and in what the nodes hold: an agent's
     ``response_format`` is a variable of one of its nodes.
     """
-    builder = graph.builder
-    held = (value for node in builder.nodes.values() for value in _held_by(node.runnable))
-    return classes_in(*builder.schemas, builder.context_schema, *types, *held)
+    mentioned: list[Any] = [*types]
+    for each in [graph, *nested_graphs(graph)]:
+        builder = each.builder
+        mentioned += [*builder.schemas, builder.context_schema]
+        mentioned += [value for node in builder.nodes.values() for value in _held_by(node.runnable)]
+    return classes_in(*mentioned)
+
+
+def nested_graphs(graph: Compiled) -> list[Compiled]:
+    """Return the graphs that are nodes of a graph, or that its nodes call, as far as LangGraph finds them."""
+    found = []
+    for node in graph.nodes.values():
+        for nested in node.subgraphs:
+            if isinstance(nested, CompiledStateGraph):
+                found += [nested, *nested_graphs(nested)]
+    return found
 
 
 def _held_by(runnable: Any) -> Iterator[Any]:

@@ -59,6 +59,8 @@ class TaskRequest(CodeRequest):
     """Its place among the tasks that were sent; `None` if no other task sent it."""
     answers: tuple[Any, ...] = ()
     """The answers to the node's interrupts so far, in the order of the interrupts."""
+    nested: Any = None
+    """What graphs inside of the node had done when it was last interrupted (`InterruptRequest.nested`)."""
     failed_attempts: int = 0
     """How many attempts at the task have failed before this activity."""
     steps_left: int = 0
@@ -103,6 +105,7 @@ def task_request(
         input=dict(head.input or {}) if task.node == START else task.input,
         sent_number=sent_numbers(head.tasks).get(task.id),
         answers=thread.answers(task),
+        nested=thread.nested(task),
         failed_attempts=failed_attempts,
         steps_left=thread.steps_left,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stepgraph.testing import MemoryRunner
-from tests.langgraph import agents, control_flow, states, surroundings
+from tests.langgraph import agents, control_flow, nesting, states, surroundings
 from tests.langgraph.programs import Program
 
 CONFIG = {"configurable": {"thread_id": "t"}}
@@ -14,7 +14,7 @@ CONFIG = {"configurable": {"thread_id": "t"}}
 RETRIED = "retries"
 """A program that needs retries, which the runner in memory does not make."""
 
-MODULES = (control_flow, states, surroundings, agents)
+MODULES = (control_flow, states, surroundings, agents, nesting)
 PROGRAMS = [param for module in MODULES for param in module.programs.params() if param.id != RETRIED]
 
 

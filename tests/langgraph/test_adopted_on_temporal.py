@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import Stage
-from tests.langgraph import agents, control_flow, states, surroundings
+from tests.langgraph import agents, control_flow, nesting, states, surroundings
 from tests.langgraph.programs import Program
 
 SERVED = {
     control_flow: ("map_reduce", "commands", "a_deferred_node", "interrupts", "entry_routers"),
     states: ("channels", "a_custom_reducer", "messages", "a_pydantic_state"),
     surroundings: ("a_store", "config_and_runtime", "retries"),
+    nesting: ("a_graph_as_a_node", "a_hidden_graph", "an_agent_in_a_tool"),
     agents: ("agent_by_hand", "agent_with_middleware", "agent_whose_tools_ask"),
 }
 PROGRAMS = [param for module, names in SERVED.items() for param in module.programs.params() if param.id in names]
