@@ -182,11 +182,6 @@ class GraphSpec(Format):
         return tuple(name for name, fold in self.folds.items() if fold == CUSTOM)
 
     @cached_property
-    def untracked(self) -> tuple[str, ...]:
-        """The names of the channels whose values last until the next input only."""
-        return tuple(channel.name for channel in self.channels if channel.untracked)
-
-    @cached_property
     def zeros(self) -> Mapping[str, Any]:
         """The values of a new thread, as JSON data: the empty value of each channel that has one."""
         return {channel.name: channel.zero for channel in self.channels if channel.has_zero}

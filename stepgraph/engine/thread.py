@@ -25,7 +25,7 @@ What can be read of a thread is in `stepgraph.engine.thread_view`. This module h
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from stepgraph.engine._breakpoints import breakpoints_for
 from stepgraph.engine._resume import with_answers
@@ -51,8 +51,6 @@ from stepgraph.engine.task_outcomes import TaskOutcomes
 from stepgraph.engine.thread_view import ThreadView
 from stepgraph.errors import PayloadTooLargeError, StepgraphError
 from stepgraph.serde.plain_json import json_size
-
-T = TypeVar("T")
 
 
 class Savepoint(NamedTuple):
@@ -119,14 +117,14 @@ class Thread(ThreadView):
             step=head.step + 1 if head else 0,
             source="input",
             created_at=self._clock(),
-            values=_without(head.values, self.spec.untracked) if head else {},
+            values=self.tracked(head.values) if head else {},
             tasks=new_tasks(id, (START,)),
             joins=incomplete_joins(head.joins, head.deferred) if head else {},
             deferred=head.deferred if head else (),
             input=dict(input_data),
             input_stamps=self.spec.stamps_of(input_data) | dict(stamps or {}),
-            versions=_without(head.versions, self.spec.untracked) if head else {},
-            stamps=_without(head.stamps, self.spec.untracked) if head else {},
+            versions=self.tracked(head.versions) if head else {},
+            stamps=self.tracked(head.stamps) if head else {},
         )
         self._encoded.set_values(checkpoint.values, head.values if head else {})
         self.checkpoints.append(checkpoint)
@@ -341,7 +339,3 @@ class Thread(ThreadView):
 
     def _next_id(self) -> str:
         return checkpoint_id(self.run_id, self.checkpoints_numbered + 1)
-
-
-def _without(values: Mapping[str, T], names: Sequence[str]) -> Mapping[str, T]:
-    return {name: value for name, value in values.items() if name not in names} if names else values

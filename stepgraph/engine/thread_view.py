@@ -7,7 +7,7 @@ a `ThreadView`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from stepgraph.engine._breakpoints import Breakpoints, breakpoints_for
 from stepgraph.engine._encoded_state import EncodedState
@@ -21,6 +21,8 @@ from stepgraph.engine.task_outcomes import Outcome, TaskOutcomes, complete
 from stepgraph.serde.json_values import JsonValues
 from stepgraph.serde.plain_json import json_size
 from stepgraph.serde.sizes import size_limit
+
+T = TypeVar("T")
 
 DEFAULT_RECURSION_LIMIT = 10_000
 """Super-steps that one invoke may take."""
@@ -170,6 +172,11 @@ class ThreadView:
     def waiting_interrupts(self) -> tuple[InterruptRequest, ...]:
         """The interrupts at the head that wait for an answer, in the order in which snapshots list their tasks."""
         return self._head_outcomes.waiting_interrupts(self.head) if self.head else ()
+
+    def tracked(self, values: Mapping[str, T]) -> Mapping[str, T]:
+        """Return values by channel, or what is known of them, without those that last until the next input only."""
+        untracked = [channel.name for channel in self.spec.channels if channel.untracked]
+        return {name: value for name, value in values.items() if name not in untracked} if untracked else values
 
     def nested(self, task: Task) -> Any:
         """Return what graphs inside of a task's node had done when it was last interrupted."""

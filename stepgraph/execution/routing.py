@@ -45,8 +45,7 @@ async def route(
     if not routers:
         return (), ()
     if (task_code := code.registry.task_code) is not None:
-        output = await route_task_code(task_code, code, request, state, writes, run_sync=run_sync, attempt=attempt)
-        return output.goto, output.sends
+        return await route_task_code(task_code, code, request, state, writes, run_sync=run_sync, attempt=attempt)
     schema, stamps = code.registry.schema, code.recorded_stamps(request.stamps)
     changed = _after_own_writes(code, request, state, writes, changes)
     context = task_context(code, request, attempt)

@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from stepgraph.engine.checkpoint import InterruptRequest, Send
+from stepgraph.engine.checkpoint import InterruptRequest
 from stepgraph.engine.spec import GraphSpec
 from stepgraph.execution.runtime import Runtime
+from stepgraph.protocol.send import Send
 from stepgraph.protocol.task_request import TaskRequest
 
 
@@ -23,6 +24,8 @@ class CodeTask:
     request: TaskRequest
     spec: GraphSpec
     """The run's spec."""
+    input: Any
+    """What the task was sent; the start node's values by channel. `None` for a task that reads the state."""
     values: Mapping[str, Any]
     """The values at the task's checkpoint, of the declared types. A channel without a value is missing."""
     config: dict[str, Any]
@@ -42,7 +45,7 @@ class TaskOutput:
     goto: tuple[str, ...] = ()
     """The nodes that run next, beside those that the spec's edges lead to."""
     sends: tuple[Send, ...] = ()
-    """The nodes that run next with an input of their own; the inputs are JSON data."""
+    """The nodes that run next with an input of their own."""
     interrupt: InterruptRequest | None = None
     """What the node waits for. If set, the task has not finished."""
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from stepgraph.errors import InvalidInputError, InvalidUpdateError
 from stepgraph.execution.channels import Channel, Channels, Values
+from stepgraph.execution.context_schema import ContextSchema
 from stepgraph.execution.state_schema import StateSchema
 from stepgraph.protocol.root_value import unwrapped, wrapped
 from stepgraph.serde.equality import describe_loss
 from stepgraph.serde.error_text import first_line, type_name
+from stepgraph.serde.tagged_values import TaggedCodec
 
 WritesOf = Callable[[Any], Mapping[str, Any]]
 """Turns an input or an update into values by channel, as LangGraph does. Raises for what LangGraph refuses."""
@@ -25,6 +28,8 @@ class AdoptedSchema(StateSchema):
         input_names: the channels that an input may set.
         output_names: the channels that a result shows.
         writes_of: LangGraph's own reading of an update.
+        codec: encodes values of which no type is declared.
+        context_schema: the class of the context, if the graph declares one.
     """
 
     def __init__(
@@ -35,8 +40,12 @@ class AdoptedSchema(StateSchema):
         input_names: Sequence[str],
         output_names: Sequence[str],
         writes_of: WritesOf,
+        codec: TaggedCodec,
+        context_schema: Any,
     ) -> None:
         self.declared = declared
+        self.context = ContextSchema(context_schema)
+        self._codec = codec
         self.channels = Channels(channels)
         self._input_names = tuple(input_names)
         self._output_names = tuple(output_names)
@@ -51,6 +60,11 @@ class AdoptedSchema(StateSchema):
     def output_names(self) -> tuple[str, ...]:
         """The channels that a result shows, in order."""
         return self._output_names
+
+    @cached_property
+    def any_codec(self) -> TaggedCodec:
+        """Encodes values of which no type is declared."""
+        return self._codec
 
     def readable(self, encoded: Values, stamps: Mapping[str, str] | None) -> tuple[dict[str, Any], list[str]]:
         """Return the values of a checkpoint for a reader: without those that LangGraph keeps in no checkpoint."""

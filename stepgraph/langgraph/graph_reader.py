@@ -14,6 +14,7 @@ from stepgraph.engine.joins import JoinSpec
 from stepgraph.engine.spec import BranchSpec, Durability, GraphSpec, NodeSpec
 from stepgraph.errors import GraphDefinitionError
 from stepgraph.execution.channels import Channel
+from stepgraph.execution.node_timeout import TimeoutPolicy
 from stepgraph.execution.retry import RetryPolicy
 from stepgraph.langgraph.value_classes import Compiled
 from stepgraph.protocol.task_request import HEARTBEAT_TIMEOUT
@@ -66,18 +67,30 @@ def retry_policies_of(graph: Compiled, node: str) -> tuple[RetryPolicy, ...]:
     return tuple(RetryPolicy(*policy) for policy in policies)
 
 
+def timeout_policy_of(graph: Compiled, node: str) -> TimeoutPolicy | None:
+    """Return a node's policy of timeouts."""
+    policy = graph.nodes[node].timeout
+    if policy is None:
+        return None
+    return TimeoutPolicy(
+        run_timeout=policy.run_timeout, idle_timeout=policy.idle_timeout, refresh_on=policy.refresh_on
+    ).checked()
+
+
+def _seconds(value: Any) -> float:
+    return float(value or 0)
+
+
 def _node(graph: Compiled, name: str, node: str) -> NodeSpec:
     spec = graph.builder.nodes[node]
     if spec.cache_policy is not None:
         raise _refused(name, node, "has a cache policy", "remove it, or cache inside of the node")
     if spec.error_handler_node is not None or spec.is_error_handler:
         raise _refused(name, node, "has an error handler", "catch the exception inside of the node")
-    if spec.timeout is not None:
-        raise _refused(name, node, "has a timeout", "end the work inside of the node, with asyncio.timeout()")
-    policies = retry_policies_of(graph, node)
+    policies, timeout = retry_policies_of(graph, node), timeout_policy_of(graph, node)
     return NodeSpec(
         name=node,
-        timeout=NODE_TIMEOUT,
+        timeout=max(NODE_TIMEOUT, _seconds(timeout.run_timeout) if timeout is not None else 0.0),
         heartbeat_timeout=HEARTBEAT_TIMEOUT,
         ends=_ends(spec.ends) if spec.ends else None,
         end_labels=_labels(spec.ends) if isinstance(spec.ends, Mapping) else None,

@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 from langgraph.runtime import ExecutionInfo, Runtime
-from pydantic import BaseModel
 
 from stepgraph.engine.constants import START
 from stepgraph.execution.runtime import Runtime as OwnRuntime
@@ -74,7 +73,7 @@ def task_config(
         names.READ: reader,
         names.CALL: call_inline,
         names.SCRATCHPAD: scratchpad,
-        names.RUNTIME: _runtime(graph, task.runtime),
+        names.RUNTIME: _runtime(task.runtime),
         names.TASK_ID: request.task_id,
         "thread_id": request.thread_id,
         "checkpoint_ns": namespace,
@@ -179,24 +178,13 @@ def scratchpad_for(task: CodeTask, answers: Sequence[Any], interrupts: Counter) 
     )
 
 
-def _runtime(graph: Compiled, runtime: OwnRuntime[Any]) -> Runtime[Any]:
+def _runtime(runtime: OwnRuntime[Any]) -> Runtime[Any]:
     """Return a task's runtime as an object of LangGraph's class."""
     info = runtime.execution_info
     return Runtime(
-        context=_context(graph, runtime.context),
+        context=runtime.context,
         store=runtime.store,
         stream_writer=runtime.stream_writer,
         heartbeat=runtime.heartbeat,
         execution_info=None if info is None else ExecutionInfo(**vars(info)),
     )
-
-
-def _context(graph: Compiled, context: Any) -> Any:
-    """Return the caller's context as an instance of the graph's context schema, as LangGraph does."""
-    schema = graph.context_schema
-    if isinstance(context, dict) and isinstance(schema, type):
-        if issubclass(schema, BaseModel):
-            return schema.model_validate(context)
-        if dataclasses.is_dataclass(schema):
-            return schema(**context)
-    return context

@@ -17,7 +17,7 @@ from langgraph.errors import GraphInterrupt, ParentCommand
 from langgraph.types import Command, Interrupt
 
 from stepgraph.engine.changes import NOTHING
-from stepgraph.engine.checkpoint import InterruptRequest, Send
+from stepgraph.engine.checkpoint import InterruptRequest
 from stepgraph.engine.constants import START
 from stepgraph.errors import InvalidUpdateError, SerializationError
 from stepgraph.execution.scratchpad import interrupt_id
@@ -27,6 +27,7 @@ from stepgraph.langgraph.channel_folds import restored
 from stepgraph.langgraph.nested_graphs import NestedGraphs
 from stepgraph.langgraph.pregel_config import Counter, PendingWrite, TaskWrites, scratchpad_for, task_config
 from stepgraph.langgraph.value_classes import Compiled
+from stepgraph.protocol.send import Send
 from stepgraph.serde.plain_json import RoundTripError
 from stepgraph.serde.tagged_values import TaggedCodec
 
@@ -49,7 +50,7 @@ class PregelTaskCode:
 
     Args:
         graph: LangGraph's compiled graph.
-        codec: for what travels beside the channels: inputs of sent tasks, and interrupts.
+        codec: for what travels beside the channels: interrupts, and the values of graphs inside of nodes.
     """
 
     def __init__(self, graph: Compiled, codec: TaggedCodec) -> None:
@@ -62,7 +63,7 @@ class PregelTaskCode:
         node = self._graph.nodes[task.request.node]
         try:
             if task.request.node == START:
-                await self._write(node, self._input_of_start(task), attempt.config)
+                await self._write(node, task.input.get(names.ROOT, task.input), attempt.config)
             else:
                 await self._call(node, self._input_of(task, node, attempt.config), attempt, task)
         except GraphInterrupt as interrupted:
@@ -92,14 +93,10 @@ class PregelTaskCode:
         config = task_config(self._graph, task, channels, written, scratchpad=scratchpad, nested=nested)
         return Attempt(config, written, nested, interrupts)
 
-    def _input_of_start(self, task: CodeTask) -> Any:
-        values = task.request.input or {}
-        return values.get(names.ROOT, values)
-
     def _input_of(self, task: CodeTask, node: Any, config: RunnableConfig) -> Any:
         """Return what the node gets: the input that it was sent, or the channels that it reads."""
         if task.request.sent:
-            return self._codec.decode(task.request.input)
+            return task.input
         value = config["configurable"][names.READ](node.channels, False)
         return value if node.mapper is None else node.mapper(value)
 
@@ -143,10 +140,17 @@ class PregelTaskCode:
         Of several interrupts of such a graph, the others are requested when the first has been answered.
         """
         request = task.request
+        try:
+            value = self._codec.encode(interrupt.value)
+        except RoundTripError as error:
+            raise SerializationError(
+                f"What node {request.node!r} passes to interrupt() cannot travel to another process: {error}.",
+                nodes=[request.node],
+            ) from error
         is_own = attempt.interrupts.calls > len(attempt.nested.own_answers)
         return InterruptRequest(
             id=interrupt_id(request.idempotency_key, len(request.answers)),
-            value=self._encoded(f"The interrupt of node {request.node!r}", interrupt.value),
+            value=value,
             nested=attempt.nested.export(request.node, None if is_own else interrupt.id),
         )
 
@@ -159,8 +163,7 @@ class PregelTaskCode:
         for channel, value in writes:
             if channel == names.SENDS:
                 if spec.has_node(value.node):
-                    input = self._encoded(f"What {request.node!r} sends to {value.node!r}", value.arg)
-                    sends.append(Send(node=value.node, input=input))
+                    sends.append(Send(value.node, value.arg))
                 else:
                     log.warning("Node %r sent to %r, which is no node: ignored.", request.node, value.node)
             elif channel.startswith(names.BRANCH):
@@ -174,12 +177,6 @@ class PregelTaskCode:
                     values.append({})
                 values[-1][channel] = value
         return TaskOutput(tuple(values), tuple(goto), tuple(sends))
-
-    def _encoded(self, what: str, value: Any) -> Any:
-        try:
-            return self._codec.encode(value)
-        except RoundTripError as error:
-            raise SerializationError(f"{what} cannot travel to another process: {error}.") from error
 
 
 def runs_on_thread(node: Any) -> bool:

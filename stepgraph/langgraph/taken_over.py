@@ -19,7 +19,7 @@ from stepgraph.execution.registry import GraphRegistry, RegisteredNode
 from stepgraph.langgraph import private_names as names
 from stepgraph.langgraph.adopted_schema import AdoptedSchema, WritesOf
 from stepgraph.langgraph.channel_folds import adopted_channel
-from stepgraph.langgraph.graph_reader import retry_policies_of, spec_of
+from stepgraph.langgraph.graph_reader import retry_policies_of, spec_of, timeout_policy_of
 from stepgraph.langgraph.pregel_task import PregelTaskCode
 from stepgraph.langgraph.value_classes import Compiled, value_classes
 from stepgraph.serde.error_text import type_name
@@ -93,11 +93,15 @@ def registry_of(
         )
     builder = graph.builder
     classes = value_classes(graph, types)
+    codec = TaggedCodec([*classes, *_OF_LANGGRAPH])
     channels = [adopted_channel(name, key, channel, classes) for key, channel in builder.channels.items()]
     spec = spec_of(graph, name, channels, authors=authors, durability=durability)
     nodes = {
         node: RegisteredNode(
-            graph.nodes[node].bound.invoke, retry_policies_of(graph, node), metadata=graph.nodes[node].metadata or {}
+            graph.nodes[node].bound.invoke,
+            retry_policies_of(graph, node),
+            metadata=graph.nodes[node].metadata or {},
+            timeout_policy=timeout_policy_of(graph, node),
         )
         for node in builder.nodes
     }
@@ -107,8 +111,10 @@ def registry_of(
         input_names=spec.input_channels or (),
         output_names=spec.output_channels or (),
         writes_of=_writes_of(graph),
+        codec=codec,
+        context_schema=builder.context_schema,
     )
-    task_code = PregelTaskCode(graph, TaggedCodec([*classes, *_OF_LANGGRAPH]))
+    task_code = PregelTaskCode(graph, codec)
     return GraphRegistry(spec, schema, nodes, store=graph.store, task_code=task_code)
 
 

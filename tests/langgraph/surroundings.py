@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import operator
 from typing import Annotated, Any, TypedDict
 
@@ -65,6 +66,27 @@ def config_and_runtime() -> Any:
 
     builder = StateGraph(Log).add_node("a", by_parameter, metadata={"mine": 1}).add_node("b", by_function)
     return builder.add_edge(START, "a").add_edge("a", "b").compile()
+
+
+@dataclasses.dataclass
+class Caller:
+    """The context of a call."""
+
+    name: str
+    level: int = 1
+
+
+@program({"log": []}, context=Caller("ann", level=3))
+def a_context() -> Any:
+    """`invoke(context=...)`: nodes and routers find an instance of the graph's ``context_schema``."""
+
+    def greet(state: Log, runtime: Runtime[Caller]) -> Any:
+        return {"log": [runtime.context.name, get_runtime(Caller).context.level]}
+
+    builder = StateGraph(Log, context_schema=Caller).add_node("greet", greet)
+    builder.add_node("b", lambda state: {"log": ["b"]}).add_edge(START, "greet")
+    route = lambda state: "b" if get_runtime(Caller).context.level > 2 else "__end__"  # noqa: E731
+    return builder.add_conditional_edges("greet", route, ["b", "__end__"]).compile()
 
 
 class Recorder(BaseCallbackHandler):

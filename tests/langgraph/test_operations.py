@@ -7,12 +7,16 @@ from collections.abc import Callable
 from typing import Annotated, Any, TypedDict
 
 import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
-from langgraph.types import Send
+from langgraph.types import Command, Send, interrupt
 
 import stepgraph
 from stepgraph.testing import MemoryRunner
+from tests.langgraph.scripted_model import ScriptedModel, calling
 
 CONFIG: Any = {"configurable": {"thread_id": "t"}}
 
@@ -105,3 +109,61 @@ def test_the_durability_is_the_graphs(durability: Any) -> None:
     """`adopt` takes it, as `compile` does."""
     adopted = stepgraph.adopt(graph(), "durable", durability=durability)
     assert adopted.registry.spec.durability == durability
+
+
+def test_langgraphs_command_resumes_a_thread() -> None:
+    """A program that resumes with ``langgraph.types.Command`` needs no change."""
+    builder = StateGraph(Log).add_node("a", lambda state: {"log": [interrupt("?")]}).add_edge(START, "a")
+    runner = MemoryRunner(stepgraph.adopt(builder, "asking"))
+    assert runner.invoke({"log": []}, CONFIG)["__interrupt__"][0].value == "?"
+    assert runner.invoke(Command(resume="yes"), CONFIG)["log"] == ["yes"]
+
+
+@tool
+async def wait_for(what: str) -> str:
+    """A tool that is async only."""
+    return f"waited for {what}"
+
+
+class SyncOnly(AgentMiddleware[Any, Any]):
+    """Middleware as LangChain's guides write it: without async methods."""
+
+    def wrap_model_call(self, request: Any, handler: Any) -> Any:
+        """Call the model."""
+        return handler(request)
+
+
+def test_middleware_that_is_not_async_runs_on_a_thread() -> None:
+    """LangChain refuses it in an async call; an adopted agent runs beside others, so its node is run again, sync."""
+    agent = create_agent(ScriptedModel(script=["end"]), [], middleware=[SyncOnly()])
+    runner = MemoryRunner(stepgraph.adopt(agent, "sync"))
+    assert runner.invoke({"messages": "hi"}, CONFIG)["messages"][-1].text == "end"
+
+
+def test_a_tool_that_is_async_only_runs_on_the_event_loop() -> None:
+    """The caller may be sync all the same."""
+    agent = create_agent(ScriptedModel(script=[calling(("wait_for", {"what": "x"})), "end"]), [wait_for])
+    runner = MemoryRunner(stepgraph.adopt(agent, "async"))
+    assert runner.invoke({"messages": "hi"}, CONFIG)["messages"][-2].content == "waited for x"
+
+
+def test_two_interrupts_of_a_graph_inside_of_a_node_are_requested_one_after_the_other() -> None:
+    """LangGraph shows both at once. What was answered does not run again."""
+    ran: list[str] = []
+
+    def asking(name: str) -> Any:
+        def node(state: Log) -> Any:
+            ran.append(name)
+            return {"log": [interrupt(name)]}
+
+        return node
+
+    inner = StateGraph(Log).add_node("x", asking("x")).add_node("y", asking("y"))
+    inner.add_edge(START, "x").add_edge(START, "y")
+    outer = StateGraph(Log).add_node("inner", inner.compile()).add_edge(START, "inner")
+    runner = MemoryRunner(stepgraph.adopt(outer, "outer"))
+    (first,) = runner.invoke({"log": []}, CONFIG)["__interrupt__"]
+    (second,) = runner.invoke(Command(resume=first.value.upper()), CONFIG)["__interrupt__"]
+    assert {first.value, second.value} == {"x", "y"}
+    assert runner.invoke(Command(resume=second.value.upper()), CONFIG)["log"] == ["X", "Y"]
+    assert ran.count(first.value) == 2
