@@ -85,8 +85,12 @@ def _node(graph: Compiled, name: str, node: str) -> NodeSpec:
     spec = graph.builder.nodes[node]
     if spec.cache_policy is not None:
         raise _refused(name, node, "has a cache policy", "remove it, or cache inside of the node")
-    if spec.error_handler_node is not None or spec.is_error_handler:
+    if graph.nodes[node].error_handler_node is not None:
         raise _refused(name, node, "has an error handler", "catch the exception inside of the node")
+    if any(getattr(nested, "checkpointer", None) is True for nested in graph.nodes[node].subgraphs):
+        raise _refused(
+            name, node, "calls a graph with checkpointer=True", "compile it without, and keep what lasts in the state"
+        )
     policies, timeout = retry_policies_of(graph, node), timeout_policy_of(graph, node)
     return NodeSpec(
         name=node,
