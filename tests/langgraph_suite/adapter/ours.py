@@ -13,6 +13,7 @@ from adapter.server_runner import SERVER
 from adapter.surface import Surface
 
 import stepgraph
+import stepgraph.errors
 
 TRANSLATED = {"Interrupt", "StateSnapshot", "RunnableConfig"}
 """Names that tests compare with what they get: `presentation` makes it LangGraph's."""
@@ -55,4 +56,5 @@ class StateGraph(stepgraph.StateGraph):
 def names() -> dict[str, Any]:
     """Return what stands for LangGraph's names: all that stepgraph has under the same name."""
     found = {name: getattr(stepgraph, name) for name in stepgraph.__all__ if name not in TRANSLATED}
-    return {**found, "StateGraph": StateGraph, "CompiledStateGraph": Graph}
+    raised = {"NodeTimeoutError": stepgraph.errors.NodeTimeoutError}  # in nodes
+    return {**found, **raised, "StateGraph": StateGraph, "CompiledStateGraph": Graph}
