@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import re
 from typing import Annotated, Any
 from uuid import UUID
 
 import langgraph.graph.message
 import pytest
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, RemoveMessage
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, BaseMessage, HumanMessage, RemoveMessage
 from typing_extensions import TypedDict
 
 import stepgraph
 from stepgraph.serde.message_list import to_messages
+from stepgraph.testing import MemoryRunner
 from tests.conftest import Stage
 from tests.parity.cases import Case, Cases, observe_both
-from tests.parity.libraries import STEPGRAPH, Library
+from tests.parity.libraries import LANGGRAPH, STEPGRAPH, Library
 from tests.parity.operations import invoke, replay, resume, update
 
 cases = Cases()
@@ -123,3 +128,43 @@ def siblings_that_write_to_one_conversation(library: Library) -> Any:
 )
 def updates_and_replays(library: Library) -> Any:
     return library.build(state(library), "START > echo, echo > END", echo=echo)
+
+
+IDS = st.sampled_from(["1", "2", "3"])
+TEXTS = st.sampled_from(["", "x"])
+WRITES = st.one_of(
+    st.builds(lambda text, id: AIMessage(text, id=id), TEXTS, IDS),
+    st.builds(lambda text, id: AIMessageChunk(text, id=id), TEXTS, IDS),
+    st.builds(lambda text, id: {"role": "user", "content": text, "id": id}, TEXTS, IDS),
+    (IDS | st.just("__remove_all__")).map(lambda id: RemoveMessage(id)),
+    st.sampled_from(["hi", ("system", "be kind")]),
+)
+STEPS = st.lists(st.tuples(*[st.lists(WRITES, max_size=3) | WRITES] * 2), min_size=1, max_size=4)
+
+
+@settings(deadline=None, max_examples=60)
+@given(STEPS)
+def test_random_conversations_are_alike(steps: list[tuple[Any, Any]]) -> None:
+    """Two nodes write messages side by side, in each of several super-steps: values and failures are equal."""
+
+    def outcome(library: Library) -> Any:
+        nodes, edges = {}, ["START > a0", "START > b0"]
+        for number, (left, right) in enumerate(steps):
+            nodes |= {f"a{number}": writes(left), f"b{number}": writes(right)}
+            if number:
+                edges += [f"a{number - 1}+b{number - 1} > {name}{number}" for name in "ab"]
+        builder = library.build(state(library), ", ".join(edges), **nodes)
+        config = {"configurable": {"thread_id": "t"}}
+        try:
+            if library is STEPGRAPH:
+                return without_made_ids(MemoryRunner(builder.compile(name="g")).invoke({"messages": []}, config))
+            return without_made_ids(builder.compile().invoke({"messages": []}, config))
+        except Exception as error:
+            (found,) = re.findall(r"Attempting to delete a message with an ID that doesn't exist \('\w+'\)", str(error))
+            return found
+
+    assert outcome(STEPGRAPH) == outcome(LANGGRAPH)
+
+
+def writes(messages: Any) -> Any:
+    return lambda state: {"messages": copy.deepcopy(messages)}
