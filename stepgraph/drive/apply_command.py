@@ -260,6 +260,10 @@ async def _copy_or_input(
         return await accept_input(thread, config, update.values, types=types, io=io, parent=target)
     if target is None:
         raise InvalidUpdateError(f"Thread {thread.thread_id!r} has no checkpoint to copy.")
+    if update.values is not None:
+        raise InvalidUpdateError(
+            f"A copy has the checkpoint's values: an update as {COPY!r} has None, or a list of updates."
+        )
     planned = replace(thread.plan_update(target, []), copies=True)
     return thread.update(planned, source="fork", forked_from=target.forked_from)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 from stepgraph.engine.checkpoint import Send as SentTask
+from stepgraph.engine.constants import COPY
 from stepgraph.engine.spec import Durability
 from stepgraph.errors import InvalidInputError, InvalidUpdateError, ThreadError
 from stepgraph.protocol.commands import InvokeCommand, OnBusy, ResumeCommand, StateUpdate, UpdateCommand
@@ -105,6 +106,10 @@ def update_command(
     """Return the command for `update_state` or `fork`. ``types``: the hash of the types by which ``encode`` encodes."""
     _check_text("as_node", as_node, "the name of a node, or of a virtual author")
     _check_text("task_id", task_id, "the id of a task, from a snapshot's tasks")
+    if as_node == COPY and _is_list(values) and values:
+        updates = tuple(_state_update(update, encode) for update in values)
+        super_steps = ((StateUpdate(as_node=COPY),), updates)
+        return UpdateCommand(super_steps=super_steps, checkpoint_id=config.checkpoint_id, types=types)
     return UpdateCommand(
         values=encode(values), as_node=as_node, task_id=task_id, checkpoint_id=config.checkpoint_id, types=types
     )

@@ -139,6 +139,11 @@ def test_a_copy_of_a_checkpoint_has_its_parent_and_its_tasks() -> None:
     assert (head.values, head.next, head.parent_config) == (history[1].values, ("a",), history[1].parent_config)
     assert (head.metadata["source"], head.metadata["step"]) == ("fork", history[1].metadata["step"] + 1)
     assert graph.invoke(None, THREAD)["log"] == ["a"]
+    graph.update_state(history[1].config, [({"log": ["by hand"]}, "a")], as_node="__copy__")
+    assert graph.get_state(THREAD).next == ("ask",)
+    assert graph.get_state(THREAD).values["log"] == ["by hand"]
+    with pytest.raises(InvalidUpdateError, match="A copy has the checkpoint's values"):
+        graph.update_state(THREAD, {"n": 1}, as_node="__copy__")
     with pytest.raises(InvalidUpdateError, match="Thread 'other' has no checkpoint to copy"):
         graph.update_state({"configurable": {"thread_id": "other"}}, None, as_node="__copy__")
 

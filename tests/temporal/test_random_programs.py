@@ -133,9 +133,8 @@ values = st.fixed_dictionaries(
     {},
     optional={"log": st.just(["by hand"]), "road": roads, "turns": st.integers(1, 2), "tags": st.just({"hand"})},
 )
-authors = st.none() | st.sampled_from(
-    ["human", "left", "right", "meet", "ask", "aside", "also", "last", "part", "close", START, END, "lfet"]
-)
+NODES = ["left", "right", "meet", "ask", "aside", "also", "last", "part", "close"]
+authors = st.none() | st.sampled_from(["human", *NODES, START, END, "lfet", "__copy__", "__input__"])
 breaks = st.none() | st.sampled_from([["meet"], ["ask"], ["*"]])
 
 
@@ -158,6 +157,13 @@ continuations = st.one_of(
     step("resume"),
     step("answer", answers, st.sampled_from(["one", "first", "last", "all", "stale"])),
     step("answer", answers, st.sampled_from(["first", "last", "all"])),
+    step(
+        "command",
+        st.lists(st.sampled_from(["aside", "part", "close", "last", END]), min_size=1, max_size=2),
+        st.lists(st.sampled_from([1, 2, 3]), max_size=2),
+        st.none() | values,
+        st.sampled_from(["none", "first", "all"]),
+    ),
 )
 travels = st.one_of(
     step("replay", places),
@@ -222,6 +228,12 @@ class Executor:
         by_id = {"first": ids[:1], "last": ids[-1:], "all": ids, "stale": ["0" * 16]}
         resume = value if which == "one" else dict.fromkeys(by_id[which], value)
         return await self.runner.ainvoke(Command(resume=resume), self.config)
+
+    async def command(self, goto: list[str], sends: list[int], update: Any, which: str) -> Any:
+        ids = [each.id for each in (await self.runner.aget_state(self.config)).interrupts]
+        resume = dict.fromkeys({"first": ids[:1], "all": ids}.get(which, []), "yes") or None
+        destinations = [*goto, *(Send("part", {"item": item}) for item in sends)]
+        return await self.runner.ainvoke(Command(resume=resume, update=update, goto=destinations), self.config)
 
     async def read(self, thread: str) -> tuple[Any, list[Any]]:
         """Return a thread's state, and its whole history."""
