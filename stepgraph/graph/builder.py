@@ -229,8 +229,7 @@ class StateGraph:
 
         Args:
             source: the node after which the router is called, or `START`.
-            path: the router: a function, sync or async, that takes the state and returns a node's name, several names,
-                or `END`.
+            path: a function, sync or async, that takes the state and returns a node, a `Send`, `END`, or a list.
             path_map: a mapping from the router's results to nodes, or a list of the nodes to which it may lead. By
                 default these are taken from the router's return annotation (``-> Literal["a", "b"]``); without an
                 annotation, it may lead to any node.

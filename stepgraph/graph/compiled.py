@@ -88,7 +88,7 @@ class CompiledGraph(GraphDescription):
             input: keys of the state to set. `None` resumes a thread that failed or is paused at a breakpoint. If the
                 thread's run is under way, perhaps of a process that was killed, `None` joins it: this process's worker
                 serves it, and the call returns, or raises, what the run gives. A `Command` answers the thread's
-                interrupts.
+                interrupts, writes values, and leads to further nodes.
             config: names the thread. With a checkpoint id, the thread runs again from that checkpoint. An input without
                 a thread id gets a thread of its own.
             context: what nodes find as ``runtime.context``: an instance of the graph's ``context_schema``, or a mapping
