@@ -18,7 +18,7 @@ from stepgraph.errors import GraphDefinitionError, InvalidInputError, InvalidUpd
 from stepgraph.execution.channels import Channel, Channels, Values, make_channel
 from stepgraph.execution.context_schema import ContextSchema
 from stepgraph.execution.state_class import StateClass, attributes_of
-from stepgraph.protocol.root_value import wrapped
+from stepgraph.protocol.root_value import unwrapped, wrapped
 from stepgraph.serde.declared_classes import classes_in
 from stepgraph.serde.equality import describe_loss
 from stepgraph.serde.error_text import first_line, type_name, type_text
@@ -119,7 +119,7 @@ class StateSchema:
         Of an instance, fields that are no channels are left out. In a state of one value, any value sets that one.
         """
         if self.is_root:
-            return {ROOT: value}
+            return {ROOT: unwrapped(value)}
         if isinstance(value, Mapping):
             return value
         attributes = {name: item for name, item in attributes_of(value) or () if name in self.channels}

@@ -133,6 +133,12 @@ def test_the_one_value_may_be_of_any_type(declared: Any, value: Any, node: Any, 
     assert one_value(declared, node).invoke(value, THREAD) == result
 
 
+def test_a_value_that_was_checked_by_hand_is_taken_as_it_is() -> None:
+    """A command line checks JSON against the schema first; what that returns has the channel's name."""
+    schema = StateGraph(Annotated[list, add]).schema
+    assert schema.encode_input("g", schema.check_input("g", ["a"])) == {"__root__": ["a"]}
+
+
 def test_a_value_that_does_not_fit_a_state_of_one_value_is_refused() -> None:
     """The error names the channel of the one value and its type."""
     with pytest.raises(InvalidInputError, match=re.escape("'__root__' is declared int, got str: ")):
