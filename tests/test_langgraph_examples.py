@@ -4,11 +4,12 @@ are run again: the answer is that of a run that was not killed, and no tool call
 
 from __future__ import annotations
 
+import asyncio
 import re
 import runpy
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -24,11 +25,13 @@ from temporalio.testing import WorkflowEnvironment
 
 from stepgraph import GraphClient
 from stepgraph.cli.graph_loader import load_graphs
-from tests.commands.projects import Ended, Project, Running
+from tests.commands.projects import Project, Running
 from tests.conftest import ROOT, Stage
 from tests.patience import eventually
 
 PROGRAMS = ROOT / "examples" / "langgraph"
+SILENCE = "- the model does not answer"
+"""What the fake model prints before it waits for ever."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,11 @@ OUTCOMES = {
         typed_before="wish a short one\n",
         typed_after="edit No lift on Tuesday.\nThe stairs only, on Tuesday.\npublish\n",
     ),
+    "long_term_memory": Program(
+        answer="Cook: Risotto for four, no nuts.",
+        silent_at="human: What shall I cook",
+        actions_before=3,
+    ),
     "map_reduce": Program(
         answer="Report: Mend first: The pegs bend and break. Then: The seams leak, though not for all.",
         silent_at="say of weight:",
@@ -98,49 +106,53 @@ OUTCOMES = {
 
 def actions(printed: str) -> Counter[str]:
     """Count the lines that tell what was done; such a line may follow a question."""
-    return Counter(re.findall(r"(?:^|\? )- (?!the model does not)(.+)$", printed, re.MULTILINE))
+    return Counter(re.findall(r"(?:^|\? )- (.+)$", printed.replace(SILENCE, ""), re.MULTILINE))
 
 
 class ProgramRuns:
     """The processes of one program: one that is not disturbed, then one that is killed, then one that goes on.
 
-    They follow each other, because each runs a worker for the same graph: a worker takes the tasks of any thread.
+    They follow each other, because each runs a worker for the same graph: a worker takes the tasks of any thread. The
+    processes of different programs run side by side.
     """
+
+    undisturbed: Running
+    killed: Running
+    again: Running
 
     def __init__(self, name: str, folder: Path, stage: Stage) -> None:
         self.name = name
         self.program = OUTCOMES[name]
         self.stage = stage
         self.project = Project(folder, stage.client.service_client.config.target_host)
-        self.undisturbed = self._start(self.project.thread(), self.program.typed_before + self.program.typed_after)
-        self.killed_thread = self.project.thread()
-        self.killed: Running
+        self.all = asyncio.create_task(self._run_all())
+
+    async def _run_all(self) -> None:
+        undisturbed_thread, killed_thread = self.project.thread(), self.project.thread()
+        typed_before, typed_after = self.program.typed_before, self.program.typed_after
+        self.undisturbed = self._start(undisturbed_thread, typed_before + typed_after)
+        await self._ended(self.undisturbed)
+        self.killed = self._start(killed_thread, typed_before, FAKE_MODEL_SILENT_AT=self.program.silent_at)
+        await eventually(lambda: SILENCE in self.killed.out or self.killed.process.poll() is not None)
+        assert SILENCE in self.killed.out, self.killed.out + self.killed.err
+        await eventually(lambda: self._siblings_finished(killed_thread), lambda: self.killed.out)
+        self.killed.kill()
+        self.again = self._start(killed_thread, typed_after)
+        await self._ended(self.again)
 
     def _start(self, thread: str, typed: str, **env: str) -> Running:
         return self.project.start(PROGRAMS / f"{self.name}.py", thread, stdin=typed, env=env)
 
-    def start_silent(self) -> None:
-        """Wait until the undisturbed process has ended, and start the one that is killed."""
-        self.undisturbed.ended()
-        silent_at = self.program.silent_at
-        self.killed = self._start(self.killed_thread, self.program.typed_before, FAKE_MODEL_SILENT_AT=silent_at)
+    async def _ended(self, running: Running) -> None:
+        """Wait until a process has ended well."""
+        await eventually(lambda: running.process.poll() is not None, lambda: running.out + running.err)
+        assert running.process.returncode == 0, running.out + running.err
 
-    async def kill(self) -> None:
-        """Kill the process when its model is silent, and all that finished before is recorded."""
-        self.killed.wait_for("the model does not answer")
-        threads = GraphClient(self.stage.client, self.name)
-
-        async def siblings_finished() -> bool:
-            state = await threads.aget_state({"configurable": {"thread_id": self._threads(self.killed_thread)[-1]}})
-            return sum(task.result is not None for task in state.tasks) == self.program.siblings_finished
-
-        await eventually(siblings_finished, lambda: self.killed.out)
-        self.killed.kill()
-        assert actions(self.killed.out).total() == self.program.actions_before, self.killed.out
-
-    def run_again(self) -> Ended:
-        """Run the program to its end on the thread of the process that was killed."""
-        return self._start(self.killed_thread, self.program.typed_after).ended()
+    async def _siblings_finished(self, thread: str) -> bool:
+        """Return whether all that has finished beside the silent model is recorded."""
+        client = GraphClient(self.stage.client, self.name)
+        state = await client.aget_state({"configurable": {"thread_id": self._threads(thread)[-1]}})
+        return sum(task.result is not None for task in state.tasks) == self.program.siblings_finished
 
     async def replay(self) -> None:
         """Replay the histories of all threads."""
@@ -155,12 +167,15 @@ class ProgramRuns:
 
 
 @pytest.fixture(scope="module")
-def programs(server: WorkflowEnvironment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ProgramRuns]]:
-    """All programs, each in a folder of its own. They start side by side, so that no core waits."""
+async def programs(
+    server: WorkflowEnvironment, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[dict[str, ProgramRuns]]:
+    """All programs, each in a folder of its own. They are under way."""
     runs = {name: ProgramRuns(name, tmp_path_factory.mktemp(name), Stage(server.client)) for name in OUTCOMES}
-    for each in runs.values():
-        each.start_silent()
     yield runs
+    for each in runs.values():
+        each.all.cancel()
+    await asyncio.gather(*(each.all for each in runs.values()), return_exceptions=True)
     for each in runs.values():
         each.project.end()
 
@@ -171,16 +186,16 @@ async def test_a_killed_program_goes_on_when_it_is_run_again(
 ) -> None:
     """Run again, it ends as an undisturbed run does, and each action of both processes happened once."""
     runs = programs[name]
-    await runs.kill()
-    for ended in (runs.undisturbed.ended(), runs.run_again()):
-        assert (ended.status, ended.out.splitlines()[-1]) == (0, runs.program.answer), ended.out + ended.err
-    assert actions(runs.killed.out) + actions(ended.out) == actions(runs.undisturbed.out)
+    await runs.all
+    assert runs.undisturbed.out.splitlines()[-1] == runs.again.out.splitlines()[-1] == runs.program.answer
+    assert actions(runs.killed.out).total() == runs.program.actions_before
+    assert actions(runs.killed.out) + actions(runs.again.out) == actions(runs.undisturbed.out)
     monkeypatch.chdir(tmp_path)  # a program may make a file for its store when it is imported
     await runs.replay()
 
 
 @pytest.mark.parametrize("name", OUTCOMES)
-def test_a_program_prints_the_same_on_langgraph(
+async def test_a_program_prints_the_same_on_langgraph(
     programs: dict[str, ProgramRuns],
     name: str,
     tmp_path: Path,
@@ -188,15 +203,16 @@ def test_a_program_prints_the_same_on_langgraph(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The program on LangGraph prints the same lines as on stepgraph; those of parallel tasks in any order."""
-    program = OUTCOMES[name]
+    runs = programs[name]
+    await runs.all
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(PROGRAMS)
     monkeypatch.setitem(sys.modules, "stepgraph", langgraph_in_place_of_stepgraph())
     monkeypatch.setattr(sys, "argv", [f"{name}.py", "thread-1"])
-    monkeypatch.setattr(sys, "stdin", StringIO(program.typed_before + program.typed_after))
+    monkeypatch.setattr(sys, "stdin", StringIO(runs.program.typed_before + runs.program.typed_after))
     runpy.run_path(f"{PROGRAMS / name}.py", run_name="__main__")
     printed = capsys.readouterr().out
-    assert sorted(printed.splitlines()) == sorted(programs[name].undisturbed.out.splitlines())
+    assert sorted(printed.splitlines()) == sorted(runs.undisturbed.out.splitlines())
 
 
 def langgraph_in_place_of_stepgraph() -> ModuleType:
