@@ -45,18 +45,9 @@ class StateSchema:
         self.channels = Channels(())
         self._classes: list[StateClass] = []
         self._state = self._added(declared)
-        self._input = self._added(declared if input_schema is None else input_schema)
-        self._output = self._added(declared if output_schema is None else output_schema)
-
-    @property
-    def input_class(self) -> Any:
-        """The class of an input."""
-        return self._input.declared
-
-    @property
-    def output_class(self) -> Any:
-        """The class of a result."""
-        return self._output.declared
+        self.input_class = declared if input_schema is None else input_schema
+        self.output_class = declared if output_schema is None else output_schema
+        self._input, self._output = self._added(self.input_class), self._added(self.output_class)
 
     @property
     def input_names(self) -> tuple[str, ...]:

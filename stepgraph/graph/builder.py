@@ -291,8 +291,8 @@ class StateGraph:
             durability: ``"sync"`` records each super-step in Temporal's history before the next one starts. ``"async"``
                 runs super-steps one after another in one activity, and records them together, twice a second and
                 whenever the thread is idle. That is many times as fast; after a crash, super-steps that were not
-                recorded run again. ``"exit"`` does the same, and records them when the thread stands still: at its end,
-                an interrupt, a breakpoint or an error; or before, once an hour or every 250 KB of results.
+                recorded run again. ``"exit"`` records them when the thread stands still: at its end, an interrupt or an
+                error; or before, once an hour or every 250 KB.
 
         Raises:
             GraphDefinitionError: the graph cannot work; the message names the node or edge, and the fix.
@@ -324,10 +324,7 @@ class StateGraph:
         return graph
 
     def _view_of(self, function: NodeFunction, parameters: NodeParameters, declared: Any = None) -> Any:
-        """Return the class of the state that a node or router takes, after its keys have become channels.
-
-        By default it is that of the function's parameter for the state; `None` stands for the graph's.
-        """
+        """Return the class of the state that a node or router takes, `None` for the graph's, as channels, too."""
         if declared is None:
             declared = class_of_parameter(function, parameters.state)
         if declared is not None:

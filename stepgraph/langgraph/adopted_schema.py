@@ -25,6 +25,8 @@ class AdoptedSchema(StateSchema):
     Args:
         declared: the class that the graph's author declared.
         channels: its channels.
+        input_class: the class of an input.
+        output_class: the class of a result.
         input_names: the channels that an input may set.
         output_names: the channels that a result shows.
         writes_of: LangGraph's own reading of an update.
@@ -37,6 +39,8 @@ class AdoptedSchema(StateSchema):
         declared: Any,
         channels: Iterable[Channel],
         *,
+        input_class: Any,
+        output_class: Any,
         input_names: Sequence[str],
         output_names: Sequence[str],
         writes_of: WritesOf,
@@ -47,6 +51,7 @@ class AdoptedSchema(StateSchema):
         self.context = ContextSchema(context_schema)
         self._codec = codec
         self.channels = Channels(channels)
+        self.input_class, self.output_class = input_class, output_class
         self._input_names = tuple(input_names)
         self._output_names = tuple(output_names)
         self._writes_of = writes_of

@@ -108,6 +108,8 @@ def registry_of(
     schema = AdoptedSchema(
         builder.state_schema,
         channels,
+        input_class=builder.input_schema,
+        output_class=builder.output_schema,
         input_names=spec.input_channels or (),
         output_names=spec.output_channels or (),
         writes_of=_writes_of(graph),

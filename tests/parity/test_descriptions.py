@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
+import stepgraph
 from tests.parity.libraries import LANGGRAPH, STEPGRAPH, Library
 
 
@@ -100,4 +101,16 @@ def test_the_json_schema_of_a_context_is_langgraphs(context: Any) -> None:
         lib.StateGraph(State, context).add_node("n", node).add_edge(lib.START, "n").compile(name="g")
         for lib in (STEPGRAPH, LANGGRAPH)
     )
+    assert ours.get_context_jsonschema() == theirs.get_context_jsonschema()
+
+
+def test_an_adopted_graph_describes_itself_as_before() -> None:
+    """Its drawing, and the JSON schemas of what it takes and returns."""
+    graph = LANGGRAPH.StateGraph(State, Model, input_schema=Record).add_node("n", node).add_node("m", node)
+    graph = graph.add_edge(LANGGRAPH.START, "n").add_conditional_edges("n", lambda state: "m", ["m", LANGGRAPH.END])
+    theirs = graph.compile(name="g")
+    ours = stepgraph.adopt(theirs)
+    assert ours.get_graph().draw_mermaid() == theirs.get_graph().draw_mermaid()
+    assert ours.get_input_jsonschema() == theirs.get_input_jsonschema()
+    assert ours.get_output_jsonschema() == theirs.get_output_jsonschema()
     assert ours.get_context_jsonschema() == theirs.get_context_jsonschema()
