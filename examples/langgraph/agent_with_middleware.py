@@ -89,7 +89,6 @@ agent = create_agent(
         HumanInTheLoopMiddleware(interrupt_on={"delete_logs": True}),
         ModelCallLimitMiddleware(run_limit=8),
     ],
-    name="agent_with_middleware",
 )
 graph = stepgraph.adopt(agent)
 

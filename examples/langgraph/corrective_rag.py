@@ -122,7 +122,7 @@ builder.add_edge(START, "retrieve")
 builder.add_edge("retrieve", "grade")
 builder.add_edge("rewrite", "retrieve")
 builder.add_edge("generate", END)
-graph = stepgraph.adopt(builder, name="corrective_rag")
+graph = stepgraph.adopt(builder)
 
 
 def main(thread_id: str) -> None:

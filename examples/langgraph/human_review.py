@@ -68,7 +68,7 @@ builder.add_node("publish", publish)
 builder.add_edge(START, "write")
 builder.add_edge("write", "review")
 builder.add_edge("publish", END)
-graph = builder.compile(name="human_review")
+graph = builder.compile()
 
 
 def ask(waiting: Interrupt) -> dict[str, str]:

@@ -99,7 +99,7 @@ builder.add_edge(START, "recall")
 builder.add_edge("recall", "reply")
 builder.add_edge("reply", "remember")
 builder.add_edge("remember", END)
-graph = builder.compile(name="long_term_memory", store=store)
+graph = builder.compile(store=store)
 
 
 def main(thread_id: str) -> None:

@@ -110,7 +110,7 @@ builder.add_edge(START, "name_themes")
 builder.add_conditional_edges("name_themes", one_task_each, ["sum_up"])
 builder.add_edge("sum_up", "write_report")
 builder.add_edge("write_report", END)
-graph = builder.compile(name="map_reduce")
+graph = builder.compile()
 
 
 def main(thread_id: str) -> None:

@@ -130,7 +130,7 @@ builder.add_edge(START, "plan")
 builder.add_edge("plan", "execute")
 builder.add_edge("execute", "revise")
 builder.add_conditional_edges("revise", go_on_or_end)
-graph = builder.compile(name="plan_and_execute")
+graph = builder.compile()
 
 
 def main(thread_id: str) -> None:

@@ -69,7 +69,7 @@ builder.add_node("tools", ToolNode(TOOLS, handle_tool_errors=(ValueError,)))
 builder.add_edge(START, "think")
 builder.add_conditional_edges("think", tools_condition)
 builder.add_edge("tools", "think")
-graph = stepgraph.adopt(builder, name="react_agent")
+graph = stepgraph.adopt(builder)
 
 
 def main(thread_id: str) -> None:

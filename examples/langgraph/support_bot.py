@@ -98,7 +98,7 @@ builder.add_edge("load_member", "assistant")
 builder.add_conditional_edges("assistant", choose_tools)
 builder.add_edge("safe_tools", "assistant")
 builder.add_edge("sensitive_tools", "assistant")
-graph = stepgraph.adopt(builder.compile(interrupt_before=["sensitive_tools"], name="support_bot"))
+graph = stepgraph.adopt(builder.compile(interrupt_before=["sensitive_tools"]))
 
 
 def decide(config: dict[str, Any]) -> None:
