@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import uuid
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, Final, TypedDict
 
 from stepgraph.engine.thread_view import DEFAULT_RECURSION_LIMIT
-from stepgraph.errors import InvalidThreadError
+from stepgraph.errors import GraphWarning, InvalidThreadError
+from stepgraph.protocol.unsupported import PAGE
 from stepgraph.serde.error_text import value_text
 from stepgraph.serde.plain_json import RoundTripError, as_json, json_size
 from stepgraph.serde.sizes import config_size_problem
@@ -94,12 +96,22 @@ def parse_config(config: Mapping[str, Any] | None, *, new_thread: bool = False) 
 
     Raises:
         InvalidThreadError: the config has no thread id, or a value that cannot be used.
+
+    Warns:
+        GraphWarning: the config has callbacks. They are objects of this process, and nodes run in others.
     """
     if new_thread:
         config = _with_thread(config)
     if not isinstance(config, Mapping) or not isinstance(config.get("configurable", {}), Mapping):
         raise InvalidThreadError(
             f"A config names the thread: {{'configurable': {{'thread_id': 'some-id'}}}}; got {value_text(config)}."
+        )
+    if config.get("callbacks"):
+        warnings.warn(
+            "The config's 'callbacks' do not reach nodes, which run in other processes. Give them to the model that a "
+            f"node calls, or to a LangGraph graph before it is adopted: graph.with_config(callbacks=...). See {PAGE}.",
+            GraphWarning,
+            stacklevel=2,
         )
     configurable = dict(config.get("configurable", {}))
     thread_id = parse_thread_id(configurable.pop("thread_id", None))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import Any
+
+from stepgraph.protocol.unsupported import unsupported
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,10 @@ class Send:
     Args:
         node: the node's name.
         arg: what the node gets as its state.
+        timeout: LangGraph's, which is refused: a node's timeout is set where it is added.
+
+    Raises:
+        UnsupportedError: there is a timeout.
 
     Examples:
         >>> def fan_out(state):
@@ -26,3 +32,9 @@ class Send:
 
     node: str
     arg: Any
+    timeout: InitVar[Any] = None
+
+    def __post_init__(self, timeout: Any) -> None:
+        """Refuse a timeout."""
+        if timeout is not None:
+            raise unsupported("Send(timeout=)", "timeout", "set it at the node: add_node(..., timeout=...)")

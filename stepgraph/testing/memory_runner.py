@@ -190,7 +190,7 @@ class MemoryRunner:
             raise no_such_thread(source_id, NOTHING_TO_REPLAY)
         return await self._run(run_config, "fork", command)
 
-    def get_state(self, config: Config) -> StateSnapshot:
+    def get_state(self, config: Config, *, subgraphs: bool = False) -> StateSnapshot:
         """Return a snapshot of a thread in memory. See `CompiledGraph.get_state`."""
         run_config = parse_config(self.graph.merged_config(config))
         thread_id, checkpoint_id = run_config.thread_id, run_config.checkpoint_id
@@ -207,9 +207,9 @@ class MemoryRunner:
             raise no_such_checkpoint(thread_id, checkpoint_id)
         return empty_snapshot(thread_id)
 
-    async def aget_state(self, config: Config) -> StateSnapshot:
+    async def aget_state(self, config: Config, *, subgraphs: bool = False) -> StateSnapshot:
         """Awaitable version of `get_state`."""
-        return self.get_state(config)
+        return self.get_state(config, subgraphs=subgraphs)
 
     def get_state_history(
         self,

@@ -14,6 +14,13 @@ from tests.attack.oracle import CALL_SECONDS, Oracle, watched_log
 from tests.conftest import Stage
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Random graphs and configs may look like mistakes; that is no fault."""
+    for item in items:
+        if "attack" in item.path.parts:
+            item.add_marker(pytest.mark.filterwarnings("ignore::stepgraph.errors.GraphWarning"))
+
+
 @pytest.fixture(scope="module")
 async def oracle(server: WorkflowEnvironment) -> AsyncIterator[Oracle]:
     """An oracle whose worker serves all attacked graphs.

@@ -101,7 +101,7 @@ def test_a_recursion_limit_is_a_positive_integer(limit: Any) -> None:
 
 def test_other_keys_of_a_config_are_passed_to_nodes() -> None:
     """Nodes get copies of a config's tags, metadata and `configurable` without the ids."""
-    original = config(configurable={"user": {"name": "ada"}}, tags=["a"], metadata={"n": 1}, callbacks=[object()])
+    original = config(configurable={"user": {"name": "ada"}}, tags=["a"], metadata={"n": 1}, run_name="x")
     node_config = parse_config(original).node_config
     assert node_config == {"configurable": {"user": {"name": "ada"}}, "tags": ["a"], "metadata": {"n": 1}}
     node_config["configurable"]["user"]["name"] = "bob"
