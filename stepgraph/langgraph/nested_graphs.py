@@ -19,6 +19,9 @@ from stepgraph.langgraph import private_names as names
 from stepgraph.serde.plain_json import RoundTripError
 from stepgraph.serde.tagged_values import TaggedCodec
 
+REFUSED: Final = ""
+"""Stands in `NestedGraphs.asked` for an answer that does not fit its interrupt."""
+
 _TAGGED: Final = "tagged"
 _REFUSED: Final = "refused"
 """How a value is stored that cannot travel: its text is the reason."""
@@ -63,9 +66,9 @@ class NestedGraphs:
     def __post_init__(self) -> None:
         self.saver = InMemorySaver(serde=TaggedSerializer(self.codec))
         recorded = self.recorded or {}
-        self._asked: list[str | None] = [*recorded.get("asked", ())]
-        """For each answer: the id of the interrupt of such a graph; `None` for one of the node itself."""
-        self._asked += [None] * (len(self.answers) - len(self._asked))
+        self.asked: list[str | None] = [*recorded.get("asked", ())]
+        """For each answer: the id of the interrupt of such a graph; `None` for one of the node itself; `REFUSED`."""
+        self.asked += [None] * (len(self.answers) - len(self.asked))
         for namespace, id, parent, checkpoint, metadata in recorded.get("checkpoints", ()):
             self.saver.storage[self.thread_id][namespace][id] = (_loaded(checkpoint), _loaded(metadata), parent)
         for namespace, id, task_id, index, channel, value, path in recorded.get("writes", ()):
@@ -78,19 +81,26 @@ class NestedGraphs:
     @property
     def own_answers(self) -> list[Any]:
         """The answers to the node's own interrupts."""
-        return [answer for answer, asked in zip(self.answers, self._asked, strict=False) if asked is None]
+        return [answer for answer, asked in zip(self.answers, self.asked, strict=False) if asked is None]
+
+    def refuse_last_answer(self) -> bool:
+        """Leave the last answer aside from now on; return false if there is none that was not left aside before."""
+        if not self.answers or self.asked[len(self.answers) - 1] == REFUSED:
+            return False
+        self.asked[len(self.answers) - 1] = REFUSED
+        return True
 
     def config(self) -> dict[str, Any]:
         """Return the keys of the node's config by which these graphs find their saver and their answers."""
         config: dict[str, Any] = {names.CHECKPOINTER: self.saver}
         if self.answers and self.saver.storage:
-            answered = zip(self._asked, self.answers, strict=False)
+            answered = zip(self.asked, self.answers, strict=False)
             config[names.RESUMING] = True
-            config[names.RESUME_MAP] = {asked: answer for asked, answer in answered if asked is not None}
+            config[names.RESUME_MAP] = {asked: answer for asked, answer in answered if asked not in (None, REFUSED)}
         return config
 
     def export(self, node: str, asked: str | None) -> dict[str, Any] | None:
-        """Return what has to be kept until the answer comes, as JSON data; `None` if no such graph has run.
+        """Return what has to be kept until the answer comes, as JSON data; `None` if there is nothing.
 
         Of each graph, the latest checkpoint is kept.
 
@@ -117,9 +127,9 @@ class NestedGraphs:
                 kind, text = self.saver.blobs.get((self.thread_id, namespace, channel, version), ("empty", b""))
                 data = None if kind == "empty" else _dumped(node, (kind, text))
                 blobs.append([namespace, channel, version, kind, data])
-        if not checkpoints:
+        asked_before = self.asked[: len(self.answers)]
+        if not checkpoints and REFUSED not in asked_before:
             return None
-        asked_before = self._asked[: len(self.answers)]
         return {"asked": [*asked_before, asked], "checkpoints": checkpoints, "writes": writes, "blobs": blobs}
 
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
-from langgraph.errors import GraphInterrupt, ParentCommand
+from langgraph.errors import GraphInterrupt, ParentCommand, is_invalid_resume
 from langgraph.types import Command, Interrupt
 
 from stepgraph.engine.changes import NOTHING
@@ -58,8 +58,21 @@ class PregelTaskCode:
         self._codec = codec
 
     async def run(self, task: CodeTask) -> TaskOutput:
-        """Run a task. Raises whatever its node, its routers or its writers raise."""
+        """Run a task. Raises whatever its node, its routers or its writers raise.
+
+        An answer that does not fit the ``response_schema`` of its interrupt is left aside: the node runs again, and
+        asks once more.
+        """
         attempt = self._attempt(task)
+        try:
+            return await self._run(task, attempt)
+        except Exception as error:
+            if not is_invalid_resume(error) or not attempt.nested.refuse_last_answer():
+                raise
+            log.warning("Node %r refuses an answer, and asks again: %s", task.request.node, error)
+            return await self._run(task, self._attempt(task, attempt.nested.asked))
+
+    async def _run(self, task: CodeTask, attempt: Attempt) -> TaskOutput:
         node = self._graph.nodes[task.request.node]
         try:
             if task.request.node == START:
@@ -81,13 +94,17 @@ class PregelTaskCode:
         await self._write(self._graph.nodes[task.request.node], output, attempt.config)
         return self._output(task, attempt.written.writes)
 
-    def _attempt(self, task: CodeTask) -> Attempt:
-        """Return what an attempt at a task works with. The channels have the values at the task's checkpoint."""
+    def _attempt(self, task: CodeTask, asked: Sequence[str | None] | None = None) -> Attempt:
+        """Return what an attempt at a task works with. The channels have the values at the task's checkpoint.
+
+        ``asked`` is `NestedGraphs.asked`, if it is not what was recorded.
+        """
         request, builder = task.request, self._graph.builder
         written = TaskWrites(request.node)
         channels = {name: restored(each, task.values.get(name, NOTHING)) for name, each in builder.channels.items()}
         answers = [self._codec.decode(answer) for answer in request.answers]
-        nested = NestedGraphs(request.thread_id, self._codec, answers, request.nested)
+        recorded = request.nested if asked is None else {**(request.nested or {}), "asked": asked}
+        nested = NestedGraphs(request.thread_id, self._codec, answers, recorded)
         interrupts = Counter()
         scratchpad = scratchpad_for(task, nested.own_answers, interrupts)
         config = task_config(self._graph, task, channels, written, scratchpad=scratchpad, nested=nested)

@@ -13,6 +13,7 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, Send, interrupt
+from pydantic import BaseModel
 
 import stepgraph
 from stepgraph.testing import MemoryRunner
@@ -167,3 +168,24 @@ def test_two_interrupts_of_a_graph_inside_of_a_node_are_requested_one_after_the_
     assert {first.value, second.value} == {"x", "y"}
     assert runner.invoke(Command(resume=second.value.upper()), CONFIG)["log"] == ["X", "Y"]
     assert ran.count(first.value) == 2
+
+
+class Decision(BaseModel):
+    """What a human decides."""
+
+    ok: bool
+
+
+def test_an_answer_that_does_not_fit_is_asked_for_again() -> None:
+    """`interrupt(response_schema=...)`. LangGraph raises in the call that brings the answer, and keeps waiting."""
+
+    def decide(state: Log) -> Any:
+        return {"log": [f"{interrupt('first?')} {interrupt('sure?', response_schema=Decision)}"]}
+
+    builder = StateGraph(Log).add_node("decide", decide).add_edge(START, "decide")
+    runner = MemoryRunner(stepgraph.adopt(builder, "deciding"))
+    runner.invoke({"log": []}, CONFIG)
+    runner.invoke(Command(resume="one"), CONFIG)
+    (again,) = runner.invoke(Command(resume={"ok": "perhaps"}), CONFIG)["__interrupt__"]
+    assert again.value == "sure?"
+    assert runner.invoke(Command(resume={"ok": True}), CONFIG)["log"] == ["one ok=True"]
