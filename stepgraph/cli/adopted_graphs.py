@@ -9,12 +9,11 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
 from stepgraph.errors import UnknownGraphError
-from stepgraph.graph.adopting import adopt_by_default_name, graph_name_of, is_langgraph
+from stepgraph.graph.adopting import adopt_from_file, graph_name_of, is_langgraph
 from stepgraph.graph.compiled import CompiledGraph
 
 _adopted: dict[int, tuple[Any, CompiledGraph]] = {}
@@ -42,7 +41,7 @@ def adopted_graph(module: ModuleType, value: Any, made: Any) -> CompiledGraph | 
         return _adopted[id(value)][1]
     if not _langgraph_is_loaded() or not is_langgraph(made):
         return None
-    adopted = adopt_by_default_name(made, None, _stem(module))
+    adopted = adopt_from_file(made, module.__file__ or module.__name__)
     _adopted[id(value)] = (value, adopted)
     return adopted
 
@@ -69,7 +68,3 @@ def adopted_graphs(module: ModuleType, variables: Mapping[str, Any], place: str)
 
 def _langgraph_is_loaded() -> bool:
     return "langgraph.graph" in sys.modules
-
-
-def _stem(module: ModuleType) -> str:
-    return Path(module.__file__).stem if module.__file__ else module.__name__

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from stepgraph.engine.spec import Durability
 from stepgraph.errors import GraphDefinitionError
 from stepgraph.graph.compiled import CompiledGraph
+from stepgraph.graph.file_name import name_of_calling_file, name_of_file, remember
 from stepgraph.graph.validation import graph_name
 
 
@@ -29,8 +28,8 @@ def adopt(
     Args:
         graph: a ``StateGraph`` of LangGraph's, what its ``compile()`` returns (prebuilt agents do), or a function that
             returns either. Every worker calls that function, and must get the same graph.
-        name: the graph's name in Temporal. By default the name that the graph was compiled with; if it has none, the
-            stem of the file that calls.
+        name: the graph's name in Temporal. By default the name that the graph was compiled with; if it has none, that
+            of the file that calls, as for `stepgraph.StateGraph.compile`.
         types: dataclasses, pydantic models and enums that occur in values without being mentioned in the annotations of
             the graph.
         authors: virtual authors; see `stepgraph.StateGraph.compile`.
@@ -43,24 +42,35 @@ def adopt(
         >>> agent = stepgraph.adopt(create_agent(model, tools), "support")  # doctest: +SKIP
         >>> agent.invoke({"messages": "Hello!"}, {"configurable": {"thread_id": "t1"}})  # doctest: +SKIP
     """
-    return adopt_by_default_name(graph, name, _calling_module(), types=types, authors=authors, durability=durability)
+    module = _taken_over()
+    compiled = module.compiled_graph(graph)
+    own_name = name or module.graph_name_of(compiled)
+    file = ""
+    if own_name is None:
+        own_name, file = name_of_calling_file()
+    adopted = _adopted(compiled, own_name, types=types, authors=authors, durability=durability)
+    if file:
+        remember(adopted, file)
+    return adopted
 
 
-def adopt_by_default_name(
-    graph: Any,
-    name: str | None,
-    default: str,
+def adopt_from_file(graph: Any, file: str) -> CompiledGraph:
+    """Do what `adopt` does for a graph that a file holds, which gives its name to a graph that has none."""
+    compiled = _taken_over().compiled_graph(graph)
+    return _adopted(compiled, _taken_over().graph_name_of(compiled) or name_of_file(file))
+
+
+def _adopted(
+    compiled: Any,
+    name: str,
     *,
     types: Sequence[type] = (),
     authors: Sequence[str] = ("human",),
     durability: Durability = "sync",
 ) -> CompiledGraph:
-    """Do what `adopt` does, with ``default`` as the name of a graph that has none."""
-    taken_over = _taken_over()
-    compiled = taken_over.compiled_graph(graph)
-    own_name = graph_name(name or taken_over.graph_name_of(compiled) or default)
-    registry = taken_over.registry_of(compiled, own_name, types=types, authors=authors, durability=durability)
-    return CompiledGraph(registry)
+    module = _taken_over()
+    registry = module.registry_of(compiled, graph_name(name), types=types, authors=authors, durability=durability)
+    return CompiledGraph(registry, config=module.call_config_of(compiled))
 
 
 def is_langgraph(value: Any, *, compiled: bool = False) -> bool:
@@ -85,10 +95,3 @@ def _taken_over() -> Any:
             f"adopt() needs LangGraph, and {error.name!r} is not installed: pip install 'stepgraph[langgraph]'."
         ) from error
     return taken_over
-
-
-def _calling_module() -> str:
-    """Return the stem of the file that calls `adopt`."""
-    frame = inspect.currentframe()
-    caller = frame.f_back.f_back if frame is not None and frame.f_back is not None else None
-    return Path(caller.f_code.co_filename).stem if caller is not None else ""

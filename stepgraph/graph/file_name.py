@@ -46,6 +46,15 @@ def name_of_calling_file() -> tuple[str, str]:
             "A graph is named after the file that compiles it, and code that was typed in has none. Name the graph: "
             "compile(name='my-graph')."
         )
+    return name_of_file(file), os.path.abspath(file)
+
+
+def name_of_file(file: str) -> str:
+    """Return the name of a graph that is named after a file.
+
+    Raises:
+        GraphDefinitionError: the file has no letter or digit in its name.
+    """
     path = Path(os.path.abspath(file))
     stem = path.parent.name if path.stem in ("__init__", "__main__") else path.stem
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", stem).lstrip("_-")[:NAME_MAX]
@@ -54,7 +63,7 @@ def name_of_calling_file() -> tuple[str, str]:
             f"A graph is named after the file that compiles it, and {path.name!r} has no letter or digit in its name. "
             "Name the graph: compile(name='my-graph')."
         )
-    return name, str(path)
+    return name
 
 
 def remember(graph: HasRegistry, file: str) -> None:

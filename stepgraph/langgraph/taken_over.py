@@ -70,6 +70,12 @@ def graph_name_of(graph: Compiled) -> str | None:
     return None if name == _UNNAMED else name
 
 
+def call_config_of(graph: Compiled) -> dict[str, Any] | None:
+    """Return the part of a graph's own config that a call begins with: its recursion limit. Nodes get the rest."""
+    limit = (graph.config or {}).get("recursion_limit")
+    return None if limit is None else {"recursion_limit": limit}
+
+
 def registry_of(
     graph: Compiled, name: str, *, types: Iterable[type], authors: Sequence[str], durability: Durability
 ) -> GraphRegistry:

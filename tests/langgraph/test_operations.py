@@ -189,3 +189,10 @@ def test_an_answer_that_does_not_fit_is_asked_for_again() -> None:
     (again,) = runner.invoke(Command(resume={"ok": "perhaps"}), CONFIG)["__interrupt__"]
     assert again.value == "sure?"
     assert runner.invoke(Command(resume={"ok": True}), CONFIG)["log"] == ["one ok=True"]
+
+
+def test_the_recursion_limit_of_a_graph_is_that_of_its_calls() -> None:
+    """`with_config` in LangGraph; agents set one. A call's own limit goes before it."""
+    adopted = stepgraph.adopt(graph().with_config(recursion_limit=7), "limited")
+    assert adopted.merged_config(CONFIG)["recursion_limit"] == 7
+    assert adopted.merged_config({**CONFIG, "recursion_limit": 3})["recursion_limit"] == 3
