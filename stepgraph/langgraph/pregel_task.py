@@ -125,7 +125,7 @@ class PregelTaskCode:
         """
         runnable: Runnable[Any, Any] = node.node
         in_thread = partial(runnable.invoke, value, attempt.config)
-        if runs_on_thread(node):
+        if runs_on_thread(self._graph, task.request.node):
             await task.run_sync(in_thread)
             return
         try:
@@ -196,12 +196,14 @@ class PregelTaskCode:
         return TaskOutput(tuple(values), tuple(goto), tuple(sends))
 
 
-def runs_on_thread(node: Any) -> bool:
+def runs_on_thread(graph: Compiled, name: str) -> bool:
     """Return whether a node and its routers are plain functions that are not async."""
-    function = getattr(node.bound, "func", None)
-    if function is None or getattr(node.bound.afunc, "__wrapped__", None) is not function:
+    bound = graph.nodes[name].bound
+    function = getattr(bound, "func", None)
+    if function is None or getattr(getattr(bound, "afunc", None), "__wrapped__", None) is not function:
         return False
-    return all(getattr(writer, "func", None) is not None for writer in node.writers)
+    routers = graph.builder.branches.get(name, {}).values()
+    return all(getattr(router.path, "func", None) is not None for router in routers)
 
 
 def _is_raised_by_langchain(error: BaseException) -> bool:

@@ -95,7 +95,7 @@ def registry_of(
         warnings.warn(
             f"Graph {name!r} was compiled with a {type(graph.checkpointer).__name__}. stepgraph keeps its checkpoints "
             "in Temporal and does not use the saver. Leave checkpointer= out.",
-            stacklevel=3,
+            stacklevel=4,
         )
     builder = graph.builder
     classes = value_classes(graph, types)

@@ -137,6 +137,21 @@ def a_state_of_one_value() -> Any:
 
 
 @program({"log": []})
+def async_routers() -> Any:
+    """A router that is async, after a node that is not, and the other way round."""
+
+    async def to_b(state: Log) -> Literal["b"]:
+        return "b"
+
+    async def b(state: Log) -> Any:
+        return {"log": ["b"]}
+
+    builder = StateGraph(Log).add_node("a", lambda state: {"log": ["a"]}).add_node("b", b)
+    builder.add_node("c", lambda state: {"log": ["c"]}).add_edge(START, "a").add_conditional_edges("a", to_b)
+    return builder.add_conditional_edges("b", lambda state: "c", ["c"]).compile()
+
+
+@program({"log": []})
 def names_with_dots_and_slashes() -> Any:
     """Middleware names its nodes ``Middleware.hook``; LangGraph allows slashes, too."""
     builder = StateGraph(Log)

@@ -13,7 +13,7 @@ from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, SystemMessage, ToolMessage
 from langgraph.channels import EphemeralValue, LastValue, Topic, UntrackedValue
 from langgraph.graph import END, START, MessagesState, StateGraph
-from langgraph.graph.message import REMOVE_ALL_MESSAGES
+from langgraph.graph.message import REMOVE_ALL_MESSAGES, push_message
 from langgraph.managed import IsLastStep, RemainingSteps
 from pydantic import BaseModel
 
@@ -229,3 +229,14 @@ def an_untracked_value() -> Any:
     builder = StateGraph(Untracked).add_node("a", lambda state: {"log": [state["secret"]], "secret": "changed"})
     builder.add_node("b", lambda state: {"log": [state["secret"]]})
     return builder.add_edge(START, "a").add_edge("a", "b").compile()
+
+
+@program({"messages": "hello"})
+def pushed_messages() -> Any:
+    """`push_message` writes a message while the node runs, before what the node returns."""
+
+    def push(state: MessagesState) -> Any:
+        push_message(AIMessage("pushed", id="p"))
+        return {"messages": [AIMessage("returned", id="r")]}
+
+    return StateGraph(MessagesState).add_node("push", push).add_edge(START, "push").compile()

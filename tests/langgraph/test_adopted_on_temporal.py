@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import stepgraph
 from tests.conftest import Stage
 from tests.langgraph import agents, control_flow, nesting, states, surroundings
 from tests.langgraph.programs import Program
@@ -46,3 +47,28 @@ async def test_each_node_of_an_agent_is_an_activity(stage: Stage) -> None:
     assert [name for name in started if name.startswith(graph.name)] == [
         f"{graph.name}.{node}" for node in ("model", "tools", "tools", "tools")
     ]
+
+
+@pytest.mark.parametrize("name", ["agent_by_hand", "agent_whose_tools_ask"])
+async def test_the_super_steps_of_an_agent_may_be_fused(name: str, stage: Stage) -> None:
+    """With ``durability="async"``, one activity runs many super-steps, and the checkpoints are the same."""
+    program = agents.programs.by_name[name]
+    theirs = await program.in_langgraph()
+    graph = stepgraph.adopt(program.build(), f"fused_{name}", durability="async")
+    async with stage.serving(graph):
+        ours = await program.here(stage.use(graph), stage.thread())
+    assert ours.results == theirs.results
+    assert ours.history == theirs.history
+
+
+async def test_an_update_by_hand_asks_the_routers_on_a_worker(stage: Stage) -> None:
+    """`update_state(as_node=)` on a closed thread: where the values lead is LangGraph's own answer."""
+    graph = control_flow.programs.by_name["loops"].adopted()
+    async with stage.serving(graph):
+        client, config = stage.use(graph), stage.thread()
+        await client.ainvoke({"log": []}, config)
+        history = [snapshot async for snapshot in client.aget_state_history(config)]
+        early = next(snapshot for snapshot in history if len(snapshot.values.get("log", ())) == 2)
+        forked = await client.aupdate_state(early.config, {"log": [7]}, as_node="count")
+        assert (await client.aget_state(forked)).next == ("count",)
+        assert (await client.ainvoke(None, config))["log"] == [0, 1, 7, 3]
