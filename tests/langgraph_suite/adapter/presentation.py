@@ -84,7 +84,7 @@ def shown_snapshot(snapshot: Any, zeros: Mapping[str, Any]) -> StateSnapshot:
         metadata = {"parents": {}, **{key: value for key, value in metadata.items() if key != "writes"}}
         metadata["step"] -= 1
     return StateSnapshot(
-        values={**zeros, **snapshot.values} if snapshot.next == (START,) else snapshot.values,
+        values=_shown_values(snapshot, zeros),
         next=snapshot.next,
         config=shown_config(snapshot.config),
         metadata=metadata,
@@ -93,6 +93,12 @@ def shown_snapshot(snapshot: Any, zeros: Mapping[str, Any]) -> StateSnapshot:
         tasks=tuple(_shown_task(task) for task in snapshot.tasks),
         interrupts=shown_interrupts(snapshot.interrupts),
     )
+
+
+def _shown_values(snapshot: Any, zeros: Mapping[str, Any]) -> Any:
+    if snapshot.next != (START,):
+        return snapshot.values
+    return {**zeros, **snapshot.values} if "__root__" not in zeros else snapshot.values or zeros["__root__"]
 
 
 def _shown_task(task: Any) -> PregelTask:

@@ -59,8 +59,8 @@ class Surface:
         """Run the graph. With another stream mode than values, return the list of chunks."""
         if stream_mode != "values":
             return [chunk async for chunk in self.astream(input, config, stream_mode=stream_mode, **options)]
-        if options.pop("version", "v1") != "v1":
-            not_applicable("version='v2' of results and streams")
+        if options.pop("version", "v1") != "v1" or options.pop("subgraphs", False):
+            not_applicable("streams, but for values and updates")
         runner, config = self._runner(config)
         with _shown():
             return shown_result(await _run(runner, input, config, options))
