@@ -11,11 +11,8 @@ from tests.langgraph.programs import Program
 CONFIG = {"configurable": {"thread_id": "t"}}
 
 
-RETRIED = "retries"
-"""A program that needs retries, which the runner in memory does not make."""
-
 MODULES = (control_flow, states, surroundings, agents, nesting)
-PROGRAMS = [param for module in MODULES for param in module.programs.params() if param.id != RETRIED]
+PROGRAMS = [param for module in MODULES for param in module.programs.params()]
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
