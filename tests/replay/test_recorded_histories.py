@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from temporalio.api.common.v1 import Payload
 from temporalio.client import WorkflowHistory
+from temporalio.converter import DataConverter, PayloadCodec
 from temporalio.worker import Replayer
 
 from stepgraph import GraphPlugin
+from stepgraph_workflows import replay_history
+from tests.patience import PATIENCE
 from tests.replay.scenarios import SCENARIOS
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
@@ -75,3 +82,27 @@ def test_histories_are_read_where_no_code_of_a_graph_can_be_imported() -> None:
     assert values.keys() == {path.stem for path in HISTORIES}
     assert values["folding-1"][0] == {"best": [3], "words": []}  # the reducer failed here
     assert values["folding-2"][0] == {"best": [3, 5, 101], "words": ["high", "low", "[3, 5, 101]"]}
+
+
+class SilentCodec(PayloadCodec):
+    """A codec whose service does not answer."""
+
+    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Never return."""
+        await asyncio.Event().wait()
+        return list(payloads)
+
+    decode = encode
+
+
+async def test_a_replay_whose_codec_does_not_answer_ends_when_it_is_cancelled() -> None:
+    """The SDK's replayer waits for its worker when it is cancelled, and that worker waits for the codec."""
+    history = WorkflowHistory.from_json(HISTORIES[0].stem, HISTORIES[0].read_text())
+    silent = dataclasses.replace(DataConverter.default, payload_codec=SilentCodec())
+    replay = asyncio.ensure_future(replay_history(history, silent))
+    done, _ = await asyncio.wait([replay], timeout=2)
+    assert not done
+    replay.cancel()
+    done, _ = await asyncio.wait([replay], timeout=PATIENCE)
+    assert done
+    assert replay.cancelled()

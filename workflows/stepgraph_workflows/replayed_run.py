@@ -7,7 +7,10 @@ the last completed workflow task is not in them yet.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client, WorkflowHistory
@@ -24,6 +27,12 @@ from stepgraph.temporal.payloads import from_raw, to_raw
 from stepgraph.temporal.rpc import retried
 from stepgraph.temporal.storage import read_only_converter
 from stepgraph_workflows.graph_workflow import GraphWorkflow
+
+MAX_DURATION = timedelta(minutes=2)
+"""How long a replay may take. One of 9,000 events takes 2 to 3 seconds."""
+
+END_PATIENCE = timedelta(seconds=1)
+"""How long a replay that is cancelled may take to end before it is cancelled once more."""
 
 
 class ReplayedRun:
@@ -102,5 +111,25 @@ async def replay_history(
         data_converter=read_only_converter(converter),
         debug_mode=True,  # a long history takes longer than the SDK's limit of 2 seconds
     )
-    await replayer.replay_workflow(history)
+    replay = asyncio.ensure_future(replayer.replay_workflow(history))
+    try:
+        done, _ = await asyncio.wait([replay], timeout=MAX_DURATION.total_seconds())
+        if not done:
+            raise TimeoutError(f"it took more than {MAX_DURATION.total_seconds():.0f} s")
+    finally:
+        await _end(replay)
+    replay.result()
     return ReplayedRun(begun[0]) if begun else None
+
+
+async def _end(replay: asyncio.Future[Any]) -> None:
+    """Cancel a replay until it has ended.
+
+    When the SDK's replayer is cancelled, it waits for its worker. The worker does not end while a workflow task is
+    open: a codec that does not answer, for example, would make the caller wait for ever. A second cancel ends that
+    wait.
+    """
+    while not replay.done():
+        replay.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([replay], timeout=END_PATIENCE.total_seconds())
