@@ -1,7 +1,7 @@
 """`MemoryRunner`: runs a graph in memory, on the same engine and with the same checkpoints as on Temporal.
 
 Owns the threads and their runs, for tests of graphs and as the reference for stepgraph's own tests. Nothing is durable.
-The timeouts of nodes and the deadlines of interrupts have no effect.
+A node's timeout in seconds has no effect, nor has the deadline of an interrupt; a `TimeoutPolicy` holds.
 """
 
 from __future__ import annotations
