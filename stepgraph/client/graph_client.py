@@ -28,7 +28,7 @@ from stepgraph.protocol.commands import OnBusy
 from stepgraph.protocol.config import Breaks, Config, RunnableConfig, parse_config, parse_thread_id
 from stepgraph.protocol.interrupts import Command
 from stepgraph.protocol.invoke_result import OutputKeys, check_output_keys
-from stepgraph.protocol.langgraph_objects import own
+from stepgraph.protocol.langgraph_objects import from_langgraph
 from stepgraph.protocol.method_arguments import (
     bulk_update_command,
     check_filter,
@@ -120,7 +120,7 @@ class GraphClient:
         """
         with server_errors(self.client):
             check_supported(stream_mode=stream_mode, control=control, version=version)
-            input = own(input)
+            input = from_langgraph(input)
             run_config = parse_config(config, new_thread=input is not None and not isinstance(input, Command))
             run_config = run_config.with_context(self._encode_context(context))
             known = self._schema.channels.names if self._schema is not None else None

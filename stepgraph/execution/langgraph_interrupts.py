@@ -45,7 +45,7 @@ def keys_for_interrupts(scratchpad: Scratchpad, node: str, task_id: str) -> dict
     }
 
 
-def own_interrupt(error: Exception, scratchpad: Scratchpad) -> GraphInterrupt | None:
+def interrupt_from_langgraph(error: Exception, scratchpad: Scratchpad) -> GraphInterrupt | None:
     """Return stepgraph's exception for one of LangGraph's that asks for an answer; `None` for any other."""
     theirs = getattr(sys.modules.get("langgraph.errors"), "GraphInterrupt", None)
     if theirs is None or not isinstance(error, theirs) or not error.args or not error.args[0]:

@@ -10,8 +10,9 @@ from stepgraph.engine.checkpoint import Send as SentTask
 from stepgraph.engine.constants import END
 from stepgraph.errors import InvalidUpdateError, suggest
 from stepgraph.execution.state_schema import StateSchema
+from stepgraph.protocol.command_parts import destinations_of, mappings_of_pairs
 from stepgraph.protocol.interrupts import Command
-from stepgraph.protocol.langgraph_objects import own
+from stepgraph.protocol.langgraph_objects import from_langgraph
 from stepgraph.protocol.send import Send
 from stepgraph.serde.error_text import type_name
 from stepgraph.serde.plain_json import json_size
@@ -37,7 +38,7 @@ def output_of(schema: StateSchema, nodes: Sequence[str], node: str, returned: An
     """
     output = NodeOutput()
     for item in returned if _is_several(schema, returned) else [returned]:
-        item = own(item)
+        item = from_langgraph(item)
         if isinstance(item, Command):
             _add_command(output, schema, nodes, node, item)
         elif isinstance(item, Send):
@@ -51,17 +52,16 @@ def _is_several(schema: StateSchema, returned: Any) -> bool:
     """Return whether a node returned a list of outputs. A list may also be the value of a state of one value."""
     if not isinstance(returned, list | tuple):
         return False
-    return not schema.is_root or any(isinstance(own(item), Command | Send) for item in returned)
+    return not schema.is_root or any(isinstance(from_langgraph(item), Command | Send) for item in returned)
 
 
-def destinations_in(what: str, node: str, goto: Any, nodes: Sequence[str]) -> tuple[list[str], list[Send]]:
+def _destinations_in(what: str, node: str, goto: Any, nodes: Sequence[str]) -> tuple[list[str], list[Send]]:
     """Return the nodes and the `Send`s that a ``goto`` names: one, or several in a list. `END` is left out.
 
     ``what`` begins the message about an unknown node. Raises `InvalidUpdateError` for one.
     """
     names, sends = [], []
-    for item in goto if isinstance(goto, list | tuple) else [goto]:
-        item = own(item)
+    for item in destinations_of(goto):
         if isinstance(item, Send):
             sends.append(item)
         elif item not in nodes and item != END:
@@ -73,13 +73,12 @@ def destinations_in(what: str, node: str, goto: Any, nodes: Sequence[str]) -> tu
     return names, sends
 
 
-def command_updates(schema: StateSchema, node: str, update: Any) -> list[Mapping[str, Any]]:
-    """Return the mappings that a command's ``update`` stands for; a list of ``(key, value)`` may name a key twice."""
+def _command_updates(schema: StateSchema, node: str, update: Any) -> Sequence[Mapping[str, Any]]:
+    """Return the mappings that a command's ``update`` stands for."""
     if update is None:
         return []
-    if isinstance(update, list | tuple) and all(_is_pair(item) for item in update):
-        return [{name: value} for name, value in update]
-    return [_as_update(schema, node, update, "returned a Command whose update is")]
+    pairs = mappings_of_pairs(update)
+    return pairs if pairs is not None else [_as_update(schema, node, update, "returned a Command whose update is")]
 
 
 def encode_update(schema: StateSchema, node: str, update: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,8 +128,8 @@ def _add_command(output: NodeOutput, schema: StateSchema, nodes: Sequence[str], 
             "'graph' out to lead to nodes of the same graph.",
             nodes=[node],
         )
-    output.updates += command_updates(schema, node, command.update)
-    names, sends = destinations_in(f"A Command of node {node!r}", node, command.goto, nodes)
+    output.updates += _command_updates(schema, node, command.update)
+    names, sends = _destinations_in(f"A Command of node {node!r}", node, command.goto, nodes)
     output.goto += names
     output.sends += sends
 
@@ -144,7 +143,3 @@ def _as_update(schema: StateSchema, node: str, item: Any, verb: str) -> Mapping[
             nodes=[node],
         )
     return update
-
-
-def _is_pair(item: Any) -> bool:
-    return isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)

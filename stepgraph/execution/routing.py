@@ -19,7 +19,7 @@ from stepgraph.execution.run_code import RunCode
 from stepgraph.execution.run_task_code import route_task_code
 from stepgraph.execution.sent_input import encode_sends
 from stepgraph.execution.task_context import task_context
-from stepgraph.protocol.langgraph_objects import own
+from stepgraph.protocol.langgraph_objects import from_langgraph
 from stepgraph.protocol.send import Send
 from stepgraph.protocol.task_request import TaskRequest
 from stepgraph.serde.json_values import JsonValues
@@ -115,7 +115,7 @@ def _destinations(
     destinations: list[str] = []
     sends: list[Send] = []
     for label in returned if isinstance(returned, list | tuple) else [returned]:
-        destination = own(label)
+        destination = from_langgraph(label)
         if isinstance(destination, Send):
             sends.append(destination)
             continue

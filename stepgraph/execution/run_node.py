@@ -17,7 +17,7 @@ from stepgraph.engine.folding import Entry, Write, writes_of
 from stepgraph.errors import ReducerError
 from stepgraph.execution.call_function import RunSync, call_function
 from stepgraph.execution.custom_folds import changes_by
-from stepgraph.execution.langgraph_interrupts import own_interrupt
+from stepgraph.execution.langgraph_interrupts import interrupt_from_langgraph
 from stepgraph.execution.node_output import NodeOutput, check_write_size, encode_update, output_of
 from stepgraph.execution.node_timeout import AttemptTimer
 from stepgraph.execution.routing import route
@@ -81,7 +81,7 @@ async def run_task(
                 context = task_context(code, request, attempt, timer)
                 returned = await call_function(node.function, node.parameters, node_state, context, run_sync)
         except Exception as error:
-            interrupted = error if isinstance(error, GraphInterrupt) else own_interrupt(error, scratchpad)
+            interrupted = error if isinstance(error, GraphInterrupt) else interrupt_from_langgraph(error, scratchpad)
             if interrupted is None:
                 raise
             return TaskResult(interrupt=interrupted.request)

@@ -10,6 +10,7 @@ Read in this order:
 2. `commands`, `start_options` and `opening`: what a client asks of a thread, and how a run begins.
 3. `task_request`, `fused_run` and `activity_input`: the arguments and results of the activities that run nodes.
 4. `queries`, `paging` and `snapshot`: how a thread is read.
-5. `config`, `interrupts`, `method_keywords` and `method_arguments`: what callers pass, and the commands made of it.
+5. `config`, `interrupts`, `send`, `method_keywords` and `method_arguments`: what callers pass, and the commands made of
+   it. `langgraph_objects` and `command_parts` read what a node may return, too.
 6. `thread_errors`: the errors that several of the receivers raise alike.
 """

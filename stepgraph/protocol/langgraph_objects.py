@@ -16,7 +16,7 @@ _MODULE: Final = "langgraph.types"
 _PLAIN: Final = frozenset({dict, list, tuple, str, int, float, bool, type(None)})
 
 
-def own(value: Any) -> Any:
+def from_langgraph(value: Any) -> Any:
     """Return LangGraph's `Command`, `Send` or `Overwrite` as ours; every other value as it is."""
     if type(value) in _PLAIN:
         return value
@@ -39,7 +39,7 @@ def as_overwrite(value: Any) -> Overwrite | None:
         if is_overwrite(value):
             return Overwrite(value[OVERWRITE])
         return Overwrite(value["value"]) if value.get("type") == OVERWRITE and "value" in value else None
-    value = own(value)
+    value = from_langgraph(value)
     return value if isinstance(value, Overwrite) else None
 
 

@@ -12,10 +12,10 @@ from stepgraph.engine.checkpoint import Send as SentTask
 from stepgraph.engine.constants import COPY
 from stepgraph.engine.spec import Durability
 from stepgraph.errors import InvalidInputError, InvalidUpdateError, ThreadError
+from stepgraph.protocol.command_parts import destinations_of, mappings_of_pairs
 from stepgraph.protocol.commands import InvokeCommand, OnBusy, ResumeCommand, StateUpdate, UpdateCommand
 from stepgraph.protocol.config import Breaks, Config, RunConfig, parse_config
 from stepgraph.protocol.interrupts import Command
-from stepgraph.protocol.langgraph_objects import own
 from stepgraph.protocol.method_keywords import Supersteps
 from stepgraph.protocol.send import Send
 from stepgraph.protocol.unsupported import unsupported
@@ -71,9 +71,9 @@ def resume_command(
     """
     if command.graph == Command.PARENT:
         raise InvalidUpdateError("There is no parent graph: leave 'graph' out of the Command.")
-    pairs = isinstance(command.update, list | tuple) and all(_is_pair(item) for item in command.update)
-    updates = [{name: value} for name, value in command.update] if pairs else [command.update]
-    goto = [own(item) for item in (command.goto if isinstance(command.goto, list | tuple) else (command.goto,))]
+    pairs = mappings_of_pairs(command.update)
+    updates = [command.update] if pairs is None else pairs
+    goto = destinations_of(command.goto)
     for item in goto:
         if not isinstance(item, str | Send):
             raise InvalidUpdateError(f"A Command's goto names nodes, or has Sends; got {type_name(item)}.")
@@ -216,10 +216,6 @@ def _durability(value: Any) -> Durability | None:
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
-
-
-def _is_pair(item: Any) -> bool:
-    return isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
 
 
 def _check_text(argument: str, value: Any, meaning: str) -> None:

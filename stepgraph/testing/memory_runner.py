@@ -22,7 +22,7 @@ from stepgraph.protocol.commands import CommandKind, ThreadCommand
 from stepgraph.protocol.config import Breaks, Config, RunConfig, RunnableConfig, parse_config, parse_thread_id
 from stepgraph.protocol.interrupts import Command, Interrupt
 from stepgraph.protocol.invoke_result import OutputKeys, check_output_keys, invoke_result
-from stepgraph.protocol.langgraph_objects import own
+from stepgraph.protocol.langgraph_objects import from_langgraph
 from stepgraph.protocol.method_arguments import (
     bulk_update_command,
     check_filter,
@@ -103,7 +103,7 @@ class MemoryRunner:
         check_supported(stream_mode=stream_mode, control=control, version=version)
         schema = self.graph.registry.schema
         output_keys = check_output_keys(output_keys, schema.channels.names)
-        input = own(input)
+        input = from_langgraph(input)
         config = self.graph.merged_config(config)
         run_config = parse_config(config, new_thread=input is not None and not isinstance(input, Command))
         run_config = run_config.with_context(schema.context.encode(self.graph.name, context))
