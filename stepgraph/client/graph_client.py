@@ -18,7 +18,7 @@ from stepgraph.client.invocations import invoke_thread, resume_thread
 from stepgraph.client.server_errors import server_errors
 from stepgraph.client.thread_reader import read_checkpoint, read_current_head, read_history
 from stepgraph.client.update_commands import fork_thread, fork_to_new_thread, update_thread
-from stepgraph.engine.checkpoint import Send as SentTask
+from stepgraph.engine.checkpoint import SentTask
 from stepgraph.engine.spec import Durability
 from stepgraph.errors import InvalidInputError
 from stepgraph.execution.context_schema import ContextSchema

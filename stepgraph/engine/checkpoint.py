@@ -35,14 +35,14 @@ class Task(Data):
     """That input, as JSON data."""
 
 
-class Send(Data):
+class SentTask(Data):
     """A node that a task wants to run in the next super-step, with an input of its own."""
 
     node: str
     input: Any = None
 
 
-def new_tasks(checkpoint_id: str, triggers: Sequence[str], sends: Sequence[Send] = ()) -> tuple[Task, ...]:
+def new_tasks(checkpoint_id: str, triggers: Sequence[str], sends: Sequence[SentTask] = ()) -> tuple[Task, ...]:
     """Return the tasks that are planned at a checkpoint: those triggered, by name, then those sent, in their order.
 
     Their writes are applied in this order.
@@ -70,7 +70,7 @@ def as_shown(tasks: Sequence[Task]) -> tuple[Task, ...]:
 
 def planned_anew(checkpoint_id: str, tasks: Sequence[Task]) -> tuple[Task, ...]:
     """Return tasks for another checkpoint that does the same again: their ids are new."""
-    sends = [Send(node=task.node, input=task.input) for task in tasks if task.sent]
+    sends = [SentTask(node=task.node, input=task.input) for task in tasks if task.sent]
     return new_tasks(checkpoint_id, [task.node for task in tasks if not task.sent], sends)
 
 
@@ -235,7 +235,7 @@ class TaskResult(Data):
     """Values by channel, as JSON data: one mapping for each that the node returned."""
     goto: tuple[str, ...] = ()
     """The nodes that its routers chose."""
-    sends: tuple[Send, ...] = ()
+    sends: tuple[SentTask, ...] = ()
     """The nodes that run next with an input of their own."""
     unrouted: bool = False
     """Whether its routers have not been asked yet, because a reducer failed on what they would see."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from stepgraph.engine.checkpoint import Send as SentTask
+from stepgraph.engine.checkpoint import SentTask
 from stepgraph.engine.constants import END
 from stepgraph.errors import InvalidUpdateError, suggest
 from stepgraph.execution.state_schema import StateSchema

@@ -6,8 +6,8 @@ from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stepgraph.engine import checkpoint
 from stepgraph.engine.changes import NOTHING, Change
+from stepgraph.engine.checkpoint import SentTask
 from stepgraph.engine.constants import START
 from stepgraph.engine.folding import Write
 from stepgraph.errors import InvalidUpdateError, suggest
@@ -34,13 +34,13 @@ async def route(
     *,
     run_sync: RunSync,
     attempt: int = 1,
-) -> tuple[tuple[str, ...], tuple[checkpoint.Send, ...]]:
+) -> tuple[tuple[str, ...], tuple[SentTask, ...]]:
     """Call the node's routers with the state plus the node's own writes; return the nodes that they choose, and send.
 
     ``changes`` are what the writes make of channels with a custom fold. Raises like `run_task`.
     """
     goto: list[str] = []
-    sends: list[checkpoint.Send] = []
+    sends: list[SentTask] = []
     routers = code.routers_of(request.node)
     if not routers:
         return (), ()

@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from stepgraph.engine.checkpoint import Send as SentTask
-from stepgraph.engine.checkpoint import TaskResult
+from stepgraph.engine.checkpoint import SentTask, TaskResult
 from stepgraph.engine.constants import START
 from stepgraph.engine.folding import Entry, Write, writes_of
 from stepgraph.errors import ReducerError

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stepgraph.engine import checkpoint
+from stepgraph.engine.checkpoint import SentTask
 from stepgraph.errors import ChannelTypeError, InvalidUpdateError, SerializationError, suggest
 from stepgraph.execution.state_schema import StateSchema
 from stepgraph.protocol.send import Send
@@ -27,9 +27,7 @@ class SentInput(Data):
     """The keys of ``value`` that are encoded under the types that the state declares instead."""
 
 
-def encode_sends(
-    schema: StateSchema, nodes: tuple[str, ...], sender: str, sends: list[Send]
-) -> tuple[checkpoint.Send, ...]:
+def encode_sends(schema: StateSchema, nodes: tuple[str, ...], sender: str, sends: list[Send]) -> tuple[SentTask, ...]:
     """Return what a task sends, as JSON data.
 
     Args:
@@ -51,13 +49,13 @@ def encode_sends(
     return tuple(encode_send(schema, sender, send) for send in sends)
 
 
-def encode_send(schema: StateSchema | None, sender: str, send: Send) -> checkpoint.Send:
+def encode_send(schema: StateSchema | None, sender: str, send: Send) -> SentTask:
     """Return a `Send` as JSON data, to whatever node. Raises `SerializationError` like `encode_sends`.
 
     Without the graph's schema, the input is JSON data, or has values whose classes any codec knows.
     """
     data = _encode(schema, sender, send).model_dump(exclude_defaults=True)
-    return checkpoint.Send(node=send.node, input=data)
+    return SentTask(node=send.node, input=data)
 
 
 def decode_input(schema: StateSchema, node: str, data: Any) -> Any:

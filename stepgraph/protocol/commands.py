@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from stepgraph.engine.checkpoint import Send
+from stepgraph.engine.checkpoint import SentTask
 from stepgraph.engine.constants import START
 from stepgraph.engine.record import Record
 from stepgraph.engine.spec import Durability
@@ -89,7 +89,7 @@ class ResumeCommand(Message):
     """Values that are written before, as JSON data, in order."""
     goto: tuple[str, ...] = ()
     """Nodes that run in addition to those that are due."""
-    sends: tuple[Send, ...] = ()
+    sends: tuple[SentTask, ...] = ()
     """Nodes that run in addition, with an input of their own."""
     types: str = ""
     """The hash of the types under which the values were encoded; see `UpdateCommand.types`."""

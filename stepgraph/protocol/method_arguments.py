@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, get_args
 
-from stepgraph.engine.checkpoint import Send as SentTask
+from stepgraph.engine.checkpoint import SentTask
 from stepgraph.engine.constants import COPY
 from stepgraph.engine.spec import Durability
 from stepgraph.errors import InvalidInputError, InvalidUpdateError, ThreadError

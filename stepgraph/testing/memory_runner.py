@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Unpack
 
 from stepgraph.drive.apply_command import check_command_on_closed
-from stepgraph.engine.checkpoint import Send as SentTask
+from stepgraph.engine.checkpoint import SentTask
 from stepgraph.engine.record import Record, record_of, thread_from
 from stepgraph.engine.spec import Durability
 from stepgraph.engine.thread import Thread

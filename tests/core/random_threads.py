@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from typing_extensions import TypedDict
 
 from stepgraph import END, START, StateGraph
-from stepgraph.engine.checkpoint import Send, Task, TaskResult
+from stepgraph.engine.checkpoint import SentTask, Task, TaskResult
 from stepgraph.engine.folds import OVERWRITE, is_overwrite
 from stepgraph.engine.record import Record, record_of, thread_from
 from stepgraph.engine.spec import GraphSpec
@@ -107,9 +107,9 @@ def destinations(nodes: tuple[str, ...]) -> st.SearchStrategy[tuple[str, ...]]:
 
 
 @cache
-def sends(nodes: tuple[str, ...]) -> st.SearchStrategy[tuple[Send, ...]]:
+def sends(nodes: tuple[str, ...]) -> st.SearchStrategy[tuple[SentTask, ...]]:
     """Draws what a task sends. Never to ``a``: several tasks of it could write the channel without a reducer."""
-    send = st.builds(Send, node=st.sampled_from(nodes[1:]), input=st.integers(0, 9) | st.none())
+    send = st.builds(SentTask, node=st.sampled_from(nodes[1:]), input=st.integers(0, 9) | st.none())
     return st.lists(send, max_size=2).map(tuple)
 
 

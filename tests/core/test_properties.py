@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepgraph import END, START, StateGraph
-from stepgraph.engine.checkpoint import Checkpoint, InterruptRequest, Send, Task, TaskFailure, TaskResult
+from stepgraph.engine.checkpoint import Checkpoint, InterruptRequest, SentTask, Task, TaskFailure, TaskResult
 from stepgraph.engine.commit import commit as next_checkpoint
 from stepgraph.engine.commit import unfolded_at, values_before
 from stepgraph.engine.folding import Entry
@@ -354,7 +354,7 @@ def test_tasks_are_planned_in_the_order_in_which_their_writes_are_applied(spec: 
     """
     thread = new_thread(spec)
     thread.accept_input(data.draw(updates(START)))
-    sent: list[Send] = []
+    sent: list[SentTask] = []
     for results_by_task in run_super_steps(thread, data, 3):
         tasks = existing_head(thread).tasks
         assert [(task.node, task.input) for task in tasks if task.sent] == [(each.node, each.input) for each in sent]

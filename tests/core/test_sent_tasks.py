@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stepgraph import interrupt
-from stepgraph.engine.checkpoint import Send, TaskResult
+from stepgraph.engine.checkpoint import SentTask, TaskResult
 from stepgraph.engine.record import Record
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import InvalidUpdateError, NodeError, PayloadTooLargeError
@@ -131,7 +131,7 @@ async def test_inputs_that_do_not_fit_beside_the_state_stop_the_thread() -> None
     """They travel with the checkpoint. The error says so, and the thread stays where it was."""
     graph = compiled(Work())
     thread = fanned_out(graph)
-    large = Send(node="work", input={"value": {"n": 1, "text": "x" * (PAYLOAD_LIMIT - 10_000)}})
+    large = SentTask(node="work", input={"value": {"n": 1, "text": "x" * (PAYLOAD_LIMIT - 10_000)}})
     aside, *works = thread.due()
     for task in works:
         thread.finish(task, TaskResult())

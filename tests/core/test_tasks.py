@@ -11,7 +11,7 @@ import pytest
 from typing_extensions import TypedDict
 
 from stepgraph import END, START, StateGraph
-from stepgraph.engine.checkpoint import Checkpoint, InterruptRequest, Send, TaskFailure, TaskResult
+from stepgraph.engine.checkpoint import Checkpoint, InterruptRequest, SentTask, TaskFailure, TaskResult
 from stepgraph.engine.failures import node_error
 from stepgraph.engine.ids import task_id
 from stepgraph.engine.recent_history import RECENT_STEPS, with_recent_history
@@ -46,7 +46,7 @@ def compiled(work: Any = nothing) -> CompiledGraph:
 GRAPH = compiled()
 CHANNELS = GRAPH.registry.schema.channels
 TWO, ONE = {"value": {"n": 2}}, {"value": {"n": 1}}
-SENDS = (Send(node="work", input=TWO), Send(node="work", input=ONE), Send(node="work", input=ONE))
+SENDS = (SentTask(node="work", input=TWO), SentTask(node="work", input=ONE), SentTask(node="work", input=ONE))
 
 
 def fanned_out(graph: CompiledGraph = GRAPH) -> Thread:
@@ -137,7 +137,7 @@ def test_several_senders_send_in_the_order_of_their_tasks() -> None:
     aside, first, second, third = thread.due()
     again = {second.id: 10, first.id: 20, aside.id: 30}
     for task in (aside, third, second, first):
-        sends = (Send(node="done", input=again[task.id]), Send(node="work")) if task.id in again else ()
+        sends = (SentTask(node="done", input=again[task.id]), SentTask(node="work")) if task.id in again else ()
         thread.finish(task, TaskResult(sends=sends))
     thread.commit()
     assert [(task.node, task.input, task.sent) for task in thread.due()] == [
