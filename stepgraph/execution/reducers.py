@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import inspect
 import operator
-import sys
 import textwrap
 import types
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 from stepgraph.engine.changes import NOTHING
 from stepgraph.engine.folds import ADD_FLOATS, ADD_INTS, APPEND, JOIN, MERGE, MESSAGES
 from stepgraph.execution.message_reducer import only_merges
 from stepgraph.serde.message_list import MESSAGE_LIST
+from stepgraph.serde.stable_name import stable_name
 
 Reducer = Callable[[Any, Any], Any]
 """Takes a channel's value and an update, and returns the new value."""
@@ -95,9 +94,8 @@ def reducer_name(reducer: Any) -> str:
 
 
 def reducer_text(reducer: Any) -> str:
-    """Return what tells a reducer from others, the same in every process: module, qualified name and source text.
+    """Return what tells a reducer from others, the same in every process: its `stable_name` and its source text.
 
-    Of the module, the last part of its name: a program's ``__main__`` has another name where a worker imports it.
     `add_messages` is the same reducer in every version of LangGraph, and of stepgraph.
     """
     if only_merges(reducer):
@@ -108,16 +106,10 @@ def reducer_text(reducer: Any) -> str:
         source = textwrap.dedent(inspect.getsource(code))
     except (OSError, TypeError):  # written in C, or typed at a prompt
         source = ""
-    return f"{_module_name(code)}.{code.__qualname__}\n{source}"
+    return f"{stable_name(code)}\n{source}"
 
 
 def _inner(function: Any) -> Any:
     while hasattr(function, "func") and hasattr(function, "keywords"):  # functools.partial
         function = function.func
     return function
-
-
-def _module_name(code: Any) -> str:
-    name = str(code.__module__)
-    file = getattr(sys.modules.get(name), "__file__", None)
-    return Path(file).stem if name == "__main__" and file else name.rpartition(".")[2]

@@ -17,7 +17,7 @@ Read in this order:
 
 These are helped by `core_schema`, which inspects pydantic's schemas, by `error_text`, which writes types and errors as
 messages quote them, and by the tables of `tagged_values`: `tagged_kinds` has Python's own classes, `langchain_kinds`
-LangChain's, `class_kinds` those that a graph's author names, and `declared_classes` finds these in annotations.
-`open_schemas` brings the two codecs together: it has the parts of a type that are `Any`, for example, converted with
-tags.
+LangChain's, `class_kinds` those that a graph's author names, each by its `stable_name`; `declared_classes` finds these
+in annotations. `open_schemas` brings the two codecs together: it has the parts of a type that are `Any`, for example,
+converted with tags.
 """

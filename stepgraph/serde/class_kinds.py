@@ -9,15 +9,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import enum
-import sys
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel
 
 from stepgraph.serde.error_text import type_text
 from stepgraph.serde.plain_json import RoundTripError
+from stepgraph.serde.stable_name import stable_name
 from stepgraph.serde.tagged_kinds import TAG, Convert, Kind
 
 _REQUIRED: Final = object()
@@ -32,28 +31,17 @@ class _Factory:
 
 
 def kinds_of(classes: Iterable[type]) -> dict[type, Kind]:
-    """Return the kind of each class that the author of a graph named.
+    """Return the kind of each class that the author of a graph named. Its tag is its `stable_name`.
 
     Raises:
         RoundTripError: a class is not one whose instances can become JSON data.
     """
     unique = list(dict.fromkeys(classes))
-    tags = [class_tag(cls) for cls in unique]
+    tags = [stable_name(cls) for cls in unique]
     return {
         cls: _kind_of(cls, tag if tags.count(tag) == 1 else f"{cls.__module__}.{cls.__qualname__}")
         for cls, tag in zip(unique, tags, strict=True)
     }
-
-
-def class_tag(cls: type) -> str:
-    """Return the tag of a class: the last part of its module's name, and its own name.
-
-    It is the same in every process: a program's ``__main__`` has another name where a worker imports it.
-    """
-    module = cls.__module__
-    file = getattr(sys.modules.get(module), "__file__", None)
-    stem = Path(file).stem if module == "__main__" and file else module.rpartition(".")[2]
-    return f"{stem}.{cls.__qualname__}"
 
 
 def is_named_tuple(cls: type) -> bool:

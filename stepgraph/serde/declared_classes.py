@@ -10,7 +10,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 from pydantic import BaseModel
 from typing_extensions import TypeAliasType, is_typeddict
 
-from stepgraph.serde.class_kinds import class_tag, is_named_tuple
+from stepgraph.serde.class_kinds import is_named_tuple
+from stepgraph.serde.stable_name import stable_name
 
 _NOT_OF_USERS = ("enum", "pydantic.", "langchain_core.")
 """Modules whose classes need no mention: base classes, and what every codec knows."""
@@ -36,7 +37,7 @@ def classes_in(*annotations: Any) -> tuple[type, ...]:
         elif _can_travel(part):
             found[part] = None
             waiting += _hints(part).values()
-    return tuple(sorted(found, key=class_tag))
+    return tuple(sorted(found, key=stable_name))
 
 
 def _can_travel(cls: type) -> bool:

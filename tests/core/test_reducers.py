@@ -98,6 +98,7 @@ class Folding(TypedDict, total=False):
     most: Annotated[int, max]
     words: Annotated[list[str], operator.add]
     flags: Annotated[dict[str, int], operator.or_]
+    marks: Annotated[dict[str, int], dict.__or__]  # has no module
     doc: Annotated[Complete, lambda left, right: {**left, **right}]
     part: Annotated[str, functools.partial(lambda sep, left, right: f"{left}{sep}{right}", "-")]
     last: str
@@ -111,13 +112,15 @@ def test_a_reducer_folds_each_write_into_the_value() -> None:
     input_data = {"total": 1, "most": 3, "words": ["in"], "flags": {"in": 1}, "doc": {"key": "in"}, "last": "in"}
 
     def node(state: Folding) -> dict[str, Any]:
-        return {"total": 2, "most": 2, "words": ["n"], "flags": {"n": 1}, "doc": {"key": "n"}, "part": "n", "last": "n"}
+        numbers = {"total": 2, "most": 2, "flags": {"n": 1}, "marks": {"n": 1}}
+        return {**numbers, "words": ["n"], "doc": {"key": "n"}, "part": "n", "last": "n"}
 
     assert MemoryRunner(graph(Folding, "START > n, n > END", n=node)).invoke(input_data, THREAD) == {
         "total": 3,
         "most": 3,
         "words": ["in", "n"],
         "flags": {"in": 1, "n": 1},
+        "marks": {"n": 1},
         "doc": {"key": "n"},
         "part": "-n",
         "last": "n",
