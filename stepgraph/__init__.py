@@ -114,9 +114,9 @@ _NOT_HERE = {
 
 def __getattr__(name: str) -> Any:
     if name in _NOT_HERE:  # no AttributeError: an import would replace its message
-        raise ImportError(
-            f"stepgraph has no {name}. {_NOT_HERE[name]} See docs/coming-from-langgraph.md.", name=__name__
-        )
+        from stepgraph.protocol.unsupported import PAGE
+
+        raise ImportError(f"stepgraph has no {name}. {_NOT_HERE[name]} See {PAGE}.", name=__name__)
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_MODULES[name]), name)

@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 from stepgraph.execution.scratchpad import GraphInterrupt, Scratchpad
+from stepgraph.protocol.task_path import namespace_of
 
 
 class _LangGraphScratchpad:
@@ -41,7 +42,7 @@ def keys_for_interrupts(scratchpad: Scratchpad, node: str, task_id: str) -> dict
         "__pregel_scratchpad": _LangGraphScratchpad(scratchpad),
         "__pregel_send": _ignore,
         "__pregel_task_id": task_id,
-        "checkpoint_ns": f"{node}:{task_id}",
+        "checkpoint_ns": namespace_of(node, task_id),
     }
 
 

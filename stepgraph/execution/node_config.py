@@ -8,7 +8,7 @@ from typing import Any
 
 from stepgraph.engine.spec import GraphSpec
 from stepgraph.protocol.config import CONTEXT
-from stepgraph.protocol.task_path import path_of, triggers_of
+from stepgraph.protocol.task_path import namespace_of, path_of, triggers_of
 from stepgraph.protocol.task_request import TaskRequest
 
 
@@ -39,7 +39,7 @@ def node_config(spec: GraphSpec, request: TaskRequest, attempt: int, metadata: M
         "langgraph_node": request.node,
         "langgraph_triggers": triggers_of(spec, request.node, request.sent_number),
         "langgraph_path": path_of(request.node, request.sent_number),
-        "langgraph_checkpoint_ns": f"{request.node}:{request.task_id}",
+        "langgraph_checkpoint_ns": namespace_of(request.node, request.task_id),
         "graph": request.graph,
         "node": request.node,
         "step": request.step,

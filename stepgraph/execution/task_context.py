@@ -21,6 +21,7 @@ from stepgraph.execution.runtime import ContextT, ExecutionInfo, Runtime, StoreO
 from stepgraph.execution.scratchpad import current_scratchpad
 from stepgraph.execution.stream_writer import StreamWriter, writer_to
 from stepgraph.protocol.config import CONTEXT, RunnableConfig
+from stepgraph.protocol.task_path import namespace_of
 from stepgraph.protocol.task_request import TaskRequest
 
 LANGGRAPH_RUNTIME = "__pregel_runtime"
@@ -66,7 +67,7 @@ def task_context(code: RunCode, request: TaskRequest, attempt: int, timer: Attem
         heartbeat=timer.heartbeat if timer is not None else no_heartbeat,
         execution_info=ExecutionInfo(
             checkpoint_id=request.checkpoint_id,
-            checkpoint_ns=f"{request.node}:{request.task_id}",
+            checkpoint_ns=namespace_of(request.node, request.task_id),
             task_id=request.task_id,
             thread_id=request.thread_id,
             run_id=request.run_id,

@@ -12,6 +12,7 @@ from stepgraph.execution.node_parameters import NodeParameters, is_runnable, nam
 from stepgraph.execution.node_timeout import TimeoutPolicy
 from stepgraph.execution.retry import MAX_SECONDS, MIN_SECONDS, RetryPolicy
 from stepgraph.graph.compiled import CompiledGraph
+from stepgraph.protocol.unsupported import PAGE
 from stepgraph.serde.error_text import first_line
 
 TASK_QUEUE_MAX = 200
@@ -27,9 +28,6 @@ INSTEAD = {
     "trace_policy": "nodes are traced by Temporal and by the callbacks of the models that they call.",
 }
 """What to do instead of each option that does not exist here."""
-
-PAGE = "docs/coming-from-langgraph.md"
-"""Where the differences from LangGraph are listed, for messages."""
 
 
 def name_and_function(node: Any, action: Any) -> tuple[str, Callable[..., Any]]:

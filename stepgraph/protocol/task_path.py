@@ -27,6 +27,11 @@ def path_of(node: str, sent_number: int | None) -> TaskPath:
     return (PULL, node) if sent_number is None else (PUSH, sent_number)
 
 
+def namespace_of(node: str, task_id: str) -> str:
+    """Return a task's checkpoint namespace, in which LangGraph keeps the checkpoints of a graph inside of the task."""
+    return f"{node}:{task_id}"
+
+
 def sent_numbers(tasks: Sequence[Task]) -> dict[str, int]:
     """Return the place of each sent task among the sent tasks of its checkpoint, by task id."""
     return {task.id: number for number, task in enumerate(task for task in tasks if task.sent)}
