@@ -10,7 +10,8 @@ Read in this order:
 1. `channels`, `reducers`, `state_schema`, `node_parameters`, `retry` and `registry`: a graph's code, as
    `StateGraph.compile` leaves it.
 2. `run_code`: that code for a run, which may have recorded another spec.
-3. `scratchpad`, `runtime`, `task_context`, `call_function` and `run_node`: one task.
+3. `scratchpad`, `runtime`, `task_context`, `call_function`, `run_node` and `task_result`: one task; `task_code`, where
+   another library runs it.
 4. `custom_folds` and `apply_writes`: the writes of several tasks, and updates by hand.
 5. `fused_steps`: several super-steps in one process.
 """

@@ -17,7 +17,8 @@ from stepgraph.execution.cancellation import is_cancellation
 from stepgraph.execution.custom_folds import changes_by, changes_together
 from stepgraph.execution.routing import route
 from stepgraph.execution.run_code import RunCode
-from stepgraph.execution.run_node import complete, writes_in
+from stepgraph.execution.run_node import complete
+from stepgraph.execution.task_result import writes_in
 from stepgraph.protocol.apply_writes_request import (
     ApplyWritesRequest,
     ApplyWritesResult,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from stepgraph.engine.checkpoint import SentTask
 from stepgraph.engine.constants import END
 from stepgraph.errors import InvalidUpdateError, suggest
 from stepgraph.execution.state_schema import StateSchema
+from stepgraph.execution.task_code import TaskOutput
 from stepgraph.protocol.command_parts import destinations_of, mappings_of_pairs
 from stepgraph.protocol.interrupts import Command
 from stepgraph.protocol.langgraph_objects import from_langgraph
@@ -19,33 +19,28 @@ from stepgraph.serde.plain_json import json_size
 from stepgraph.serde.sizes import MAX_DEPTH, check_size, is_too_deep
 
 
-@dataclass
-class NodeOutput:
-    """What a node returned, in parts."""
-
-    updates: list[Mapping[str, Any]] = field(default_factory=list)
-    """The mappings that it writes, in order."""
-    goto: list[str] = field(default_factory=list)
-    """The nodes that its commands name; `END` is left out."""
-    sends: list[Send] = field(default_factory=list)
-
-
-def output_of(schema: StateSchema, nodes: Sequence[str], node: str, returned: Any) -> NodeOutput:
+def output_of(schema: StateSchema, nodes: Sequence[str], node: str, returned: Any) -> TaskOutput:
     """Return what a node returned, in parts: of one mapping, `Command` or `Send`, or of several in a list.
 
     Raises:
         InvalidUpdateError: the node returned something else, or a command names an unknown node.
     """
-    output = NodeOutput()
+    writes: list[Mapping[str, Any]] = []
+    goto: list[str] = []
+    sends: list[Send] = []
     for item in returned if _is_several(schema, returned) else [returned]:
         item = from_langgraph(item)
         if isinstance(item, Command):
-            _add_command(output, schema, nodes, node, item)
+            _refuse_parent(node, item)
+            writes += _command_updates(schema, node, item.update)
+            names, sent = _destinations_in(f"A Command of node {node!r}", node, item.goto, nodes)
+            goto += names
+            sends += sent
         elif isinstance(item, Send):
-            output.sends.append(item)
+            sends.append(item)
         elif item is not None:
-            output.updates.append(_as_update(schema, node, item, "returned"))
-    return output
+            writes.append(_as_update(schema, node, item, "returned"))
+    return TaskOutput(tuple(writes), tuple(goto), tuple(sends))
 
 
 def _is_several(schema: StateSchema, returned: Any) -> bool:
@@ -121,17 +116,13 @@ def check_write_size(
     check_size(f"What node {node!r} wrote", sizes, limit=limit, nodes=[node])
 
 
-def _add_command(output: NodeOutput, schema: StateSchema, nodes: Sequence[str], node: str, command: Command) -> None:
+def _refuse_parent(node: str, command: Command) -> None:
     if command.graph == Command.PARENT:
         raise InvalidUpdateError(
             f"Node {node!r} returned Command(graph=Command.PARENT), and its graph has no graph around it. Leave "
             "'graph' out to lead to nodes of the same graph.",
             nodes=[node],
         )
-    output.updates += _command_updates(schema, node, command.update)
-    names, sends = _destinations_in(f"A Command of node {node!r}", node, command.goto, nodes)
-    output.goto += names
-    output.sends += sends
 
 
 def _as_update(schema: StateSchema, node: str, item: Any, verb: str) -> Mapping[str, Any]:

@@ -38,12 +38,12 @@ class CodeTask:
 
 @dataclass(frozen=True)
 class TaskOutput:
-    """What a `TaskCode` made of a task."""
+    """What came of a task: of a node's function, or of a `TaskCode`."""
 
     writes: Sequence[Mapping[str, Any]] = ()
     """Values by channel, of the types that nodes write; in the order of the writes."""
     goto: tuple[str, ...] = ()
-    """The nodes that run next, beside those that the spec's edges lead to."""
+    """The nodes that run next, beside those that the spec's edges lead to; `END` is left out."""
     sends: tuple[Send, ...] = ()
     """The nodes that run next with an input of their own."""
     interrupt: InterruptRequest | None = None
