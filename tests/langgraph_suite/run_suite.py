@@ -108,7 +108,7 @@ def run_suite(
         outcomes = Path(scratch) / "outcomes"
         outcomes.touch()
         environment = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(folder)]),
             "LANGGRAPH_SUITE_MODE": mode,
             "LANGGRAPH_SUITE_OUTCOMES": str(outcomes),
@@ -141,8 +141,7 @@ def _outcome(package: str, mode: str, known: Sequence[Known], result: dict[str, 
         verdict = "passed"
     for entry in known:
         if (pattern := entry.pattern_for(mode, result["test"])) is not None:
-            if entry.kind == "differs":
-                verdict = {"failed": "differs", "passed": "no longer differs"}.get(verdict, verdict)
-                reason = entry.reason
+            if entry.kind == "differs" and verdict in ("failed", "passed"):
+                verdict, reason = "differs" if verdict == "failed" else "no longer differs", entry.reason
             break
     return Outcome(package, mode, result["test"], verdict, reason, pattern, bool(result["runs"]))  # type: ignore[arg-type]  # of the names above
