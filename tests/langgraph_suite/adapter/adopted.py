@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import langgraph.graph
 import langgraph.prebuilt
 from adapter.presentation import zeros_of
+from adapter.server_runner import graph_name
 from adapter.surface import INSIDE, Surface
 from langgraph.graph.state import CompiledStateGraph
 
@@ -30,7 +31,7 @@ class AdoptedGraph(CompiledStateGraph):
     def compiled(self) -> Any:
         """The graph, adopted by stepgraph when it is first used."""
         if self not in _ADOPTED:
-            _ADOPTED[self] = stepgraph.adopt(self, name=self.name)
+            _ADOPTED[self] = stepgraph.adopt(self, name=graph_name(self.name))
         return _ADOPTED[self]
 
 

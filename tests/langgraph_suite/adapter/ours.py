@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
 import langgraph.graph
 from adapter.not_applicable import not_applicable
 from adapter.presentation import zeros_of
-from adapter.server_runner import SERVER
+from adapter.server_runner import graph_name
 from adapter.surface import Surface
 
 import stepgraph
@@ -48,9 +47,7 @@ class StateGraph(stepgraph.StateGraph):
         """Compile the graph. The checkpointer says which graphs share threads."""
         if options.pop("transformers", None):
             not_applicable("streams, but for values and updates")
-        if SERVER:  # where the names of all tests' graphs must be different
-            name = f"{name}-{uuid.uuid4().hex[:8]}"
-        return Graph(super().compile(name=name, **options), checkpointer, self._zeros)
+        return Graph(super().compile(name=graph_name(name), **options), checkpointer, self._zeros)
 
 
 def names() -> dict[str, Any]:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
 SERVER = bool(os.environ.get("LANGGRAPH_SUITE_SERVER"))
 """Whether graphs run on a server."""
+
+
+def graph_name(name: str) -> str:
+    """Return a name for a test's graph: on a server, those of all tests must be different."""
+    return f"{name}-{uuid.uuid4().hex[:8]}" if SERVER else name
 
 
 class ServerRunner:
