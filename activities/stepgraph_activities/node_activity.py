@@ -20,7 +20,7 @@ from stepgraph.engine.checkpoint import TaskResult
 from stepgraph.engine.constants import START
 from stepgraph.engine.failures import failure_from
 from stepgraph.errors import ChannelTypeError, MissingNodeError, UnknownFormatError
-from stepgraph.execution.cancellation import is_cancellation
+from stepgraph.execution.cancellation import is_cancellation, is_end_of_process
 from stepgraph.execution.node_services import NodeServices, no_store
 from stepgraph.execution.registry import GraphRegistry
 from stepgraph.execution.retry import RetryPolicy, delay_after_error, delay_after_timeout
@@ -109,7 +109,7 @@ class NodeActivity:
 
     def _retry_delay(self, error: BaseException, request: TaskRequest, attempts: _Attempts) -> timedelta | None:
         """Return how long to wait before another attempt, or `None` if the failure is final."""
-        if isinstance(error, StateUnavailableError):
+        if isinstance(error, StateUnavailableError) or is_end_of_process(error):
             return UNAVAILABLE_PAUSE
         if isinstance(error, MissingNodeError | ChannelTypeError | UnknownFormatError):
             attempts.left += 1

@@ -21,7 +21,7 @@ from stepgraph.engine.folding import Applied
 from stepgraph.engine.thread import Thread
 from stepgraph.errors import ChannelTypeError, StepgraphError
 from stepgraph.execution.call_function import RunSync
-from stepgraph.execution.cancellation import is_cancellation
+from stepgraph.execution.cancellation import is_cancellation, is_end_of_process
 from stepgraph.execution.custom_folds import changes_together
 from stepgraph.execution.node_services import NO_SERVICES, NodeServices
 from stepgraph.execution.registry import GraphRegistry
@@ -209,7 +209,7 @@ class FusedSteps:
             except BaseException as error:  # a node must not end its worker
                 if is_cancellation(error):
                     raise
-                if isinstance(error, ChannelTypeError):
+                if isinstance(error, ChannelTypeError) or is_end_of_process(error):
                     self._run_individually = True  # only Temporal can start it on another worker
                     return
                 self._failed_attempts[task.id] = failed + 1

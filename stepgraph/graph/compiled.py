@@ -275,12 +275,12 @@ class CompiledGraph(GraphDescription):
             CheckpointExpiredError: retention has removed the run that made the checkpoint.
         """
         own = self.merged_config(config)
-        return _session().call(self.registry, lambda client: client.aget_state(own))
+        return _session().read(self.registry, lambda client: client.aget_state(own))
 
     async def aget_state(self, config: Config, *, subgraphs: bool = False) -> StateSnapshot:
         """Awaitable version of `get_state`."""
         own = self.merged_config(config)
-        return await _session().acall(self.registry, lambda client: client.aget_state(own))
+        return await _session().aread(self.registry, lambda client: client.aget_state(own))
 
     def get_state_history(
         self,

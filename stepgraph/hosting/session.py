@@ -63,16 +63,24 @@ class Session:
         return self._pid == os.getpid() and not self._loop.is_closed() and self._thread.is_alive()
 
     def call(self, graph: GraphRegistry, call: Call[T]) -> T:
-        """Make a call and blocks until it has returned, whether or not an event loop is running in this thread."""
+        """Make a call and block until it has returned, whether or not an event loop is running in this thread."""
         return self._run_blocking(self._make_call(graph, call))
 
     async def acall(self, graph: GraphRegistry, call: Call[T]) -> T:
         """Make a call without blocking the event loop of its caller."""
         return await self._run_async(self._make_call(graph, call))
 
+    def read(self, graph: GraphRegistry, call: Call[T]) -> T:
+        """Make a call that only reads, as `call` does. It starts no worker: whoever looks at a thread runs no node."""
+        return self._run_blocking(self._make_read(graph, call))
+
+    async def aread(self, graph: GraphRegistry, call: Call[T]) -> T:
+        """Make a call that only reads, as `acall` does. It starts no worker."""
+        return await self._run_async(self._make_read(graph, call))
+
     def stream(self, graph: GraphRegistry, stream: Stream[T]) -> Iterator[T]:
-        """Yield the items of an async iterator. Each is fetched when the caller asks for it."""
-        items = self.call(graph, _open_stream(stream))
+        """Yield the items of an async iterator that only reads. Each is fetched when the caller asks for it."""
+        items = self.read(graph, _open_stream(stream))
         try:
             while True:
                 item = self._run_blocking(_next_item(items))
@@ -84,7 +92,7 @@ class Session:
 
     async def astream(self, graph: GraphRegistry, stream: Stream[T]) -> AsyncIterator[T]:
         """Yield the items of an async iterator, as `stream` does, without blocking the event loop of its caller."""
-        items = await self.acall(graph, _open_stream(stream))
+        items = await self.aread(graph, _open_stream(stream))
         try:
             while True:
                 item = await self._run_async(_next_item(items))
@@ -173,6 +181,10 @@ class Session:
                 return await calling
             finally:
                 calling.cancel()
+
+    async def _make_read(self, graph: GraphRegistry, call: Call[T]) -> T:
+        temporal_client, _ = await self._connection()
+        return await call(GraphClient(temporal_client, graph.name, schema=graph.schema))
 
     async def _connection(self) -> tuple[Client, TemporalServer]:
         """Return the connection, which concurrent calls share. Connects if need be, also after a failed attempt."""

@@ -125,7 +125,7 @@ def snapshot_data(thread: ThreadView, checkpoint: Checkpoint, *, as_head: bool =
     outcomes = thread.task_outcomes(checkpoint)
     interrupts = thread.waiting_by_task() if as_head else thread.last_interrupts(checkpoint)
     pending = thread.pending_values() if as_head else {}
-    values = {**checkpoint.values, **pending}
+    values = thread.tracked({**checkpoint.values, **pending})
     stamps = {**checkpoint.stamps, **thread.pending_stamps(pending)}
     return _to_data(thread.thread_id, checkpoint, values, stamps, outcomes, interrupts, as_head=as_head)
 

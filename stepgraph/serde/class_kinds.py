@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import enum
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -33,15 +34,19 @@ class _Factory:
 def kinds_of(classes: Iterable[type]) -> dict[type, Kind]:
     """Return the kind of each class that the author of a graph named. Its tag is its `stable_name`.
 
+    Of several classes with one name, the later ones have their number behind it. So a class that is named after another
+    one does not change the tag of what was recorded before.
+
     Raises:
         RoundTripError: a class is not one whose instances can become JSON data.
     """
-    unique = list(dict.fromkeys(classes))
-    tags = [stable_name(cls) for cls in unique]
-    return {
-        cls: _kind_of(cls, tag if tags.count(tag) == 1 else f"{cls.__module__}.{cls.__qualname__}")
-        for cls, tag in zip(unique, tags, strict=True)
-    }
+    kinds: dict[type, Kind] = {}
+    counts: Counter[str] = Counter()
+    for cls in dict.fromkeys(classes):
+        name = stable_name(cls)
+        counts[name] += 1
+        kinds[cls] = _kind_of(cls, name if counts[name] == 1 else f"{name}#{counts[name]}")
+    return kinds
 
 
 def is_named_tuple(cls: type) -> bool:

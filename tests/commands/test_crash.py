@@ -118,6 +118,63 @@ async def test_a_killed_script_is_simply_run_again(replayed: Project) -> None:
     assert run_counts(replayed, thread) == [1, 1, 2, 1]
 
 
+async def test_a_process_that_reads_a_thread_runs_none_of_its_nodes(replayed: Project) -> None:
+    """Whoever looks at a thread whose worker was killed sees where it stands, and does not take it on."""
+    replayed.heartbeat_timeout = SHORT_HEARTBEAT_TIMEOUT
+    worker = replayed.worker()
+    thread = waiting_thread(replayed)
+    worker.kill()
+    ended = replayed.script(
+        f"""
+import time
+from steps import graph
+config = {{"configurable": {{"thread_id": "{thread}"}}}}
+until = time.monotonic() + {3 * SHORT_HEARTBEAT_TIMEOUT}
+while time.monotonic() < until:  # longer than the node's next attempt is away
+    seen = graph.get_state(config).next, len(list(graph.get_state_history(config)))
+print(*seen)
+"""
+    ).ended()
+    assert ended.out.splitlines()[-1] == "('second',) 3"
+    assert run_counts(replayed, thread) == [1, 1, 1, 0]
+    replayed.worker()
+    replayed.go()
+    assert replayed.starter("resume", thread, "--json").json["values"]["log"] == ["first", "beside", "second", "third"]
+
+
+async def test_a_process_that_ends_by_ctrl_c_does_not_fail_its_node(replayed: Project) -> None:
+    """A node that needs a thread after its process has begun to end has not failed: the next process makes it again."""
+    replayed.write("tools.py", TOOLS.replace("NAME", f"{replayed.graph}-tools"))
+    thread = replayed.thread()
+    config = {"configurable": {"thread_id": thread}}
+    script = replayed.script(f"from tools import graph\ngraph.invoke({{'wait': True}}, {config})")
+    eventually_sync(lambda: "tool" in replayed.ran())
+    os.kill(script.pid, signal.SIGINT)
+    script.ended()
+    replayed.go()
+    ended = replayed.script(f"from tools import graph\nprint(graph.invoke(None, {config})['log'])").ended()
+    assert ended.out.splitlines()[-1] == "['tool']"
+
+
+TOOLS = """
+import asyncio, time
+from steps import HERE, State, note
+from stepgraph import START, StateGraph
+
+async def tool(state: State, config):
+    note("tool", config["metadata"]["idempotency_key"])
+    if not (HERE / "go").exists():
+        await asyncio.to_thread(time.sleep, 2)
+    await asyncio.to_thread(time.sleep, 0)
+    return {"log": ["tool"]}
+
+builder = StateGraph(State)
+builder.add_node(tool)
+builder.add_edge(START, "tool")
+graph = builder.compile(name="NAME")
+"""
+
+
 async def test_fused_steps_go_on_from_the_last_heartbeat(replayed: Project) -> None:
     """A killed worker's heartbeats had a super-step and a finished sibling: neither runs again."""
     replayed.heartbeat_timeout = SHORT_HEARTBEAT_TIMEOUT
