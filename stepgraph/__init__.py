@@ -105,6 +105,21 @@ __all__ = [
 
 _NOT_HERE = {
     "CachePolicy": "Results of finished nodes are recorded; a cache across threads may be kept in a store.",
+    **dict.fromkeys(
+        ("InMemorySaver", "MemorySaver", "SqliteSaver", "AsyncSqliteSaver", "PostgresSaver", "AsyncPostgresSaver"),
+        "Checkpoints are kept in Temporal: leave checkpointer= out.",
+    ),
+    **dict.fromkeys(("BaseStore", "InMemoryStore"), "Import it from langgraph.store, as before."),
+    **dict.fromkeys(
+        ("ToolNode", "tools_condition", "create_react_agent", "InjectedState", "InjectedStore"),
+        "Import it from langgraph.prebuilt, as before.",
+    ),
+    **dict.fromkeys(
+        ("IsLastStep", "RemainingSteps"), "Only adopted graphs have managed values: stepgraph.adopt(graph)."
+    ),
+    "AnyMessage": "Import it from langchain_core.messages, as before.",
+    "CompiledStateGraph": "The class is CompiledGraph.",
+    "GraphRecursionError": "Import it from stepgraph.errors.",
     "TracePolicy": "Nodes are traced by Temporal and by the callbacks of the models that they call.",
     "entrypoint": "Build the workflow with StateGraph.",
     "task": "Build the workflow with StateGraph: each node is a task.",

@@ -43,16 +43,18 @@ def write(state: State) -> State:
     return {"draft": draft}
 
 
-def review(state: State) -> Command[Literal["write", "publish"]]:
-    """Wait for a person, for days if need be: publish, publish an edited text, or write again with a wish."""
+def review(state: State) -> Command[Literal["write", "review", "publish"]]:
+    """Wait for a person: publish, publish an edited text, write again with a wish; ask again if it is none of these."""
     answer = interrupt({"question": "Publish this?", "draft": state["draft"]})
     match answer:
         case {"action": "edit", "text": text}:
             return Command(update={"draft": text}, goto="publish")
         case {"action": "wish", "text": text}:
             return Command(update={"wishes": [text]}, goto="write")
-        case _:
+        case {"action": "publish"}:
             return Command(goto="publish")
+        case _:  # nobody knows what was meant
+            return Command(goto="review")
 
 
 def publish(state: State) -> State:

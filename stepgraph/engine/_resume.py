@@ -41,7 +41,11 @@ def with_answers(
 
 def _answers_by_id(waiting_ids: Sequence[str], resume: Any, thread_id: str) -> dict[str, Any]:
     if not waiting_ids:
-        raise InvalidUpdateError(f"Thread {thread_id!r} does not wait for an answer.", thread_id=thread_id)
+        raise InvalidUpdateError(
+            f"Thread {thread_id!r} does not wait for an answer. If a node failed with an earlier answer, have it ask "
+            "again by a replay of the head: invoke(None, get_state(config).config), or `starter.py replay`.",
+            thread_id=thread_id,
+        )
     if isinstance(resume, Mapping) and resume and all(isinstance(key, str) and _is_id(key) for key in resume):
         unknown = [key for key in resume if key not in waiting_ids]
         if unknown:
@@ -61,5 +65,5 @@ def _answers_by_id(waiting_ids: Sequence[str], resume: Any, thread_id: str) -> d
 
 
 def _is_id(text: str) -> bool:
-    """Return whether a mapping's key looks like an interrupt id. If not, the mapping is itself an answer."""
-    return re.fullmatch(r"[0-9a-f]{16}", text) is not None
+    """Return whether a mapping's key looks like an interrupt id, ours or LangGraph's. If not, it is an answer."""
+    return re.fullmatch(r"[0-9a-f]{16}|[0-9a-f]{32}", text) is not None

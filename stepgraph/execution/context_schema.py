@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
 from pydantic import BaseModel, PydanticUndefinedAnnotation, PydanticUserError
 from pydantic_core import SchemaError
 from typing_extensions import is_typeddict
 
-from stepgraph.errors import GraphDefinitionError, InvalidInputError, StepgraphError
+from stepgraph.errors import GraphDefinitionError, InvalidInputError, StepgraphError, suggest
 from stepgraph.serde.error_text import first_line, type_name, type_text
 from stepgraph.serde.plain_json import RoundTripError
 from stepgraph.serde.tagged_values import TaggedCodec
@@ -61,6 +61,7 @@ class ContextSchema:
         """
         if context is None:
             return None
+        self._check_keys(graph, context)
         try:
             given = dict(context) if isinstance(context, Mapping) else context
             return self._codec.encode(self._codec.coerce(given))
@@ -69,6 +70,21 @@ class ContextSchema:
                 f"The context of graph {graph!r} {self._rule}; got {type_name(context)}: {first_line(error)}.",
                 graph=graph,
             ) from error
+
+    def _check_keys(self, graph: str, context: Any) -> None:
+        """Refuse a key that the class does not declare: pydantic would leave it out, and a default take its place."""
+        declared = self.declared
+        if not isinstance(context, Mapping) or not (is_typeddict(declared) or dataclasses.is_dataclass(declared)):
+            return
+        known = list(get_type_hints(declared))
+        for key in context:
+            if key not in known:
+                raise InvalidInputError(
+                    f"The context of graph {graph!r} has a key {key!r} that its context_schema "
+                    f"{type_text(declared)} does not declare.{suggest(str(key), known)}",
+                    graph=graph,
+                    key=key,
+                )
 
     def decode(self, graph: str, encoded: Any) -> Any:
         """Return the context from JSON data; `None` stays `None`.

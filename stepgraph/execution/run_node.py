@@ -16,6 +16,7 @@ from stepgraph.errors import ReducerError
 from stepgraph.execution.call_function import RunSync, call_function
 from stepgraph.execution.langgraph_interrupts import interrupt_from_langgraph
 from stepgraph.execution.node_output import check_write_size, output_of
+from stepgraph.execution.node_tasks import GuardedTasks
 from stepgraph.execution.node_timeout import AttemptTimer
 from stepgraph.execution.routing import route
 from stepgraph.execution.run_code import RunCode
@@ -58,12 +59,12 @@ async def run_task(
         Exception: whatever the node or a router raises.
     """
     task_code = code.registry.task_code
-    if task_code is None:
-        nodes = code.registry.spec.node_names
-        output = await _run_function(code, request, state, run_sync=run_sync, attempt=attempt)
-    else:
-        nodes = code.spec.node_names
-        output = await run_task_code(task_code, code, request, state, run_sync=run_sync, attempt=attempt)
+    nodes = code.registry.spec.node_names if task_code is None else code.spec.node_names
+    with GuardedTasks():
+        if task_code is None:
+            output = await _run_function(code, request, state, run_sync=run_sync, attempt=attempt)
+        else:
+            output = await run_task_code(task_code, code, request, state, run_sync=run_sync, attempt=attempt)
     if output.interrupt is not None:
         return TaskResult(interrupt=output.interrupt)
     result = result_of(code, request, state, output, nodes=nodes, limit=limit)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +20,7 @@ from typing import Any
 from stepgraph.engine.checkpoint import InterruptRequest
 from stepgraph.errors import InvalidUpdateError, StepgraphError
 from stepgraph.execution.retry import MAX_SECONDS
+from stepgraph.protocol.seen_by_langgraph import langgraph_types
 from stepgraph.serde.plain_json import RoundTripError, as_json
 
 NO_DEFAULT: Any = object()
@@ -95,10 +97,14 @@ def interrupt(value: Any, *, timeout: float | timedelta | None = None, default: 
         >>> def approve(state):  # doctest: +SKIP
         ...     return {"approved": interrupt({"draft": state["draft"]}) == "yes"}
     """
-    try:
-        scratchpad = current_scratchpad.get()
-    except LookupError:
-        raise StepgraphError("interrupt() was called outside a node. Call it from inside one.") from None
+    scratchpad = current_scratchpad.get(None)
+    if scratchpad is None:
+        if timeout is None and default is NO_DEFAULT:
+            return _langgraph_interrupt(value)
+        raise StepgraphError(
+            "interrupt(timeout=..., default=...) was called outside a node, or in a graph that LangGraph runs. Call it "
+            "from inside a node of a stepgraph.StateGraph."
+        )
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     if seconds is not None and (default is NO_DEFAULT or not 0 < seconds <= MAX_SECONDS):
         raise InvalidUpdateError(
@@ -120,3 +126,12 @@ def _as_json(argument: str, value: Any) -> Any:
         raise InvalidUpdateError(
             f"The {argument} of an interrupt is shown to humans and other programs, so it must be plain JSON: {error}."
         ) from error
+
+
+def _langgraph_interrupt(value: Any) -> Any:
+    """Request an answer by LangGraph's `interrupt`: an adopted graph's node calls ours."""
+    langgraph = langgraph_types()
+    if langgraph is not None:
+        with suppress(RuntimeError, KeyError):  # outside of its nodes
+            return langgraph.interrupt(value)
+    raise StepgraphError("interrupt() was called outside a node. Call it from inside one.")

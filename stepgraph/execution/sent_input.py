@@ -15,6 +15,7 @@ from stepgraph.protocol.send import Send
 from stepgraph.serde.error_text import first_line, type_name
 from stepgraph.serde.formats import Data
 from stepgraph.serde.plain_json import RoundTripError
+from stepgraph.serde.sizes import TOO_DEEP, is_too_deep
 from stepgraph.serde.tagged_values import TaggedCodec
 
 
@@ -55,6 +56,8 @@ def encode_send(schema: StateSchema | None, sender: str, send: Send) -> SentTask
     Without the graph's schema, the input is JSON data, or has values whose classes any codec knows.
     """
     data = _encode(schema, sender, send).model_dump(exclude_defaults=True)
+    if is_too_deep(data):
+        raise _does_not_travel(sender, send, TOO_DEEP)
     return SentTask(node=send.node, input=data)
 
 

@@ -271,7 +271,7 @@ class StateGraph:
         debug: bool = False,
         name: str | None = None,
         transformers: None = None,
-        authors: Sequence[str] = ("human",),
+        authors: Sequence[str] | None = None,
         durability: Durability = "sync",
     ) -> CompiledGraph:
         """Check the graph and make it ready to run.
@@ -287,7 +287,7 @@ class StateGraph:
             name: the graph's name in Temporal: the workflow type of its runs and the prefix of its activity types. By
                 default it is that of the file or notebook that calls ``compile``, or of a package's folder.
             authors: virtual authors: names that may sign an update without being nodes. Such an update changes values,
-                not the nodes that run next.
+                not the nodes that run next. By default "human", unless that is a node.
             durability: ``"sync"`` records each super-step in Temporal's history before the next one starts. ``"async"``
                 runs super-steps one after another in one activity, and records them together, twice a second and
                 whenever the thread is idle. That is many times as fast; after a crash, super-steps that were not
@@ -309,7 +309,9 @@ class StateGraph:
             edges=tuple(self._edges),
             joins=tuple(dict.fromkeys(self._joins)),
             branches=tuple(self._branches),
-            authors=tuple(authors),
+            authors=tuple(name for name in ("human",) if name not in self._nodes)
+            if authors is None
+            else tuple(authors),
             interrupt_before=breakpoints("interrupt_before", interrupt_before),
             interrupt_after=breakpoints("interrupt_after", interrupt_after),
             durability=_durability(f"Graph {name!r}", durability, is_graph=True) or "sync",

@@ -17,6 +17,7 @@ from pydantic_core import from_json, to_json
 from stepgraph.errors import SerializationError
 from stepgraph.langgraph import private_names as names
 from stepgraph.serde.plain_json import RoundTripError
+from stepgraph.serde.sizes import TOO_DEEP, is_too_deep
 from stepgraph.serde.tagged_values import TaggedCodec
 
 REFUSED: Final = ""
@@ -141,7 +142,14 @@ def _dumped(node: str, stored: tuple[str, bytes]) -> Any:
             f"process: {text.decode()}.",
             nodes=[node],
         )
-    return from_json(text)
+    data = from_json(text)
+    if is_too_deep(data):
+        raise SerializationError(
+            f"A graph inside of node {node!r} waits for an answer, and has a value that cannot travel to another "
+            f"process: {TOO_DEEP}.",
+            nodes=[node],
+        )
+    return data
 
 
 def _loaded(data: Any) -> tuple[str, bytes]:

@@ -29,9 +29,18 @@ from stepgraph.langgraph.pregel_config import Counter, PendingWrite, TaskWrites,
 from stepgraph.langgraph.value_classes import Compiled
 from stepgraph.protocol.send import Send
 from stepgraph.serde.plain_json import RoundTripError
+from stepgraph.serde.sizes import TOO_DEEP, is_too_deep
 from stepgraph.serde.tagged_values import TaggedCodec
 
 log = logging.getLogger(__name__)
+
+_OTHER_FORM = (
+    "Asynchronous implementation of",
+    "Synchronous implementation of",
+    "StructuredTool does not support",
+    "Tool does not support",
+)
+"""How the messages of LangChain's `NotImplementedError`s begin that say: call the sync, or the async, form instead."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,8 @@ class PregelTaskCode:
             else:
                 await self._call(node, self._input_of(task, node, attempt.config), attempt, task)
         except GraphInterrupt as interrupted:
+            if not interrupted.args or not interrupted.args[0]:
+                raise  # a node's own, which asks nothing
             return TaskOutput(interrupt=self._interrupt(task, attempt, interrupted.args[0][0]))
         except ParentCommand as parent:
             command = self._own_command(task, parent.args[0])
@@ -131,7 +142,7 @@ class PregelTaskCode:
         try:
             await runnable.ainvoke(value, attempt.config)
         except NotImplementedError as error:
-            if not _is_raised_by_langchain(error):
+            if not _lacks_async(error):
                 raise
             attempt.written.writes.clear()
             await task.run_sync(in_thread)
@@ -159,6 +170,8 @@ class PregelTaskCode:
         request = task.request
         try:
             value = self._codec.encode(interrupt.value)
+            if is_too_deep(value):
+                raise RoundTripError(TOO_DEEP)
         except RoundTripError as error:
             raise SerializationError(
                 f"What node {request.node!r} passes to interrupt() cannot travel to another process: {error}.",
@@ -206,9 +219,6 @@ def runs_on_thread(graph: Compiled, name: str) -> bool:
     return all(getattr(router.path, "func", None) is not None for router in routers)
 
 
-def _is_raised_by_langchain(error: BaseException) -> bool:
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    module = traceback.tb_frame.f_globals.get("__name__", "") if traceback is not None else ""
-    return str(module).partition(".")[0] in ("langchain", "langchain_core")
+def _lacks_async(error: NotImplementedError) -> bool:
+    """Return whether an error is LangChain's about a method that is there in its other form only."""
+    return str(error).startswith(_OTHER_FORM)

@@ -98,6 +98,8 @@ def registry_of(
             stacklevel=4,
         )
     builder = graph.builder
+    if not builder.nodes:
+        raise GraphDefinitionError(f"Graph {name!r} has no nodes. Add one with add_node().", graph=name)
     classes = value_classes(graph, types)
     codec = TaggedCodec([*classes, *_OF_LANGGRAPH])
     channels = [adopted_channel(name, key, channel, classes) for key, channel in builder.channels.items()]

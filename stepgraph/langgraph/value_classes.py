@@ -41,7 +41,8 @@ def nested_graphs(graph: Compiled) -> list[Compiled]:
 
 def _held_by(runnable: Any) -> Iterator[Any]:
     """Yield the classes in the variables of a node's functions, and the ``schema`` of an object there."""
-    for function in (getattr(runnable, "func", None), getattr(runnable, "afunc", None)):
+    attributes = vars(runnable) if hasattr(runnable, "__dict__") else {}  # a wrapper's attributes may raise anything
+    for function in (attributes.get("func"), attributes.get("afunc")):
         for cell in getattr(function, "__closure__", None) or ():
             try:
                 held = cell.cell_contents

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple
 
 from typing_extensions import TypeVar
 
+from stepgraph.protocol.seen_by_langgraph import SeenByLangGraph, langgraph_types
 from stepgraph.protocol.send import Send
 
 
@@ -25,7 +26,7 @@ NodeName = TypeVar("NodeName", bound=Hashable, default=str)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command(Generic[NodeName]):
+class Command(SeenByLangGraph, Generic[NodeName]):
     """Writes to the state and says what runs next: returned by a node, or passed to `invoke` in place of an input.
 
     A node that is annotated ``-> Command[Literal["a", "b"]]`` says where its commands may lead.
@@ -51,3 +52,8 @@ class Command(Generic[NodeName]):
     goto: Send | NodeName | Sequence[Send | NodeName] = ()
 
     PARENT: ClassVar[Literal["__parent__"]] = "__parent__"
+
+    def _update_as_tuples(self) -> Sequence[tuple[str, Any]]:
+        """Return the update as LangGraph's writers read it."""
+        pairs: Sequence[tuple[str, Any]] = langgraph_types().Command._update_as_tuples(self)
+        return pairs

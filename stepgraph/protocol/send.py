@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import InitVar, dataclass
 from typing import Any
 
+from stepgraph.protocol.seen_by_langgraph import SeenByLangGraph
 from stepgraph.protocol.unsupported import unsupported
 
 
 @dataclass(frozen=True)
-class Send:
+class Send(SeenByLangGraph):
     """Runs a node in the next super-step, with an input of its own in place of the state.
 
     A router returns `Send`s beside, or instead of, names of nodes; so does a node, in ``Command(goto=[...])``. A node

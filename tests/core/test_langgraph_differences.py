@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import operator
-from typing import Annotated, TypedDict
+import sys
+from typing import Annotated, Any
 
+import langgraph.graph
 import pytest
+from langchain_core.runnables import RunnableLambda
+from langgraph.prebuilt import ToolNode
+from typing_extensions import TypedDict
 
-from stepgraph import END, START, Command, Send, StateGraph
-from stepgraph.errors import GraphWarning, InvalidUpdateError, UnsupportedError
+import stepgraph
+from stepgraph import END, START, Command, Send, StateGraph, interrupt
+from stepgraph.errors import GraphWarning, InvalidInputError, InvalidUpdateError, SerializationError, UnsupportedError
 from stepgraph.testing import MemoryRunner
 
 CONFIG = {"configurable": {"thread_id": "t"}}
@@ -61,3 +69,95 @@ def test_subgraphs_may_be_asked_for_where_there_are_none() -> None:
     runner = deferring()
     runner.invoke({"log": []}, CONFIG)
     assert runner.get_state(CONFIG, subgraphs=True) == runner.get_state(CONFIG)
+
+
+@pytest.mark.parametrize("name", ["InMemorySaver", "InMemoryStore", "ToolNode", "RemainingSteps", "AnyMessage"])
+def test_names_that_are_elsewhere_say_where(name: str) -> None:
+    """An import of a name of LangGraph's says what to do, and names the page."""
+    with pytest.raises(ImportError, match=rf"no {name}\. .*docs/coming-from-langgraph.md"):
+        exec(f"from stepgraph import {name}")
+
+
+async def test_an_exit_in_a_task_of_a_node_fails_the_node() -> None:
+    """asyncio raises a `SystemExit` of a task out of the event loop; here it is a failure like others."""
+
+    async def exits() -> None:
+        sys.exit(2)
+
+    async def node(state: State) -> None:
+        await asyncio.gather(exits())
+
+    builder = StateGraph(State)
+    builder.add_node(node)
+    builder.add_edge(START, "node")
+    with pytest.raises(RuntimeError, match=r"raised SystemExit\(2\)"):
+        await MemoryRunner(builder.compile(name="exiting")).ainvoke({"log": []}, CONFIG)
+
+
+def test_a_node_may_be_called_human() -> None:
+    """The default virtual author gives way to it."""
+    builder = StateGraph(State)
+    builder.add_node("human", lambda state: {"log": ["human"]})
+    builder.add_edge(START, "human")
+    assert MemoryRunner(builder.compile(name="asking")).invoke({"log": []}, CONFIG) == {"log": ["human"]}
+
+
+def test_an_unknown_key_of_a_context_is_refused() -> None:
+    """A default would take the place of a key that is misspelt."""
+
+    @dataclasses.dataclass
+    class Context:
+        user: str = "anybody"
+
+    builder = StateGraph(State, Context)
+    builder.add_node("node", lambda state: None)
+    builder.add_edge(START, "node")
+    with pytest.raises(InvalidInputError, match="a key 'usr'.* Did you mean 'user'"):
+        MemoryRunner(builder.compile(name="contexts")).invoke({"log": []}, CONFIG, context={"usr": "ann"})
+
+
+def test_an_input_of_a_send_that_is_too_deep_is_refused_at_its_sender() -> None:
+    """Such a task could not be recorded."""
+    deep: Any = []
+    for _ in range(195):
+        deep = [deep]
+    builder = StateGraph(State)
+    builder.add_node("first", lambda state: Command(goto=[Send("second", deep)]), destinations=("second",))
+    builder.add_node("second", lambda state: None)
+    builder.add_edge(START, "first")
+    with pytest.raises(SerializationError, match="Node 'first' cannot send"):
+        MemoryRunner(builder.compile(name="deep")).invoke({"log": []}, CONFIG)
+
+
+@pytest.mark.parametrize(
+    "returned", [Command(update={"log": ["x"]}, goto="last"), [Send("last", {"log": []})]], ids=["command", "send"]
+)
+def test_langgraphs_code_takes_our_commands_and_sends(returned: Any) -> None:
+    """A tool, a node or a router of an adopted graph may return either library's."""
+    builder = langgraph.graph.StateGraph(State)
+    builder.add_node("first", lambda state: returned if isinstance(returned, Command) else None)
+    builder.add_node("last", lambda state: {"log": ["last"]})
+    builder.add_edge(langgraph.graph.START, "first")
+    if not isinstance(returned, Command):
+        builder.add_conditional_edges("first", lambda state: returned)
+    result = MemoryRunner(stepgraph.adopt(builder, name="either")).invoke({"log": []}, CONFIG)
+    assert result == {"log": ["x", "last"] if isinstance(returned, Command) else ["last"]}
+
+
+def test_our_interrupt_asks_in_an_adopted_graph() -> None:
+    """A program may mix graphs of both libraries."""
+    builder = langgraph.graph.StateGraph(State)
+    builder.add_node("first", lambda state: {"log": [interrupt("which?")]})
+    builder.add_edge(langgraph.graph.START, "first")
+    runner = MemoryRunner(stepgraph.adopt(builder, name="mixed"))
+    runner.invoke({"log": []}, CONFIG)
+    assert runner.invoke(Command(resume="this"), CONFIG) == {"log": ["this"]}
+
+
+def test_a_tool_node_with_fallbacks_is_adopted() -> None:
+    """LangGraph's tutorials wrap their tools so."""
+    builder = langgraph.graph.StateGraph(langgraph.graph.MessagesState)
+    fallback = RunnableLambda(lambda state: {"messages": []})
+    builder.add_node("tools", ToolNode([]).with_fallbacks([fallback], exception_key="error"))
+    builder.add_edge(langgraph.graph.START, "tools")
+    assert stepgraph.adopt(builder, name="tools").name == "tools"
