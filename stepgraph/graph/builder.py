@@ -25,11 +25,13 @@ from stepgraph.graph.compile_options import breakpoints, check_checkpointer, che
 from stepgraph.graph.compiled import CompiledGraph
 from stepgraph.graph.destinations import Destinations, PathMap, command_ends, router_ends
 from stepgraph.graph.file_name import name_of_calling_file, remember
+from stepgraph.graph.former_keywords import former_keywords
 from stepgraph.graph.node_defaults import NodeDefaults
 from stepgraph.graph.node_options import (
     Seconds,
     check_store,
     check_task_queue,
+    durability_of,
     name_and_function,
     name_in_sequence,
     node_metadata,
@@ -69,6 +71,7 @@ class StateGraph:
         >>> graph = builder.compile(name="essay")
     """
 
+    @former_keywords(input="input_schema", output="output_schema", config_schema="context_schema")
     def __init__(
         self, state_schema: Any, context_schema: Any = None, *, input_schema: Any = None, output_schema: Any = None
     ) -> None:
@@ -83,6 +86,7 @@ class StateGraph:
         self._routers: dict[tuple[str, str], RegisteredRouter] = {}
         self._defaults = NodeDefaults()
 
+    @former_keywords(input="input_schema", retry="retry_policy")
     def add_node(
         self,
         node: str | NodeFunction,
@@ -147,7 +151,7 @@ class StateGraph:
             heartbeat_timeout=seconds_of(name, "heartbeat_timeout", heartbeat_timeout),
             task_queue=task_queue,
             retry=retry_spec(name, policies),
-            durability=_durability(f"Node {name!r}", durability, task_queue),
+            durability=durability_of(f"Node {name!r}", durability, task_queue),
             ends=ends,
             end_labels=labels,
             defer=bool(defer),
@@ -314,7 +318,7 @@ class StateGraph:
             else tuple(authors),
             interrupt_before=breakpoints("interrupt_before", interrupt_before),
             interrupt_after=breakpoints("interrupt_after", interrupt_after),
-            durability=_durability(f"Graph {name!r}", durability, is_graph=True) or "sync",
+            durability=durability_of(f"Graph {name!r}", durability, is_graph=True) or "sync",
             input_channels=self.schema.names_unless_all(self.schema.input_names),
             output_channels=self.schema.names_unless_all(self.schema.output_names),
         )
@@ -332,18 +336,3 @@ class StateGraph:
         if declared is not None:
             self.schema.add(declared)
         return declared
-
-
-def _durability(owner: str, value: Any, task_queue: str | None = None, *, is_graph: bool = False) -> Durability | None:
-    """Return the durability of a node or graph, if it is a valid one; ``owner`` names that in the message."""
-    allowed = (None, "sync", "async", *(("exit",) if is_graph else ()))
-    if value not in allowed:
-        names = " or ".join(map(repr, allowed[1:]))
-        raise GraphDefinitionError(f"{owner}: durability must be {names}, got {value!r}.")
-    if value == "async" and task_queue is not None:
-        raise GraphDefinitionError(
-            f"{owner} cannot have durability='async' and a task_queue of its own: what is 'async' runs in one process "
-            "with the steps around it. Leave one of them out."
-        )
-    durability: Durability | None = value
-    return durability

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from stepgraph.engine.spec import RetrySpec
+from stepgraph.engine.spec import Durability, RetrySpec
 from stepgraph.errors import GraphDefinitionError
 from stepgraph.execution.node_parameters import NodeParameters, is_runnable, name_of, parameters_of
 from stepgraph.execution.node_timeout import TimeoutPolicy
@@ -177,3 +177,20 @@ def check_store(value: Any) -> None:
             f"compile(store=...) takes a BaseStore of langgraph-checkpoint, such as InMemoryStore(); got {value!r}. "
             "Leave it out, and nodes find the store of the worker's process, which STEPGRAPH_STORE names."
         )
+
+
+def durability_of(
+    owner: str, value: Any, task_queue: str | None = None, *, is_graph: bool = False
+) -> Durability | None:
+    """Return the durability of a node or graph, if it is a valid one; ``owner`` names that in the message."""
+    allowed = (None, "sync", "async", *(("exit",) if is_graph else ()))
+    if value not in allowed:
+        names = " or ".join(map(repr, allowed[1:]))
+        raise GraphDefinitionError(f"{owner}: durability must be {names}, got {value!r}.")
+    if value == "async" and task_queue is not None:
+        raise GraphDefinitionError(
+            f"{owner} cannot have durability='async' and a task_queue of its own: what is 'async' runs in one process "
+            "with the steps around it. Leave one of them out."
+        )
+    durability: Durability | None = value
+    return durability

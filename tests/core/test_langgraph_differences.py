@@ -15,7 +15,7 @@ from langgraph.prebuilt import ToolNode
 from typing_extensions import TypedDict
 
 import stepgraph
-from stepgraph import END, START, Command, Send, StateGraph, interrupt
+from stepgraph import END, START, Command, RetryPolicy, Send, StateGraph, interrupt
 from stepgraph.errors import GraphWarning, InvalidInputError, InvalidUpdateError, SerializationError, UnsupportedError
 from stepgraph.testing import MemoryRunner
 
@@ -161,3 +161,16 @@ def test_a_tool_node_with_fallbacks_is_adopted() -> None:
     builder.add_node("tools", ToolNode([]).with_fallbacks([fallback], exception_key="error"))
     builder.add_edge(langgraph.graph.START, "tools")
     assert stepgraph.adopt(builder, name="tools").name == "tools"
+
+
+@pytest.mark.filterwarnings("ignore:'(input|output)' is now:DeprecationWarning")
+def test_former_keywords_of_langgraph_are_taken_with_a_warning() -> None:
+    """Much code still has them."""
+    with pytest.warns(DeprecationWarning, match="'config_schema' is now 'context_schema'"):
+        builder = StateGraph(State, input=State, output=State, config_schema=State)
+    with pytest.warns(DeprecationWarning, match="'retry' is now 'retry_policy'"):
+        builder.add_node("node", lambda state: {"log": ["node"]}, retry=RetryPolicy(), input=State)
+    with pytest.raises(TypeError, match="takes 'retry_policy', or its former name"):
+        builder.add_node("other", print, retry=None, retry_policy=None)
+    builder.add_edge(START, "node")
+    assert MemoryRunner(builder.compile(name="former")).invoke({"log": []}, CONFIG) == {"log": ["node"]}
