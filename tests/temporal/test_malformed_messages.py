@@ -184,6 +184,9 @@ STRANGE = {
     "too deep for JSON": nested(300),
     "a lone surrogate": "\ud800",
     "a huge number": 10**6_000,
+}
+
+NOT_JSON = {
     "not a number": float("nan"),
     "a key that is no text": {1: 2},
 }
@@ -218,6 +221,26 @@ async def test_a_value_that_cannot_be_recorded_is_refused_wherever_it_comes_in(s
             strange[key] = {**strange.get(key, {}), "x": value} if key != "tags" else [value]
             with pytest.raises(InvalidThreadError):
                 await client.ainvoke({"log": []}, strange)
+
+
+@pytest.mark.parametrize("value", NOT_JSON.values(), ids=NOT_JSON.keys())
+async def test_a_value_that_is_not_json_is_refused_where_people_ask_and_answer(stage: Stage, value: Any) -> None:
+    """A state keeps such a value. Interrupts, answers and configs are shown to people and programs as plain JSON."""
+
+    def node(state: State) -> dict[str, Any]:
+        return {"log": [interrupt(value)] if state["log"] == ["ask"] else [interrupt("?")]}
+
+    graph = chain(State, {"node": node}, name="strange")
+    client = stage.use(graph)
+    async with stage.serving(graph):
+        with pytest.raises(NodeError):
+            await client.ainvoke({"log": ["ask"]}, stage.thread())
+        config = stage.thread()
+        assert repr((await client.ainvoke({"log": [value]}, config))["log"]) == repr([value])
+        with pytest.raises(StepgraphError):
+            await client.ainvoke(Command(resume=value), config)
+        with pytest.raises(InvalidThreadError):
+            await client.ainvoke({"log": []}, {**stage.thread(), "metadata": {"x": value}})
 
 
 async def test_a_config_that_is_too_large_is_refused(stage: Stage) -> None:

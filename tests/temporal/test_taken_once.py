@@ -252,7 +252,7 @@ async def test_a_client_that_gives_up_says_whether_its_command_was_applied(
         return [*left, *right]
 
     state: Any = TypedDict("State", {"lines": Annotated[list[str], fold]})  # type: ignore[misc]
-    graph = chain(state, {"ask": ask}, name="folding")
+    graph = chain(state, {"ask": lambda state: ask(state)}, name="folding")
     client, config = stage.use(graph), stage.thread()
     service = stage.client.workflow_service
     async with stage.serving(graph):
