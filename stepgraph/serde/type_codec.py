@@ -45,6 +45,11 @@ MAX_DIGITS: Final = 4300
 _BLOCK: Final = MAX_DIGITS // 2
 
 
+_aliases: list[TypeAliasType] = []
+"""All aliases that were made. pydantic notes an alias by its address in the cached schema of the class behind it, so a
+later alias at the same address would seem to refer to itself."""
+
+
 class TypeCodec:
     """Encodes and decodes values of one type.
 
@@ -64,6 +69,7 @@ class TypeCodec:
         self.annotation = annotation
         # Behind an alias, a dataclass or a TypedDict takes the config like any type; a model always brings its own.
         alias = TypeAliasType("alias", annotation)
+        _aliases.append(alias)
         self._adapter: TypeAdapter[Any] = TypeAdapter(alias, config=TYPE_ADAPTER_CONFIG)
         if not self._adapter.pydantic_complete:
             self._adapter.rebuild()
