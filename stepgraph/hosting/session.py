@@ -183,8 +183,9 @@ class Session:
                 calling.cancel()
 
     async def _make_read(self, graph: GraphRegistry, call: Call[T]) -> T:
-        temporal_client, _ = await self._connection()
-        return await call(GraphClient(temporal_client, graph.name, schema=graph.schema))
+        temporal_client, server = await self._connection()
+        async with disk_guard(server.folder):
+            return await call(GraphClient(temporal_client, graph.name, schema=graph.schema))
 
     async def _connection(self) -> tuple[Client, TemporalServer]:
         """Return the connection, which concurrent calls share. Connects if need be, also after a failed attempt."""
